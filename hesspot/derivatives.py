@@ -1,0 +1,220 @@
+"""Forces, virial, H·v and Hessian from a model's energies: the one place in Python.
+
+With g = ∂E/∂vectors, everything is a scatter of g, or of the derivative of Σ g·(v_neighbour − v_centre), to
+both ends of the edges. Nothing here falls back: what cannot be differentiated raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hesspot.models.contract import Batch, Model
+
+#: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for the house model in float64).
+MAX_EDGES = 100_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation of a batch gives.
+
+    energy (n_structures,) eV; atom_energies (n_atoms,) eV; forces (n_atoms, 3) eV/Å;
+    virial (n_structures, 3, 3) eV, −Σ r⊗∂E/∂r = −stress·volume;
+    atom_virial (n_atoms, 3, 3) eV, the centroid form, attributed to the neighbour: the one that gives the
+    heat flux of a many-body potential (Fan et al., Phys. Rev. B 92, 094301, 2015).
+    """
+
+    energy: Tensor
+    atom_energies: Tensor
+    forces: Tensor
+    virial: Tensor | None
+    atom_virial: Tensor | None
+
+
+def scatter_to_atoms(edge_values: Tensor, batch: Batch) -> Tensor:
+    """Σ over edges of ±value: plus at the neighbour, minus at the centre. (n_edges, k) → (n_atoms, k)."""
+    atoms = edge_values.new_zeros((batch.n_atoms, *edge_values.shape[1:]))
+    return atoms.index_add(0, batch.neighbors, edge_values).index_add(0, batch.centers, -edge_values)
+
+
+def sum_structures(atom_values: Tensor, batch: Batch) -> Tensor:
+    """Σ over the atoms of each structure. (n_atoms, …) → (n_structures, …)."""
+    total = atom_values.new_zeros((batch.n_structures, *atom_values.shape[1:]))
+    return total.index_add(0, batch.structure, atom_values)
+
+
+def edge_gradient(
+    model: Model, batch: Batch, create_graph: bool = False, max_edges: int = MAX_EDGES
+) -> tuple[Tensor, Tensor]:
+    """Energies of all centres (n_atoms,) eV and g = ∂E/∂vectors (n_edges, 3) eV/Å, without a graph.
+
+    The centres are evaluated in chunks of at most `max_edges` edges.
+    """
+    energies, gradients = [], []
+    for chunk in batch.chunks(max_edges):
+        vectors = batch.vectors[chunk.edges].detach().requires_grad_(True)
+        energy = model(chunk.species, chunk.centers, chunk.neighbors, vectors)[: chunk.last - chunk.first]
+        energies.append(energy.detach())
+        gradients.append(gradient_of(energy.sum(), vectors, create_graph=False))
+    if not energies:
+        return batch.vectors.new_zeros(0, dtype=torch.float64), batch.vectors.new_zeros((0, 3))
+    return torch.cat(energies), torch.cat(gradients)
+
+
+def gradient_of(value: Tensor, vectors: Tensor, create_graph: bool) -> Tensor:
+    """∂value/∂vectors. Without edges the gradient is empty, whatever the model did."""
+    if vectors.shape[0] == 0:
+        return torch.zeros_like(vectors)
+    (gradient,) = torch.autograd.grad(value, vectors, create_graph=create_graph)
+    return gradient
+
+
+def evaluate(
+    model: Model,
+    batch: Batch,
+    *,
+    virial: bool = False,
+    atom_virial: bool = False,
+    max_edges: int = MAX_EDGES,
+) -> Evaluation:
+    """Energy, forces and, on request, virials of every structure of a batch."""
+    energies, gradient = edge_gradient(model, batch, max_edges=max_edges)
+    forces = -scatter_to_atoms(gradient, batch)
+    per_atom = None
+    if virial or atom_virial:
+        outer = -batch.vectors.unsqueeze(2) * gradient.unsqueeze(1)
+        per_atom = outer.new_zeros((batch.n_atoms, 3, 3)).index_add(0, batch.neighbors, outer)
+    return Evaluation(
+        energy=sum_structures(energies, batch),
+        atom_energies=energies,
+        forces=forces,
+        virial=sum_structures(per_atom, batch) if virial and per_atom is not None else None,
+        atom_virial=per_atom if atom_virial else None,
+    )
+
+
+@dataclass(frozen=True)
+class Differentiable:
+    """Energies (n_structures,), forces (n_atoms, 3), H·v (n_atoms, 3) or None, joined to the weights' graph."""
+
+    energy: Tensor
+    forces: Tensor | None
+    hvp: Tensor | None
+
+
+def differentiable(
+    model: Model, batch: Batch, *, forces: bool = True, directions: Tensor | None = None
+) -> Differentiable:
+    """Energy, forces and the Hessian product with `directions` (n_atoms, 3), for a loss to be trained on."""
+    if not forces and directions is None:
+        energies = model(batch.species, batch.centers, batch.neighbors, batch.vectors)
+        return Differentiable(sum_structures(energies, batch), None, None)
+    vectors = batch.vectors.detach().requires_grad_(True)
+    energies = model(batch.species, batch.centers, batch.neighbors, vectors)
+    gradient = gradient_of(energies.sum(), vectors, create_graph=True)
+    product = None
+    if directions is not None:
+        along = directions[batch.neighbors] - directions[batch.centers]
+        product = scatter_to_atoms(gradient_of((gradient * along).sum(), vectors, create_graph=True), batch)
+    return Differentiable(sum_structures(energies, batch), -scatter_to_atoms(gradient, batch), product)
+
+
+def hvp(model: Model, batch: Batch, directions: Tensor, *, max_edges: int = MAX_EDGES) -> Tensor:
+    """Hessian-vector product H·v, (n_atoms, 3) in eV/Å² times the unit of `directions` (n_atoms, 3).
+
+    Each structure's own Hessian acts on its own atoms' directions.
+    """
+    directions = directions.to(batch.vectors)
+    along = directions[batch.neighbors] - directions[batch.centers]
+    products = []
+    for chunk in batch.chunks(max_edges):
+        vectors = batch.vectors[chunk.edges].detach().requires_grad_(True)
+        energy = model(chunk.species, chunk.centers, chunk.neighbors, vectors)[: chunk.last - chunk.first]
+        gradient = gradient_of(energy.sum(), vectors, create_graph=True)
+        products.append(gradient_of((gradient * along[chunk.edges]).sum(), vectors, create_graph=False))
+    return scatter_to_atoms(torch.cat(products), batch)
+
+
+def _pairs_seen(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The distinct (centre, neighbour atom) pairs, each (n_pairs,); an atom's own images are left out."""
+    key = torch.unique(batch.centers * batch.n_atoms + batch.neighbors)
+    center = torch.div(key, batch.n_atoms, rounding_mode="floor")
+    atom = key - center * batch.n_atoms
+    distinct = center != atom
+    return center[distinct], atom[distinct]
+
+
+def hessian(
+    model: Model, batch: Batch, *, create_graph: bool = False, max_edges: int = MAX_EDGES
+) -> list[Tensor]:
+    """Analytic Hessian of each structure, (3n, 3n) eV/Å², atom-major (x0, y0, z0, x1, …).
+
+    Each centre's energy is differentiated for each distinct neighbour atom that it sees; the column of the
+    centre itself follows from translation: minus the sum of the others. So the cost is linear in the number of
+    atoms for a given number of neighbours, and memory is bounded by `max_edges` edges evaluated at once. The
+    matrix is not symmetrised: its asymmetry is the rounding error.
+    """
+    pair_center, pair_atom = _pairs_seen(batch)
+    per_atom = batch.edges_per_atom()
+    starts = torch.cumsum(per_atom, 0) - per_atom
+    sizes = batch.atoms_per_structure()
+    first_atom = torch.cumsum(sizes, 0) - sizes
+    stride = 3 * sizes
+    offsets = torch.cumsum(stride * stride, 0) - stride * stride
+    flat = batch.vectors.new_zeros(int((stride * stride).sum()))
+    axes = torch.eye(3, dtype=batch.vectors.dtype, device=batch.vectors.device)
+    stand_ins = torch.arange(batch.n_elements, device=batch.species.device)
+
+    cumulative = torch.cumsum(3 * per_atom[pair_center], 0).cpu()
+    begin, done = 0, 0
+    while begin < len(cumulative):
+        end = max(begin + 1, int(torch.searchsorted(cumulative, done + max_edges, right=True)))
+        done = int(cumulative[end - 1])
+        center = pair_center[begin:end].repeat_interleave(3)
+        atom = pair_atom[begin:end].repeat_interleave(3)
+        axis = torch.arange(3, device=center.device).repeat(end - begin)
+        begin = end
+
+        n_replicas = center.shape[0]
+        counts = per_atom[center]
+        replica = torch.repeat_interleave(torch.arange(n_replicas, device=center.device), counts)
+        within = (
+            torch.arange(len(replica), device=center.device) - (torch.cumsum(counts, 0) - counts)[replica]
+        )
+        edge = starts[center][replica] + within
+
+        vectors = batch.vectors[edge].detach().requires_grad_(True)
+        energies = model(
+            torch.cat([batch.species[center], stand_ins]),
+            replica,
+            n_replicas + batch.species[batch.neighbors[edge]],
+            vectors,
+        )[:n_replicas]
+        gradient = gradient_of(energies.sum(), vectors, create_graph=True)
+        along = axes[axis][replica] * (batch.neighbors[edge] == atom[replica]).unsqueeze(1)
+        curvature = gradient_of((gradient * along).sum(), vectors, create_graph=create_graph)
+
+        owner = batch.structure[center][replica]
+        base, width, origin = offsets[owner], stride[owner], first_atom[owner]
+        xyz = torch.arange(3, device=center.device)
+        row_n = 3 * (batch.neighbors[edge] - origin).unsqueeze(1) + xyz
+        row_c = 3 * (batch.centers[edge] - origin).unsqueeze(1) + xyz
+        column_a = (3 * (atom[replica] - origin) + axis[replica]).unsqueeze(1)
+        column_c = (3 * (batch.centers[edge] - origin) + axis[replica]).unsqueeze(1)
+        base, width = base.unsqueeze(1), width.unsqueeze(1)
+        where = [
+            base + row_n * width + column_a,
+            base + row_c * width + column_a,
+            base + row_n * width + column_c,
+            base + row_c * width + column_c,
+        ]
+        values = [curvature, -curvature, -curvature, curvature]
+        flat = flat.index_add(0, torch.cat(where).flatten(), torch.cat(values).flatten())
+
+    return [
+        block.reshape(int(width), int(width))
+        for block, width in zip(torch.split(flat, (stride * stride).tolist()), stride, strict=True)
+    ]

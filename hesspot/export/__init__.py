@@ -1,0 +1,14 @@
+"""The exported file: a TorchScript archive with its metadata and its fingerprint inside."""
+
+from hesspot.export.file import LoadedModel, read_model, write_model
+from hesspot.export.metadata import Architecture, FingerprintEntry, ModelMetadata, Reference
+
+__all__ = [
+    "Architecture",
+    "FingerprintEntry",
+    "LoadedModel",
+    "ModelMetadata",
+    "Reference",
+    "read_model",
+    "write_model",
+]

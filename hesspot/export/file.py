@@ -1,0 +1,277 @@
+"""Write and read the exported file.
+
+A file is only written if what was scripted, saved and read back gives the trained model's own energies, forces
+and Hessian products, call after call, and if the model keeps the contract's promise of locality.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+import hesspot
+from hesspot.derivatives import evaluate, hvp
+from hesspot.errors import UserError
+from hesspot.export.metadata import (
+    FORMAT_VERSION,
+    METADATA_NAME,
+    Architecture,
+    FingerprintEntry,
+    ModelMetadata,
+    Reference,
+)
+from hesspot.models.contract import Batch, Model, build_batch
+
+#: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
+ENERGY_TOLERANCE = 1e-9  # eV per atom
+FORCE_TOLERANCE = 1e-8  # eV/Å
+HVP_TOLERANCE = 1e-8  # eV/Å² for directions of length 1 per atom
+
+#: Faults of the TorchScript executor have been seen to appear on the second or third call only.
+REPEATED_CALLS = 5
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model read from a file: the scripted module, ready to be called, and its metadata."""
+
+    module: Any
+    metadata: ModelMetadata
+    path: Path
+
+    @property
+    def elements(self) -> list[str]:
+        return self.metadata.elements
+
+    @property
+    def cutoff(self) -> float:
+        return self.metadata.cutoff
+
+    def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        energies: Tensor = self.module(species, centers, neighbors, vectors)
+        return energies
+
+
+def weights_hash(state: dict[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes and bytes of all parameters and buffers, sorted by name."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cast_floats(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Cast floating-point parameters and buffers in place; integer buffers stay as they are."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+
+
+def read_model(
+    path: str | Path, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
+) -> LoadedModel:
+    """Read an exported model.
+
+    UserError if the file is missing, is no hesspot model, is truncated or changed, or has a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"model file {path} does not exist; give the path of a file made by `hesspot export`")
+    if not zipfile.is_zipfile(path):
+        raise UserError(
+            f"model file {path} is no TorchScript archive or is truncated; export it again with `hesspot export`"
+        )
+    extra = {METADATA_NAME: ""}
+    try:
+        module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+    except RuntimeError as error:
+        raise UserError(
+            f"model file {path} cannot be read by torch {torch.__version__}: {str(error).splitlines()[0]}; "
+            "export it again with `hesspot export`"
+        ) from error
+    if not extra[METADATA_NAME]:
+        raise UserError(
+            f"model file {path} is a TorchScript archive without {METADATA_NAME}, so no hesspot model; "
+            "make one with `hesspot export`"
+        )
+    metadata = _parse_metadata(extra[METADATA_NAME], path)
+    if weights_hash(module.state_dict()) != metadata.weights_sha256:
+        raise UserError(
+            f"the weights in {path} do not match the hash in its {METADATA_NAME}: the file was changed; "
+            "export it again with `hesspot export`"
+        )
+    for tensor in [*module.parameters(), *module.buffers()]:
+        tensor.requires_grad_(False)
+    cast_floats(module, dtype)
+    module.eval()
+    return LoadedModel(module, metadata, path)
+
+
+def _parse_metadata(text: str | bytes, path: Path) -> ModelMetadata:
+    content = json.loads(text)
+    version = content.get("format_version", 0)
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"model file {path} has format version {version}, newer than {FORMAT_VERSION} which hesspot "
+            f"{hesspot.__version__} reads; update hesspot"
+        )
+    try:
+        return ModelMetadata.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{METADATA_NAME} in {path} has a bad entry {where}: {first['msg']}; export the model again"
+        ) from error
+
+
+def eager_model(loaded: LoadedModel) -> Model:
+    """The trained model as Python code in float64, built anew from the file's configuration and weights.
+
+    A model of an architecture that hesspot cannot build is its own scripted module.
+    """
+    from hesspot.models.house import HouseConfig, HouseModel
+
+    if loaded.metadata.architecture.name != "house":
+        return loaded
+    model = HouseModel(HouseConfig(**loaded.metadata.architecture.config))
+    model.load_state_dict(loaded.module.state_dict())
+    model.shifts = list(loaded.module.shifts)
+    return model.requires_grad_(False).eval()
+
+
+def fingerprint_entry(
+    model: Model,
+    name: str,
+    atoms: Any,
+    kind: str = "other",
+    reference: Reference | None = None,
+    seed: int = 0,
+) -> FingerprintEntry:
+    """What `model` (float64) gives for one structure, with a fixed random direction for H·v."""
+    batch = build_batch([atoms], model.elements, model.cutoff)
+    directions = np.random.default_rng(seed).standard_normal((len(atoms), 3))
+    result = evaluate(model, batch, virial=True)
+    product = hvp(model, batch, torch.from_numpy(directions))
+    assert result.virial is not None
+    return FingerprintEntry(
+        name=name,
+        kind=kind,
+        numbers=atoms.numbers.tolist(),
+        positions=atoms.positions.tolist(),
+        cell=atoms.cell.array.tolist(),
+        pbc=atoms.pbc.tolist(),
+        energy=float(result.energy[0]),
+        forces=result.forces.tolist(),
+        virial=result.virial[0].tolist(),
+        directions=directions.tolist(),
+        hvp=product.tolist(),
+        reference=reference,
+    )
+
+
+def check_against_fingerprint(model: Model, fingerprint: Sequence[FingerprintEntry], what: str) -> None:
+    """UserError if `model` in float64 does not give the fingerprint, on every one of several calls."""
+    for _ in range(REPEATED_CALLS):
+        for entry in fingerprint:
+            batch = build_batch([entry.atoms()], model.elements, model.cutoff)
+            result = evaluate(model, batch)
+            product = hvp(model, batch, torch.tensor(entry.directions, dtype=torch.float64))
+            _compare(
+                float(result.energy[0]) / max(batch.n_atoms, 1),
+                entry.energy / max(batch.n_atoms, 1),
+                ENERGY_TOLERANCE,
+                f"the energy per atom (eV) of {entry.name} from {what}",
+            )
+            _compare(
+                result.forces, entry.forces, FORCE_TOLERANCE, f"a force (eV/Å) of {entry.name} from {what}"
+            )
+            _compare(product, entry.hvp, HVP_TOLERANCE, f"H·v (eV/Å²) of {entry.name} from {what}")
+
+
+def check_locality(model: Model, batch: Batch) -> None:
+    """UserError if centres evaluated one by one, with stand-ins for their neighbours, give another answer."""
+    whole = evaluate(model, batch, max_edges=batch.n_edges + 1)
+    chunked = evaluate(model, batch, max_edges=1)
+    what = "evaluated centre by centre: the model is not strictly local (message passing?), and"
+    _compare(chunked.atom_energies, whole.atom_energies, ENERGY_TOLERANCE, f"an atom's energy (eV) {what}")
+    _compare(chunked.forces, whole.forces, FORCE_TOLERANCE, f"a force (eV/Å) {what}")
+
+
+def _compare(value: Any, expected: Any, tolerance: float, what: str) -> None:
+    difference = np.abs(np.asarray(value, dtype=float) - np.asarray(expected, dtype=float))
+    worst = float(difference.max(initial=0.0))
+    if not worst <= tolerance:
+        raise UserError(
+            f"{what} differs from the trained model's by {worst:.3g}, more than {tolerance:g}; "
+            "no file was written, the model cannot be exported as it is"
+        )
+
+
+def write_model(
+    path: str | Path,
+    model: torch.nn.Module,
+    fingerprint: Sequence[FingerprintEntry],
+    *,
+    architecture: Architecture | None = None,
+    level_of_theory: str = "unknown",
+    training: dict[str, Any] | None = None,
+) -> ModelMetadata:
+    """Script `model` (float64), check it against `fingerprint`, and write it to `path` atomically.
+
+    `fingerprint` holds the trained model's own answers (see `fingerprint_entry`); at least one structure.
+    UserError, and no file, if the scripted or the re-read model differs from them.
+    """
+    path = Path(path)
+    if not fingerprint:
+        raise UserError(
+            f"no fingerprint structure was given for {path}; an exported model needs at least one"
+        )
+    scripted = torch.jit.script(model)
+    check_against_fingerprint(scripted, fingerprint, "the scripted model")
+    for entry in fingerprint:
+        check_locality(scripted, build_batch([entry.atoms()], model.elements, model.cutoff))
+    config = getattr(model, "config", None)
+    metadata = ModelMetadata(
+        hesspot_version=hesspot.__version__,
+        torch_version=torch.__version__,
+        elements=model.elements,
+        cutoff=model.cutoff,
+        architecture=architecture
+        or (
+            Architecture(name="house", config=config.model_dump())
+            if config
+            else Architecture(name="torchscript")
+        ),
+        level_of_theory=level_of_theory,
+        training=training or {},
+        weights_sha256=weights_hash(scripted.state_dict()),
+        fingerprint=list(fingerprint),
+    )
+    if not path.parent.is_dir():
+        raise UserError(f"folder {path.parent} for the model file does not exist; make it first")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    os.close(handle)
+    try:
+        torch.jit.save(scripted, temporary, _extra_files={METADATA_NAME: metadata.model_dump_json()})
+        check_against_fingerprint(read_model(temporary), fingerprint, "the file read back")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+    return metadata

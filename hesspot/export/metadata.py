@@ -1,0 +1,81 @@
+"""What `hesspot.json` inside an exported model says."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import ase
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Version of the file format that this hesspot writes, and the newest that it reads.
+FORMAT_VERSION = 1
+
+#: Name of the metadata file in the archive.
+METADATA_NAME = "hesspot.json"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Architecture(Strict):
+    """How to build the eager model: `house` with its configuration, or `torchscript` for a model of another kind."""
+
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class Reference(Strict):
+    """The quantum-chemical reference's own values for a fingerprint structure."""
+
+    energy: float | None = None
+    forces: list[list[float]] | None = None
+    hessian: list[list[float]] | None = None
+    frequencies: list[float] | None = Field(None, description="cm⁻¹, imaginary ones negative")
+
+
+class FingerprintEntry(Strict):
+    """One structure with what the trained model gives in float64: eV, eV/Å, eV, eV/Å²."""
+
+    name: str
+    kind: str = "other"
+    numbers: list[int]
+    positions: list[list[float]]
+    cell: list[list[float]]
+    pbc: list[bool]
+    energy: float
+    forces: list[list[float]]
+    virial: list[list[float]]
+    directions: list[list[float]]
+    hvp: list[list[float]]
+    reference: Reference | None = None
+
+    def atoms(self) -> ase.Atoms:
+        """The structure as ASE atoms."""
+        return ase.Atoms(
+            numbers=self.numbers,
+            positions=np.array(self.positions).reshape(-1, 3),
+            cell=np.array(self.cell),
+            pbc=self.pbc,
+        )
+
+
+class ModelMetadata(Strict):
+    """The content of `hesspot.json`."""
+
+    format: Literal["hesspot-model"] = "hesspot-model"
+    format_version: int = FORMAT_VERSION
+    hesspot_version: str
+    torch_version: str
+    elements: list[str]
+    cutoff: float
+    units: dict[str, str] = Field(
+        default_factory=lambda: {"energy": "eV", "length": "angstrom", "mass": "amu", "time": "fs"}
+    )
+    dtype: str = "float64"
+    architecture: Architecture
+    level_of_theory: str = "unknown"
+    training: dict[str, Any] = Field(default_factory=dict)
+    weights_sha256: str
+    fingerprint: list[FingerprintEntry]

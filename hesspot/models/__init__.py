@@ -1,0 +1,1 @@
+"""Models that keep the contract: energies of centres from edge vectors."""

@@ -1,0 +1,49 @@
+"""Potentials with known answers that keep the contract: oracles for the engines."""
+
+import torch
+from torch import Tensor
+
+
+class LennardJones(torch.nn.Module):
+    """Truncated Lennard-Jones, 4ε[(σ/r)¹² − (σ/r)⁶] for r < cutoff, as LAMMPS's `lj/cut`.
+
+    epsilon (n_elements, n_elements) eV, sigma (n_elements, n_elements) Å, both symmetric.
+    """
+
+    elements: list[str]
+    cutoff: float
+
+    def __init__(self, elements: list[str], cutoff: float, epsilon: Tensor, sigma: Tensor):
+        super().__init__()
+        self.elements = list(elements)
+        self.cutoff = cutoff
+        self.register_buffer("epsilon", epsilon.to(torch.float64))
+        self.register_buffer("sigma", sigma.to(torch.float64))
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        first, second = species[centers], species[neighbors]
+        r2 = (vectors * vectors).sum(-1)
+        six = (self.sigma[first, second] ** 2 / r2) ** 3
+        pair = 4.0 * self.epsilon[first, second] * (six * six - six) * (r2 < self.cutoff**2)
+        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=vectors.device)
+        return energies.index_add(0, centers, 0.5 * pair.to(torch.float64))
+
+
+class HarmonicBonds(torch.nn.Module):
+    """Bonds ½k(r − r0)² between all atoms within the cutoff; k eV/Å², r0 Å. Not smooth at the cutoff."""
+
+    elements: list[str]
+    cutoff: float
+
+    def __init__(self, elements: list[str], cutoff: float, k: float, r0: float):
+        super().__init__()
+        self.elements = list(elements)
+        self.cutoff = cutoff
+        self.k = k
+        self.r0 = r0
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        r = torch.linalg.vector_norm(vectors, dim=1)
+        pair = 0.5 * self.k * (r - self.r0) ** 2 * (r < self.cutoff)
+        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=vectors.device)
+        return energies.index_add(0, centers, 0.5 * pair.to(torch.float64))

@@ -1,0 +1,201 @@
+"""The contract that carries everything: energies of atoms as centres, from edge vectors.
+
+A model is a `torch.nn.Module` (or its scripted form) with the attributes `elements` (chemical symbols) and
+`cutoff` (Å), called as `energies = model(species, centers, neighbors, vectors)`:
+
+=========== ========================= =================================================================
+argument    shape, dtype              meaning
+=========== ========================= =================================================================
+species     (n_atoms,) int64          index into `model.elements`
+centers     (n_edges,) int64          edge e runs from `centers[e]` …
+neighbors   (n_edges,) int64          … to `neighbors[e]`
+vectors     (n_edges, 3) float        neighbour − centre, periodic image included, Å
+returns     (n_atoms,) float64        energy of each atom as a centre, eV
+=========== ========================= =================================================================
+
+The energy of an atom depends on its own edges alone, and on a neighbour only through its species and its
+vector. Engines rely on this: they evaluate any subset of centres, with one stand-in atom per element in the
+place of the neighbours (see `Batch.chunks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import ase
+import numpy as np
+import torch
+import vesin
+from torch import Tensor
+
+from hesspot.errors import UserError
+
+#: Two atoms closer than this (Å) are taken for one atom given twice.
+COINCIDENT = 1e-3
+
+
+class Model(Protocol):
+    """What every model and every loaded model file offers."""
+
+    elements: list[str]
+    cutoff: float
+
+    def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The edges of the centres `first` … `last - 1`, ready to be given to a model.
+
+    The model's answer holds the energies of these centres in its first `last - first` rows.
+    """
+
+    first: int
+    last: int
+    edges: slice
+    species: Tensor
+    centers: Tensor
+    neighbors: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Structures joined into one graph; edges are sorted by centre.
+
+    species (n_atoms,), centers (n_edges,), neighbors (n_edges,) int64; vectors (n_edges, 3) Å;
+    structure (n_atoms,) int64, the structure that each atom belongs to; n_elements of the model.
+    """
+
+    species: Tensor
+    centers: Tensor
+    neighbors: Tensor
+    vectors: Tensor
+    structure: Tensor
+    n_structures: int
+    n_elements: int
+
+    @property
+    def n_atoms(self) -> int:
+        return self.species.shape[0]
+
+    @property
+    def n_edges(self) -> int:
+        return self.centers.shape[0]
+
+    def atoms_per_structure(self) -> Tensor:
+        """Number of atoms of each structure, (n_structures,) int64."""
+        return torch.bincount(self.structure, minlength=self.n_structures)
+
+    def edges_per_atom(self) -> Tensor:
+        """Number of edges of each atom as a centre, (n_atoms,) int64."""
+        return torch.bincount(self.centers, minlength=self.n_atoms)
+
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Batch:
+        """The same batch with vectors of another dtype, or all of it on another device."""
+        return replace(
+            self,
+            species=self.species.to(device=device),
+            centers=self.centers.to(device=device),
+            neighbors=self.neighbors.to(device=device),
+            vectors=self.vectors.to(dtype=dtype, device=device),
+            structure=self.structure.to(device=device),
+        )
+
+    def chunks(self, max_edges: int) -> Iterator[Chunk]:
+        """Split the centres so that no chunk has more than `max_edges` edges (one centre at least)."""
+        if self.n_edges <= max_edges:
+            yield Chunk(0, self.n_atoms, slice(0, self.n_edges), self.species, self.centers, self.neighbors)
+            return
+        ends = torch.cumsum(self.edges_per_atom(), 0).cpu()
+        stand_ins = torch.arange(self.n_elements, device=self.species.device)
+        first, first_edge = 0, 0
+        while first < self.n_atoms:
+            fitting = int(torch.searchsorted(ends, first_edge + max_edges, right=True))
+            last = max(first + 1, fitting)
+            last_edge = int(ends[last - 1])
+            edges = slice(first_edge, last_edge)
+            yield Chunk(
+                first,
+                last,
+                edges,
+                torch.cat([self.species[first:last], stand_ins]),
+                self.centers[edges] - first,
+                (last - first) + self.species[self.neighbors[edges]],
+            )
+            first, first_edge = last, last_edge
+
+
+def species_of(symbols: Sequence[str], elements: Sequence[str]) -> np.ndarray:
+    """Index into `elements` of each chemical symbol, (n_atoms,) int64; UserError for an unknown one."""
+    index = {element: i for i, element in enumerate(elements)}
+    for position, symbol in enumerate(symbols):
+        if symbol not in index:
+            raise UserError(
+                f"element {symbol} of atom {position} is not known to the model, which has "
+                f"{', '.join(elements)}; train a model with {symbol} or change the structure"
+            )
+    return np.array([index[symbol] for symbol in symbols], dtype=np.int64)
+
+
+def find_edges(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres (n_edges,), neighbours (n_edges,) and vectors (n_edges, 3) Å within `cutoff` Å, sorted by centre.
+
+    Cells smaller than the cutoff are covered by their images. UserError where two atoms coincide.
+    """
+    finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    centers, neighbors, distances, vectors = finder.compute(
+        points=np.ascontiguousarray(positions, dtype=np.float64),
+        box=np.ascontiguousarray(cell, dtype=np.float64),
+        periodic=np.asarray(pbc, dtype=bool),
+        quantities="ijdD",
+    )
+    if len(distances) and distances.min() < COINCIDENT:
+        edge = int(distances.argmin())
+        raise UserError(
+            f"atoms {centers[edge]} and {neighbors[edge]} are {distances[edge]:.2g} Å apart, on one place; "
+            "remove one of them"
+        )
+    return centers.astype(np.int64), neighbors.astype(np.int64), vectors
+
+
+def build_batch(
+    structures: Sequence[ase.Atoms],
+    elements: Sequence[str],
+    cutoff: float,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Join structures into a `Batch` for a model with these elements and this cutoff (Å).
+
+    UserError for an element that the model lacks, for non-finite positions, and for coincident atoms.
+    """
+    species, centers, neighbors, vectors, structure = [], [], [], [], []
+    offset = 0
+    for number, atoms in enumerate(structures):
+        if not np.isfinite(atoms.positions).all():
+            raise UserError(f"structure {number} has a position that is not a finite number; check its file")
+        species.append(species_of(atoms.get_chemical_symbols(), elements))
+        i, j, vector = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        centers.append(i + offset)
+        neighbors.append(j + offset)
+        vectors.append(vector)
+        structure.append(np.full(len(atoms), number, dtype=np.int64))
+        offset += len(atoms)
+
+    def joined(parts: list[np.ndarray], empty: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.concatenate(parts) if parts else empty)
+
+    none = np.zeros(0, dtype=np.int64)
+    return Batch(
+        species=joined(species, none),
+        centers=joined(centers, none),
+        neighbors=joined(neighbors, none),
+        vectors=joined(vectors, np.zeros((0, 3))),
+        structure=joined(structure, none),
+        n_structures=len(structures),
+        n_elements=len(elements),
+    ).to(dtype=dtype, device=device)

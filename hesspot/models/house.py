@@ -1,0 +1,170 @@
+"""The house model: Cartesian moments of the neighbour density, invariants, a network per element.
+
+For a centre i, element s and radial basis function k the moments of the neighbour density are
+
+    A_{i,s,k}^{(l)} = Σ_{j of element s} B_k(r_ij) r̂_ij^{⊗l},   l = 0 … 3,
+
+mixed to channels by trainable weights per pair of elements, which is a trainable radial function per pair:
+M_{i,c}^{(l)} = Σ_{s,k} W^{(l)}_{s_i,s,k,c} A_{i,s,k}^{(l)}. Scalars (2-body), Gram matrices of the vectors
+{M¹, M²·M¹, M³:M²} and of the matrices {M², M³·M¹} (3- to 6-body), and of M³ (3-body) are the
+descriptors of the network of the centre's element. This is the moment tensor idea (Shapeev, Multiscale Model.
+Simul. 14, 1153, 2016) with a network in the place of the linear model.
+
+Everything is C³ at the cutoff and C^∞ elsewhere; no cap on the number of neighbours.
+"""
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+#: Exponent of the envelope (1 − (r/cutoff)²)^p: derivatives up to order p − 1 vanish at the cutoff, so C³.
+ENVELOPE_POWER = 4
+
+#: Independent components of symmetric tensors of rank 0 … 3: as products of earlier monomials, and how often
+#: each occurs in the full tensor.
+_RANK2 = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+_RANK3 = [(a, b, c) for a in range(3) for b in range(a, 3) for c in range(b, 3)]
+
+
+class HouseConfig(BaseModel):
+    """Shape of a house model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    elements: list[str] = Field(min_length=1, description="chemical symbols, in the model's own order")
+    cutoff: float = Field(5.0, gt=0, description="Å")
+    n_radial: int = Field(8, ge=1, description="radial basis functions")
+    n_channels: int = Field(6, ge=1, description="channels of each moment")
+    hidden: list[int] = Field([48, 48], min_length=1, description="widths of each element's network")
+
+
+class ElementNetwork(nn.Module):
+    """Linear part plus a SiLU network on the standardised descriptors of one element."""
+
+    def __init__(self, n_descriptors: int, hidden: list[int]):
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = n_descriptors
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.SiLU()]
+            width = size
+        self.layers = nn.Sequential(*layers)
+        self.readout = nn.Linear(width, 1)
+        self.linear = nn.Linear(n_descriptors, 1, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, descriptors: Tensor) -> Tensor:
+        return (self.readout(self.layers(descriptors)) + self.linear(descriptors)).squeeze(1)
+
+
+class HouseModel(nn.Module):
+    """Strictly local potential of Cartesian moments; see the module's text for the formulas.
+
+    `shifts` (eV, one per element) are added in float64 whatever the dtype of the weights; `scale` (eV)
+    multiplies the networks; `mean` and `inverse_deviation` (n_elements, n_descriptors) standardise the descriptors.
+    """
+
+    elements: list[str]
+    cutoff: float
+    shifts: list[float]
+
+    def __init__(self, config: HouseConfig):
+        super().__init__()
+        self.config = config
+        self.elements = list(config.elements)
+        self.cutoff = config.cutoff
+        self.shifts = [0.0] * len(config.elements)
+        self.n_radial = config.n_radial
+        self.n_elements = len(config.elements)
+        self.envelope_power = ENVELOPE_POWER
+        n, channels = self.n_elements * config.n_radial, config.n_channels
+        self.mix = nn.Parameter(torch.randn(4, self.n_elements, n, channels) / math.sqrt(n))
+        gram = [
+            channels * (channels + 1) // 2,
+            3 * channels * (3 * channels + 1) // 2,
+            channels * (2 * channels + 1),
+        ]
+        self.n_descriptors = channels + gram[0] + gram[1] + gram[2]
+        self.networks = nn.ModuleList(
+            ElementNetwork(self.n_descriptors, config.hidden) for _ in config.elements
+        )
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("mean", torch.zeros(self.n_elements, self.n_descriptors))
+        self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
+        self.register_buffer("frequencies", math.pi / config.cutoff * torch.arange(1, config.n_radial + 1))
+        self.register_buffer(
+            "repeats3", torch.tensor([float({1: 1, 2: 3, 3: 6}[len(set(t))]) for t in _RANK3])
+        )
+        full2 = [[_RANK2.index((min(a, b), max(a, b))) for b in range(3)] for a in range(3)]
+        full3 = [_RANK3.index(tuple(sorted((a, m // 3, m % 3)))) for a in range(3) for m in range(9)]
+        upper = [torch.triu_indices(size, size) for size in (channels, 2 * channels, 3 * channels)]
+        for name, index in {
+            "full2": torch.tensor(full2).flatten(),
+            "full3": torch.tensor(full3),
+            "upper1": upper[0][0] * channels + upper[0][1],
+            "upper2": upper[1][0] * 2 * channels + upper[1][1],
+            "upper3": upper[2][0] * 3 * channels + upper[2][1],
+            "first2": torch.tensor([a for a, _ in _RANK2]),
+            "second2": torch.tensor([b for _, b in _RANK2]),
+            "first3": torch.tensor([_RANK2.index((a, b)) for a, b, _ in _RANK3]),
+            "second3": torch.tensor([c for _, _, c in _RANK3]),
+        }.items():
+            self.register_buffer(name, index)
+        self.double()
+
+    def moments(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """Moments of the neighbour density, (n_atoms, n_elements · n_radial, 20); the last index runs over
+        the independent components of rank 0, 1, 2 and 3."""
+        r = torch.sqrt((vectors * vectors).sum(1, keepdim=True))
+        unit = vectors / r
+        envelope = torch.clamp(1.0 - (r / self.cutoff) ** 2, min=0.0) ** self.envelope_power
+        radial = torch.sin(r * self.frequencies) * (envelope / r)
+        rank2 = unit[:, self.first2] * unit[:, self.second2]
+        rank3 = rank2[:, self.first3] * unit[:, self.second3]
+        angular = torch.cat([torch.ones_like(r), unit, rank2, rank3], dim=1)
+        products = (radial.unsqueeze(2) * angular.unsqueeze(1)).flatten(1)
+        slots = centers * self.n_elements + species[neighbors]
+        summed = torch.zeros(
+            species.shape[0] * self.n_elements,
+            products.shape[1],
+            dtype=products.dtype,
+            device=products.device,
+        ).index_add(0, slots, products)
+        return summed.reshape(species.shape[0], self.n_elements * self.n_radial, 20)
+
+    def descriptors(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """Rotational invariants of each atom's neighbourhood, (n_atoms, n_descriptors), not standardised."""
+        moments = self.moments(species, centers, neighbors, vectors)
+        mix = self.mix[:, species].transpose(2, 3)
+        m0 = torch.bmm(mix[0], moments[:, :, 0:1])
+        m1 = torch.bmm(mix[1], moments[:, :, 1:4])
+        m2 = torch.bmm(mix[2], moments[:, :, 4:10])
+        m3 = torch.bmm(mix[3], moments[:, :, 10:20])
+        matrices = m2[:, :, self.full2].unflatten(2, (3, 3))
+        tensors = m3[:, :, self.full3].unflatten(2, (3, 9))
+        m2m1 = (matrices * m1.unsqueeze(2)).sum(3)
+        m3m2 = (tensors * matrices.flatten(2).unsqueeze(2)).sum(3)
+        m3m1 = (tensors * m1.unsqueeze(3)).sum(2)
+        vector_set = torch.cat([m1, m2m1, m3m2], dim=1)
+        matrix_set = torch.cat([m2[:, :, self.full2], m3m1], dim=1)
+        return torch.cat(
+            [
+                m0.squeeze(2),
+                torch.bmm(vector_set, vector_set.transpose(1, 2)).flatten(1)[:, self.upper3],
+                torch.bmm(matrix_set, matrix_set.transpose(1, 2)).flatten(1)[:, self.upper2],
+                torch.bmm(m3 * self.repeats3, m3.transpose(1, 2)).flatten(1)[:, self.upper1],
+            ],
+            dim=1,
+        )
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        descriptors = self.descriptors(species, centers, neighbors, vectors)
+        descriptors = (descriptors - self.mean[species]) * self.inverse_deviation[species]
+        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=species.device)
+        for element, network in enumerate(self.networks):
+            rows = torch.nonzero(species == element).squeeze(1)
+            energy = (self.scale * network(descriptors[rows])).to(torch.float64) + self.shifts[element]
+            energies = energies.index_copy(0, rows, energy)
+        return energies
