@@ -147,9 +147,7 @@ def _pairs_seen(batch: Batch) -> tuple[Tensor, Tensor]:
     return center[distinct], atom[distinct]
 
 
-def hessian(
-    model: Model, batch: Batch, *, create_graph: bool = False, max_edges: int = MAX_EDGES
-) -> list[Tensor]:
+def hessian(model: Model, batch: Batch, *, create_graph: bool = False, max_edges: int = MAX_EDGES) -> list[Tensor]:
     """Analytic Hessian of each structure, (3n, 3n) eV/Å², atom-major (x0, y0, z0, x1, …).
 
     Each centre's energy is differentiated for each distinct neighbour atom that it sees; the column of the
@@ -181,9 +179,7 @@ def hessian(
         n_replicas = center.shape[0]
         counts = per_atom[center]
         replica = torch.repeat_interleave(torch.arange(n_replicas, device=center.device), counts)
-        within = (
-            torch.arange(len(replica), device=center.device) - (torch.cumsum(counts, 0) - counts)[replica]
-        )
+        within = torch.arange(len(replica), device=center.device) - (torch.cumsum(counts, 0) - counts)[replica]
         edge = starts[center][replica] + within
 
         vectors = batch.vectors[edge].detach().requires_grad_(True)

@@ -81,9 +81,7 @@ def cast_floats(module: torch.nn.Module, dtype: torch.dtype) -> None:
             tensor.data = tensor.data.to(dtype)
 
 
-def read_model(
-    path: str | Path, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
-) -> LoadedModel:
+def read_model(path: str | Path, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> LoadedModel:
     """Read an exported model.
 
     UserError if the file is missing, is no hesspot model, is truncated or changed, or has a newer format.
@@ -197,9 +195,7 @@ def check_against_fingerprint(model: Model, fingerprint: Sequence[FingerprintEnt
                 ENERGY_TOLERANCE,
                 f"the energy per atom (eV) of {entry.name} from {what}",
             )
-            _compare(
-                result.forces, entry.forces, FORCE_TOLERANCE, f"a force (eV/Å) of {entry.name} from {what}"
-            )
+            _compare(result.forces, entry.forces, FORCE_TOLERANCE, f"a force (eV/Å) of {entry.name} from {what}")
             _compare(product, entry.hvp, HVP_TOLERANCE, f"H·v (eV/Å²) of {entry.name} from {what}")
 
 
@@ -238,9 +234,7 @@ def write_model(
     """
     path = Path(path)
     if not fingerprint:
-        raise UserError(
-            f"no fingerprint structure was given for {path}; an exported model needs at least one"
-        )
+        raise UserError(f"no fingerprint structure was given for {path}; an exported model needs at least one")
     scripted = torch.jit.script(model)
     check_against_fingerprint(scripted, fingerprint, "the scripted model")
     for entry in fingerprint:
@@ -252,11 +246,7 @@ def write_model(
         elements=model.elements,
         cutoff=model.cutoff,
         architecture=architecture
-        or (
-            Architecture(name="house", config=config.model_dump())
-            if config
-            else Architecture(name="torchscript")
-        ),
+        or (Architecture(name="house", config=config.model_dump()) if config else Architecture(name="torchscript")),
         level_of_theory=level_of_theory,
         training=training or {},
         weights_sha256=weights_hash(scripted.state_dict()),

@@ -87,16 +87,12 @@ class HouseModel(nn.Module):
             channels * (2 * channels + 1),
         ]
         self.n_descriptors = channels + gram[0] + gram[1] + gram[2]
-        self.networks = nn.ModuleList(
-            ElementNetwork(self.n_descriptors, config.hidden) for _ in config.elements
-        )
+        self.networks = nn.ModuleList(ElementNetwork(self.n_descriptors, config.hidden) for _ in config.elements)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("mean", torch.zeros(self.n_elements, self.n_descriptors))
         self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
         self.register_buffer("frequencies", math.pi / config.cutoff * torch.arange(1, config.n_radial + 1))
-        self.register_buffer(
-            "repeats3", torch.tensor([float({1: 1, 2: 3, 3: 6}[len(set(t))]) for t in _RANK3])
-        )
+        self.register_buffer("repeats3", torch.tensor([float({1: 1, 2: 3, 3: 6}[len(set(t))]) for t in _RANK3]))
         full2 = [[_RANK2.index((min(a, b), max(a, b))) for b in range(3)] for a in range(3)]
         full3 = [_RANK3.index(tuple(sorted((a, m // 3, m % 3)))) for a in range(3) for m in range(9)]
         upper = [torch.triu_indices(size, size) for size in (channels, 2 * channels, 3 * channels)]
