@@ -1,0 +1,1 @@
+"""Normal modes, drifts and averages of runs, figures and the report."""

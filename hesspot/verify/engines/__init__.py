@@ -1,0 +1,1 @@
+"""The engines: each answers for a model file and a list of structures."""
