@@ -46,9 +46,7 @@ def sum_structures(atom_values: Tensor, batch: Batch) -> Tensor:
     return total.index_add(0, batch.structure, atom_values)
 
 
-def edge_gradient(
-    model: Model, batch: Batch, create_graph: bool = False, max_edges: int = MAX_EDGES
-) -> tuple[Tensor, Tensor]:
+def edge_gradient(model: Model, batch: Batch, max_edges: int = MAX_EDGES) -> tuple[Tensor, Tensor]:
     """Energies of all centres (n_atoms,) eV and g = ∂E/∂vectors (n_edges, 3) eV/Å, without a graph.
 
     The centres are evaluated in chunks of at most `max_edges` edges.
@@ -98,7 +96,10 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Differentiable:
-    """Energies (n_structures,), forces (n_atoms, 3), H·v (n_atoms, 3) or None, joined to the weights' graph."""
+    """Quantities joined to the graph of the weights, for a loss.
+
+    energy (n_structures,) eV; forces (n_atoms, 3) eV/Å or None; hvp (k, n_atoms, 3) eV/Å² or None.
+    """
 
     energy: Tensor
     forces: Tensor | None
@@ -108,18 +109,20 @@ class Differentiable:
 def differentiable(
     model: Model, batch: Batch, *, forces: bool = True, directions: Tensor | None = None
 ) -> Differentiable:
-    """Energy, forces and the Hessian product with `directions` (n_atoms, 3), for a loss to be trained on."""
+    """Energy, forces and the Hessian products with `directions` (k, n_atoms, 3), for a loss to be trained on."""
     if not forces and directions is None:
         energies = model(batch.species, batch.centers, batch.neighbors, batch.vectors)
         return Differentiable(sum_structures(energies, batch), None, None)
     vectors = batch.vectors.detach().requires_grad_(True)
     energies = model(batch.species, batch.centers, batch.neighbors, vectors)
     gradient = gradient_of(energies.sum(), vectors, create_graph=True)
-    product = None
+    products = None
     if directions is not None:
-        along = directions[batch.neighbors] - directions[batch.centers]
-        product = scatter_to_atoms(gradient_of((gradient * along).sum(), vectors, create_graph=True), batch)
-    return Differentiable(sum_structures(energies, batch), -scatter_to_atoms(gradient, batch), product)
+        along = directions[:, batch.neighbors] - directions[:, batch.centers]
+        products = torch.stack(
+            [scatter_to_atoms(gradient_of((gradient * one).sum(), vectors, create_graph=True), batch) for one in along]
+        )
+    return Differentiable(sum_structures(energies, batch), -scatter_to_atoms(gradient, batch), products)
 
 
 def hvp(model: Model, batch: Batch, directions: Tensor, *, max_edges: int = MAX_EDGES) -> Tensor:

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -235,16 +235,17 @@ def write_model(
     path = Path(path)
     if not fingerprint:
         raise UserError(f"no fingerprint structure was given for {path}; an exported model needs at least one")
+    elements, cutoff = cast(Model, model).elements, cast(Model, model).cutoff
     scripted = torch.jit.script(model)
     check_against_fingerprint(scripted, fingerprint, "the scripted model")
     for entry in fingerprint:
-        check_locality(scripted, build_batch([entry.atoms()], model.elements, model.cutoff))
+        check_locality(scripted, build_batch([entry.atoms()], elements, cutoff))
     config = getattr(model, "config", None)
     metadata = ModelMetadata(
         hesspot_version=hesspot.__version__,
         torch_version=torch.__version__,
-        elements=model.elements,
-        cutoff=model.cutoff,
+        elements=elements,
+        cutoff=cutoff,
         architecture=architecture
         or (Architecture(name="house", config=config.model_dump()) if config else Architecture(name="torchscript")),
         level_of_theory=level_of_theory,

@@ -12,6 +12,8 @@ class LennardJones(torch.nn.Module):
 
     elements: list[str]
     cutoff: float
+    epsilon: Tensor
+    sigma: Tensor
 
     def __init__(self, elements: list[str], cutoff: float, epsilon: Tensor, sigma: Tensor):
         super().__init__()

@@ -39,8 +39,11 @@ COINCIDENT = 1e-3
 class Model(Protocol):
     """What every model and every loaded model file offers."""
 
-    elements: list[str]
-    cutoff: float
+    @property
+    def elements(self) -> list[str]: ...
+
+    @property
+    def cutoff(self) -> float: ...
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor: ...
 
@@ -173,29 +176,41 @@ def build_batch(
 
     UserError for an element that the model lacks, for non-finite positions, and for coincident atoms.
     """
-    species, centers, neighbors, vectors, structure = [], [], [], [], []
-    offset = 0
+    graphs = []
     for number, atoms in enumerate(structures):
         if not np.isfinite(atoms.positions).all():
             raise UserError(f"structure {number} has a position that is not a finite number; check its file")
-        species.append(species_of(atoms.get_chemical_symbols(), elements))
-        i, j, vector = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
-        centers.append(i + offset)
-        neighbors.append(j + offset)
-        vectors.append(vector)
-        structure.append(np.full(len(atoms), number, dtype=np.int64))
-        offset += len(atoms)
+        species = species_of(atoms.get_chemical_symbols(), elements)
+        centers, neighbors, vectors = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        graphs.append(
+            Batch(
+                species=torch.from_numpy(species),
+                centers=torch.from_numpy(centers),
+                neighbors=torch.from_numpy(neighbors),
+                vectors=torch.from_numpy(vectors),
+                structure=torch.zeros(len(atoms), dtype=torch.int64),
+                n_structures=1,
+                n_elements=len(elements),
+            )
+        )
+    return join_batches(graphs, len(elements)).to(dtype=dtype, device=device)
 
-    def joined(parts: list[np.ndarray], empty: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts) if parts else empty)
 
-    none = np.zeros(0, dtype=np.int64)
+def join_batches(batches: Sequence[Batch], n_elements: int) -> Batch:
+    """Several batches as one, in their order; an empty sequence gives an empty batch."""
+    none = torch.zeros(0, dtype=torch.int64)
+    atoms = np.cumsum([0, *(batch.n_atoms for batch in batches)]).tolist()
+    structures = np.cumsum([0, *(batch.n_structures for batch in batches)]).tolist()
+
+    def joined(parts: list[Tensor], empty: Tensor) -> Tensor:
+        return torch.cat(parts) if parts else empty
+
     return Batch(
-        species=joined(species, none),
-        centers=joined(centers, none),
-        neighbors=joined(neighbors, none),
-        vectors=joined(vectors, np.zeros((0, 3))),
-        structure=joined(structure, none),
-        n_structures=len(structures),
-        n_elements=len(elements),
-    ).to(dtype=dtype, device=device)
+        species=joined([batch.species for batch in batches], none),
+        centers=joined([b.centers + first for b, first in zip(batches, atoms, strict=False)], none),
+        neighbors=joined([b.neighbors + first for b, first in zip(batches, atoms, strict=False)], none),
+        vectors=joined([batch.vectors for batch in batches], torch.zeros(0, 3, dtype=torch.float64)),
+        structure=joined([b.structure + first for b, first in zip(batches, structures, strict=False)], none),
+        n_structures=structures[-1],
+        n_elements=n_elements,
+    )

@@ -25,7 +25,7 @@ ENVELOPE_POWER = 4
 #: Independent components of symmetric tensors of rank 0 … 3: as products of earlier monomials, and how often
 #: each occurs in the full tensor.
 _RANK2 = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-_RANK3 = [(a, b, c) for a in range(3) for b in range(a, 3) for c in range(b, 3)]
+_RANK3: list[tuple[int, ...]] = [(a, b, c) for a in range(3) for b in range(a, 3) for c in range(b, 3)]
 
 
 class HouseConfig(BaseModel):
@@ -69,6 +69,20 @@ class HouseModel(nn.Module):
     elements: list[str]
     cutoff: float
     shifts: list[float]
+    scale: Tensor
+    mean: Tensor
+    inverse_deviation: Tensor
+    frequencies: Tensor
+    repeats3: Tensor
+    full2: Tensor
+    full3: Tensor
+    upper1: Tensor
+    upper2: Tensor
+    upper3: Tensor
+    first2: Tensor
+    second2: Tensor
+    first3: Tensor
+    second3: Tensor
 
     def __init__(self, config: HouseConfig):
         super().__init__()
