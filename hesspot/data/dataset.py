@@ -110,9 +110,7 @@ class Record:
             if not np.isfinite(values).all():
                 raise UserError(f"{where} has NaN or infinity in its {label}: compute or drop it")
         if self.pbc.any() and np.linalg.matrix_rank(self.cell[self.pbc]) < self.pbc.sum():
-            raise UserError(
-                f"{where} is periodic along a cell vector that is zero or not independent: give the cell"
-            )
+            raise UserError(f"{where} is periodic along a cell vector that is zero or not independent: give the cell")
         distance = self._shortest_distance()
         if distance < COINCIDENT:
             raise UserError(f"{where} has two atoms {distance:.2g} Å apart: correct the geometry")
@@ -336,12 +334,7 @@ def _pointers(lengths: list[int]) -> np.ndarray:
 
 def _read_pointers(file: h5py.File, name: str, count: int, total: int) -> np.ndarray:
     pointers = file[name][:]
-    if (
-        len(pointers) != count + 1
-        or pointers[0] != 0
-        or pointers[-1] != total
-        or (np.diff(pointers) < 0).any()
-    ):
+    if len(pointers) != count + 1 or pointers[0] != 0 or pointers[-1] != total or (np.diff(pointers) < 0).any():
         raise ValueError(f"the array {name} does not fit to the others")
     return pointers
 
@@ -351,9 +344,7 @@ def _check_header(file: h5py.File, path: Path) -> None:
         raise UserError(f"{path} is an HDF5 file but not a hesspot dataset: see docs/data-format.md")
     version = int(file.attrs["version"])
     if version > VERSION:
-        raise UserError(
-            f"{path} has dataset version {version}, only {VERSION} is known here: install a newer hesspot"
-        )
+        raise UserError(f"{path} has dataset version {version}, only {VERSION} is known here: install a newer hesspot")
     units = json.loads(file.attrs["units"])
     if units != UNITS:
         raise UserError(f"{path} has the units {units}: hesspot reads {UNITS} only, convert it")

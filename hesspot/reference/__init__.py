@@ -1,0 +1,1 @@
+"""Makers of labels: energies, forces and Hessians from quantum chemistry."""

@@ -1,0 +1,85 @@
+"""Finished structures, one small dataset file each: what a stopped run leaves for the next one."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from hesspot.data import Dataset, Record
+from hesspot.errors import UserError
+from hesspot.reference.pyscf_labels import Method
+
+
+class PartStore:
+    """A folder of finished records of one method; files appear complete or not at all.
+
+    Args:
+        say: called with a sentence when a part cannot be used again.
+    """
+
+    def __init__(self, folder: Path, method: Method, say: Callable[[str], None] = print) -> None:
+        self.folder = folder
+        self.method = method
+        self.say = say
+        if not folder.parent.is_dir():
+            raise UserError(f"cannot write {folder}: the folder {folder.parent} does not exist, create it")
+        folder.mkdir(exist_ok=True)
+
+    def _file(self, name: str) -> Path:
+        readable = quote(name, safe="")
+        return self.folder / f"{readable[:80]}.{hashlib.sha256(name.encode()).hexdigest()[:12]}.h5"
+
+    def get(self, name: str, like: Record | None = None, *, hessian: bool = True) -> Record | None:
+        """The finished record of this name, or None if it must be computed.
+
+        Args:
+            like: the geometry that the record must have.
+            hessian: whether it must have a Hessian.
+        """
+        file = self._file(name)
+        if not file.exists():
+            return None
+        try:
+            part = Dataset.read(file)
+        except UserError as error:
+            self.say(f"{name}: computed again, {error}")
+            return None
+        if part.provenance != provenance(self.method):
+            self.say(f"{name}: computed again, {file} was made with another method or program version")
+            return None
+        record = part[0]
+        if like is not None and not same_geometry(record, like):
+            self.say(f"{name}: computed again, {file} holds another geometry")
+            return None
+        if hessian and record.hessian is None:
+            self.say(f"{name}: computed again, {file} has no Hessian")
+            return None
+        return record
+
+    def put(self, record: Record) -> None:
+        Dataset([record], self.method.level_of_theory, provenance(self.method)).write(self._file(record.name))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+def provenance(method: Method) -> dict[str, Any]:
+    """What a dataset tells about its labels."""
+    return {"program": f"pyscf {version('pyscf')}", "method": method.model_dump(mode="json")}
+
+
+def same_geometry(a: Record, b: Record) -> bool:
+    return np.array_equal(a.numbers, b.numbers) and np.array_equal(a.positions, b.positions)
+
+
+def assemble(records: list[Record], method: Method, out: str | os.PathLike[str], **more: Any) -> Dataset:
+    """Write the records as one dataset; `more` goes to its provenance."""
+    dataset = Dataset(records, method.level_of_theory, provenance(method) | more)
+    dataset.write(out)
+    return dataset

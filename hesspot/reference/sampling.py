@@ -1,0 +1,107 @@
+"""Structures around stationary points: normal modes, thermal samples, steepest-descent paths, optimisation."""
+
+import numpy as np
+from ase import Atoms
+from ase.optimize import BFGS
+from scipy.integrate import cumulative_trapezoid
+from scipy.spatial.distance import pdist
+
+from hesspot.reference.pyscf_labels import PySCFCalculator
+from hesspot.units import BOLTZMANN, SQRT_EV_PER_A2_AMU
+
+#: cm⁻¹; softer modes are sampled as if they had this wavenumber, where the harmonic picture breaks down.
+SOFTEST = 300.0
+#: a sample with two atoms nearer than this part of their distance at the stationary point is drawn again.
+NEAREST = 0.75
+
+
+def vibrations(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal modes without translations and rotations, whatever rank these have (linear molecules: 5).
+
+    Returns:
+        eigenvalues (m,) in eV/(Å² amu), ascending, and mass-weighted modes (3n, m).
+    """
+    weights = np.sqrt(np.repeat(atoms.get_masses(), 3))
+    centred = atoms.positions - atoms.get_center_of_mass()
+    rigid = [np.tile(axis, (len(atoms), 1)) for axis in np.eye(3)] + [np.cross(axis, centred) for axis in np.eye(3)]
+    left, size, _ = np.linalg.svd(weights[:, None] * np.reshape(rigid, (6, -1)).T)
+    internal = left[:, int((size > 1e-4 * size[0]).sum()) :]
+    weighted = hessian / np.outer(weights, weights)
+    values, vectors = np.linalg.eigh(internal.T @ weighted @ internal)
+    return values, internal @ vectors
+
+
+def wavenumbers(atoms: Atoms, hessian: np.ndarray) -> np.ndarray:
+    """Harmonic wavenumbers in cm⁻¹, ascending; imaginary ones are negative."""
+    values, _ = vibrations(atoms, hessian)
+    return np.sign(values) * np.sqrt(np.abs(values)) * SQRT_EV_PER_A2_AMU
+
+
+def sample_modes(atoms: Atoms, hessian: np.ndarray, temperature: float, rng: np.random.Generator) -> Atoms:
+    """A structure from the classical Boltzmann distribution of the harmonic modes (Smith, Isayev, Roitberg 2017).
+
+    Modes softer than `SOFTEST` and imaginary ones are taken as hard as `SOFTEST` or their |λ|, whichever is more.
+    """
+    values, modes = vibrations(atoms, hessian)
+    stiffness = np.maximum(np.abs(values), (SOFTEST / SQRT_EV_PER_A2_AMU) ** 2)
+    spread = np.sqrt(BOLTZMANN * temperature / stiffness)
+    weights = np.sqrt(atoms.get_masses())[:, None]
+    sample = atoms.copy()
+    while True:
+        shift = modes @ (spread * rng.normal(size=len(values)))
+        sample.positions = atoms.positions + shift.reshape(-1, 3) / weights
+        if (pdist(sample.positions) > NEAREST * pdist(atoms.positions)).all():
+            return sample
+
+
+def descend(atoms: Atoms, forces: np.ndarray, hessian: np.ndarray, length: float) -> Atoms:
+    """One step of the local quadratic approximation down the mass-weighted gradient (Page and McIver 1988).
+
+    Follows q(t) with dq/dt = −(g + H q) on the quadratic surface until the arc has the wanted length
+    in Å amu^½, or to the surface's minimum if that is nearer.
+    """
+    weights = np.sqrt(np.repeat(atoms.get_masses(), 3))
+    values, modes = vibrations(atoms, hessian)
+    gradient = modes.T @ (-forces.ravel() / weights)
+    stiffest = np.abs(values).max()
+    times = np.concatenate([[0.0], np.geomspace(1e-5, 1e3, 6000)]) / stiffest
+    decay = np.exp(np.minimum(-np.outer(times, values), 300.0))
+    arc = cumulative_trapezoid(np.linalg.norm(gradient * decay, axis=1), times, initial=0.0)
+    end = min(int(np.searchsorted(arc, length)), len(times) - 1)
+    shift = modes @ (-gradient * -np.expm1(np.minimum(-values * times[end], 300.0)) / values)
+    moved = atoms.copy()
+    moved.positions = atoms.positions + (shift / weights).reshape(-1, 3)
+    return moved
+
+
+def along_imaginary(atoms: Atoms, hessian: np.ndarray, length: float) -> Atoms:
+    """The saddle point moved along its imaginary mode by a signed length in Å amu^½."""
+    _, modes = vibrations(atoms, hessian)
+    mode = modes[:, 0] * np.sign(modes[np.abs(modes[:, 0]).argmax(), 0])
+    moved = atoms.copy()
+    moved.positions = atoms.positions + (length * mode).reshape(-1, 3) / np.sqrt(atoms.get_masses())[:, None]
+    return moved
+
+
+def optimise(
+    guess: Atoms, calculator: PySCFCalculator, order: int, fmax: float, *, strict: bool = True, steps: int = 60
+) -> Atoms:
+    """The minimum (order 0) or saddle point (order 1) next to a guess, from one analytic Hessian there.
+
+    Raises:
+        RuntimeError: forces are above `fmax` (eV/Å) after all steps; not raised unless `strict`.
+    """
+    atoms = guess.copy()
+    atoms.calc = calculator
+    if order == 0:
+        optimiser = BFGS(atoms, logfile=None, maxstep=0.1)
+        values, modes = np.linalg.eigh(calculator.hessian(atoms))
+        optimiser.H0 = (modes * np.maximum(np.abs(values), 1.0)) @ modes.T
+    else:
+        from sella import Sella
+
+        optimiser = Sella(atoms, order=1, hessian_function=calculator.hessian, logfile=None, diag_every_n=8)
+    if not optimiser.run(fmax=fmax, steps=steps) and strict:
+        raise RuntimeError(f"{guess.get_chemical_formula()} has forces above {fmax} eV/Å after {steps} steps")
+    atoms.calc = None
+    return atoms
