@@ -23,10 +23,11 @@ from ase.data import covalent_radii
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist
 
+from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Record
 from hesspot.reference.parts import PartStore, assemble
 from hesspot.reference.pyscf_labels import Method, NotConverged, PySCFCalculator, compute
-from hesspot.reference.sampling import along_imaginary, descend, optimise, sample_modes, wavenumbers
+from hesspot.reference.sampling import along_imaginary, descend, optimise, sample_modes
 
 FMAX = 2e-4  #: eV/Å, largest force at a stationary point
 SAME = 0.1  #: Å, largest difference of interatomic distances between a path's end and a named minimum
@@ -135,9 +136,9 @@ class Maker:
                 properties=record.properties | labels.properties,
             )
             if record.kind in ("minimum", "saddle"):
-                waves = wavenumbers(record.atoms_only(), done.hessian)
-                done.properties["n_imaginary"] = float((waves < 0).sum())
-                self.say(f"{record.name}: cm⁻¹ {np.array2string(waves, precision=1)}")
+                modes = normal_modes(record.atoms_only(), labels.hessian)
+                done.properties["n_imaginary"] = float(modes.n_imaginary)
+                self.say(f"{record.name}: cm⁻¹ {np.array2string(modes.frequencies, precision=1)}")
             self.store.put(done)
         self.records[done.name] = done
         return done

@@ -122,6 +122,7 @@ class PySCFCalculator(Calculator):
 
     def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
         labels = compute(self.atoms, self.method, hessian=False)
         self.results = {"energy": labels.energy, "forces": labels.forces}
 

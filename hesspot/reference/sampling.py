@@ -1,11 +1,15 @@
-"""Structures around stationary points: normal modes, thermal samples, steepest-descent paths, optimisation."""
+"""Structures around stationary points: thermal samples, steepest-descent paths, optimisation."""
+
+import os
 
 import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS
+from ase.optimize.optimize import Optimizer
 from scipy.integrate import cumulative_trapezoid
 from scipy.spatial.distance import pdist
 
+from hesspot.analysis.normal_modes import normal_modes
 from hesspot.reference.pyscf_labels import PySCFCalculator
 from hesspot.units import BOLTZMANN, SQRT_EV_PER_A2_AMU
 
@@ -15,26 +19,10 @@ SOFTEST = 300.0
 NEAREST = 0.75
 
 
-def vibrations(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Normal modes without translations and rotations, whatever rank these have (linear molecules: 5).
-
-    Returns:
-        eigenvalues (m,) in eV/(Å² amu), ascending, and mass-weighted modes (3n, m).
-    """
-    weights = np.sqrt(np.repeat(atoms.get_masses(), 3))
-    centred = atoms.positions - atoms.get_center_of_mass()
-    rigid = [np.tile(axis, (len(atoms), 1)) for axis in np.eye(3)] + [np.cross(axis, centred) for axis in np.eye(3)]
-    left, size, _ = np.linalg.svd(weights[:, None] * np.reshape(rigid, (6, -1)).T)
-    internal = left[:, int((size > 1e-4 * size[0]).sum()) :]
-    weighted = hessian / np.outer(weights, weights)
-    values, vectors = np.linalg.eigh(internal.T @ weighted @ internal)
-    return values, internal @ vectors
-
-
-def wavenumbers(atoms: Atoms, hessian: np.ndarray) -> np.ndarray:
-    """Harmonic wavenumbers in cm⁻¹, ascending; imaginary ones are negative."""
-    values, _ = vibrations(atoms, hessian)
-    return np.sign(values) * np.sqrt(np.abs(values)) * SQRT_EV_PER_A2_AMU
+def _modes(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (m,) in eV/(Å² amu) and mass-weighted modes in columns, (3n, m)."""
+    modes = normal_modes(atoms, hessian)
+    return np.sign(modes.frequencies) * (modes.frequencies / SQRT_EV_PER_A2_AMU) ** 2, modes.vectors.T
 
 
 def sample_modes(atoms: Atoms, hessian: np.ndarray, temperature: float, rng: np.random.Generator) -> Atoms:
@@ -42,7 +30,7 @@ def sample_modes(atoms: Atoms, hessian: np.ndarray, temperature: float, rng: np.
 
     Modes softer than `SOFTEST` and imaginary ones are taken as hard as `SOFTEST` or their |λ|, whichever is more.
     """
-    values, modes = vibrations(atoms, hessian)
+    values, modes = _modes(atoms, hessian)
     stiffness = np.maximum(np.abs(values), (SOFTEST / SQRT_EV_PER_A2_AMU) ** 2)
     spread = np.sqrt(BOLTZMANN * temperature / stiffness)
     weights = np.sqrt(atoms.get_masses())[:, None]
@@ -61,7 +49,7 @@ def descend(atoms: Atoms, forces: np.ndarray, hessian: np.ndarray, length: float
     in Å amu^½, or to the surface's minimum if that is nearer.
     """
     weights = np.sqrt(np.repeat(atoms.get_masses(), 3))
-    values, modes = vibrations(atoms, hessian)
+    values, modes = _modes(atoms, hessian)
     gradient = modes.T @ (-forces.ravel() / weights)
     stiffest = np.abs(values).max()
     times = np.concatenate([[0.0], np.geomspace(1e-5, 1e3, 6000)]) / stiffest
@@ -76,7 +64,7 @@ def descend(atoms: Atoms, forces: np.ndarray, hessian: np.ndarray, length: float
 
 def along_imaginary(atoms: Atoms, hessian: np.ndarray, length: float) -> Atoms:
     """The saddle point moved along its imaginary mode by a signed length in Å amu^½."""
-    _, modes = vibrations(atoms, hessian)
+    _, modes = _modes(atoms, hessian)
     mode = modes[:, 0] * np.sign(modes[np.abs(modes[:, 0]).argmax(), 0])
     moved = atoms.copy()
     moved.positions = atoms.positions + (length * mode).reshape(-1, 3) / np.sqrt(atoms.get_masses())[:, None]
@@ -93,15 +81,21 @@ def optimise(
     """
     atoms = guess.copy()
     atoms.calc = calculator
-    if order == 0:
-        optimiser = BFGS(atoms, logfile=None, maxstep=0.1)
-        values, modes = np.linalg.eigh(calculator.hessian(atoms))
-        optimiser.H0 = (modes * np.maximum(np.abs(values), 1.0)) @ modes.T
-    else:
-        from sella import Sella
-
-        optimiser = Sella(atoms, order=1, hessian_function=calculator.hessian, logfile=None, diag_every_n=8)
+    optimiser = _minimiser(atoms, calculator) if order == 0 else _saddle_search(atoms, calculator)
     if not optimiser.run(fmax=fmax, steps=steps) and strict:
         raise RuntimeError(f"{guess.get_chemical_formula()} has forces above {fmax} eV/Å after {steps} steps")
     atoms.calc = None
     return atoms
+
+
+def _minimiser(atoms: Atoms, calculator: PySCFCalculator) -> Optimizer:
+    optimiser = BFGS(atoms, logfile=None, maxstep=0.1)
+    values, modes = np.linalg.eigh(calculator.hessian(atoms))
+    optimiser.H0 = (modes * np.maximum(np.abs(values), 1.0)) @ modes.T
+    return optimiser
+
+
+def _saddle_search(atoms: Atoms, calculator: PySCFCalculator) -> Optimizer:
+    from sella import Sella
+
+    return Sella(atoms, order=1, hessian_function=calculator.hessian, logfile=os.devnull, diag_every_n=8)
