@@ -53,12 +53,13 @@ class HesspotCalculator(Calculator):
     ) -> None:
         """Fill `results` for `atoms`; all properties but the Hessian cost one evaluation."""
         super().calculate(atoms, properties, system_changes)
+        structure: Any = self.atoms
         wants_stresses = "stresses" in (properties or [])
-        result = evaluate(self.model, self._batch(self.atoms), virial=True, atom_virial=wants_stresses)
+        result = evaluate(self.model, self._batch(structure), virial=True, atom_virial=wants_stresses)
         energy, forces = float(result.energy[0]), _array(result.forces)
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise UserError(
-                f"the model gives an energy or a force of {self.atoms.symbols} that is not a finite number; "
+                f"the model gives an energy or a force of {structure.symbols} that is not a finite number; "
                 "check that the geometry is one the model was trained for"
             )
         self.results = {
@@ -67,8 +68,8 @@ class HesspotCalculator(Calculator):
             "energies": _array(result.atom_energies),
             "forces": forces,
         }
-        if self.atoms.cell.rank == 3:
-            volume = self.atoms.get_volume()
+        if structure.cell.rank == 3:
+            volume = structure.get_volume()
             assert result.virial is not None
             self.results["stress"] = _voigt(-_array(result.virial)[0] / volume)
             if wants_stresses:
@@ -86,7 +87,9 @@ class HesspotCalculator(Calculator):
         (matrix,) = hessian(self.model, self._batch(self.atoms if atoms is None else atoms))
         return _array(matrix)
 
-    def _batch(self, atoms: ase.Atoms) -> Batch:
+    def _batch(self, atoms: ase.Atoms | None) -> Batch:
+        if atoms is None:
+            raise UserError("the calculator was asked before it saw a structure; give it atoms")
         return build_batch([atoms], self.model.elements, self.model.cutoff, self.dtype, self.device)
 
 

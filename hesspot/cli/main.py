@@ -5,6 +5,9 @@ import sys
 import typer
 from rich.console import Console
 
+from hesspot.cli import data
+from hesspot.cli.label import label
+from hesspot.cli.verify import verify
 from hesspot.errors import UserError
 
 app = typer.Typer(
@@ -13,6 +16,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@app.callback()
+def _subcommands() -> None:
+    """Keeps the subcommands' names, however many there are."""
+
+
+app.command("label")(label)
+app.add_typer(data.app, name="data")
+app.command("verify")(verify)
 
 
 def main() -> None:

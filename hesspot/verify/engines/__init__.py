@@ -1,1 +1,61 @@
 """The engines: each answers for a model file and a list of structures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from hesspot.verify import tolerances
+from hesspot.verify.results import EngineResult
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How an engine is asked, `ask(model file, structures, ranks)`, and how it differentiates."""
+
+    ask: Callable[[Path, Sequence[Atoms], int], list[EngineResult]]
+    hessian_tolerance: float
+    parallel: bool = False
+
+
+def _torch(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
+    from hesspot.export import read_model
+    from hesspot.export.file import eager_model
+    from hesspot.verify.engines.trained import in_one_batch
+
+    return in_one_batch(eager_model(read_model(model)), structures)
+
+
+def _torchscript(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
+    from hesspot.export import read_model
+    from hesspot.verify.engines.trained import one_by_one
+
+    return one_by_one(read_model(model), structures)
+
+
+def _ase(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
+    from hesspot.verify.engines.ase_calculator import evaluate
+
+    return evaluate(model, structures)
+
+
+def _lammps(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
+    from hesspot.verify.engines.lammps import evaluate
+
+    return evaluate(model, structures, ranks=ranks)
+
+
+def _ipi(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
+    from hesspot.verify.engines.ipi import evaluate
+
+    return evaluate(model, structures)
+
+
+ENGINES = {
+    "torch": Engine(_torch, tolerances.HESSIAN_ANALYTIC),
+    "torchscript": Engine(_torchscript, tolerances.HESSIAN_ANALYTIC),
+    "ase": Engine(_ase, tolerances.HESSIAN_ANALYTIC),
+    "lammps": Engine(_lammps, tolerances.HESSIAN_NUMERICAL, parallel=True),
+    "ipi": Engine(_ipi, tolerances.HESSIAN_NUMERICAL),
+}

@@ -1,0 +1,75 @@
+"""`hesspot verify`: the same questions asked of every engine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from hesspot.errors import UserError
+
+if TYPE_CHECKING:
+    from hesspot.verify.report import EngineReport
+
+
+def verify(
+    model: Annotated[Path, typer.Argument(help="exported model file")],
+    data: Annotated[
+        Path | None, typer.Option(help="dataset with reference values; without it the file's fingerprint is used")
+    ] = None,
+    part: Annotated[str, typer.Option(help="part of the dataset: train, valid, test or all")] = "test",
+    engines: Annotated[
+        str, typer.Option(help="comma-separated: torch, torchscript, ase, lammps, ipi")
+    ] = "torch,torchscript,ase,lammps,ipi",
+    ranks: Annotated[str, typer.Option(help="comma-separated numbers of MPI ranks for lammps")] = "1,2",
+    max_structures: Annotated[
+        int, typer.Option("--max", help="structures asked of each engine; the model error is over all")
+    ] = 8,
+    json: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
+) -> None:
+    """Compare every engine with the trained model, and the trained model with its reference.
+
+    Exit status 0 only if every engine ran and every deployment error is within its tolerance.
+    """
+    from hesspot.verify.run import verify as run
+    from hesspot.verify.tables import tables
+
+    if json is not None and not json.parent.is_dir():
+        raise UserError(f"folder {json.parent} for --json does not exist; make it first")
+    console = Console(highlight=False)
+    status = console.status("")
+
+    def progress(label: str, report: "EngineReport | None") -> None:
+        if report is None:
+            status.update(f"{label} …")
+            status.start()
+        else:
+            status.stop()
+            outcome = "done" if report.passed else "FAILED"
+            console.print(f"{label}: {outcome} in {report.seconds:.1f} s", markup=False)
+
+    try:
+        report = run(
+            model,
+            data=data,
+            part=None if part == "all" else part,
+            engines=[name.strip() for name in engines.split(",") if name.strip()],
+            ranks=_numbers(ranks),
+            max_structures=max_structures,
+            progress=progress,
+        )
+    finally:
+        status.stop()
+    console.print(tables(report))
+    if json is not None:
+        report.write(json)
+        console.print(f"report: {json}", markup=False)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise UserError(f"--ranks {text!r} is no list of numbers; write it as 1,2") from None

@@ -1,0 +1,72 @@
+"""The structures that are asked of every engine, with the reference's values where they are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+
+from hesspot.data.dataset import PARTS, Dataset
+from hesspot.errors import UserError
+from hesspot.export import ModelMetadata
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One structure and what the reference gives for it; None where that is not known.
+
+    kind as in a dataset (minimum, saddle, irc, nms, atom, other); energy eV; forces (n, 3) eV/Å; hessian (3n, 3n)
+    eV/Å²; frequencies (m,) cm⁻¹, imaginary ones negative, for references that give no Hessian.
+    """
+
+    name: str
+    kind: str
+    atoms: ase.Atoms
+    energy: float | None = None
+    forces: np.ndarray | None = None
+    hessian: np.ndarray | None = None
+    frequencies: np.ndarray | None = None
+
+    @property
+    def has_reference(self) -> bool:
+        return any(value is not None for value in (self.energy, self.forces, self.hessian, self.frequencies))
+
+
+def from_fingerprint(metadata: ModelMetadata) -> list[Case]:
+    """The structures stored in the model file."""
+    cases = []
+    for entry in metadata.fingerprint:
+        reference = entry.reference
+        known = {}
+        if reference is not None:
+            arrays = {name: getattr(reference, name) for name in ("forces", "hessian", "frequencies")}
+            known = {name: np.array(value) for name, value in arrays.items() if value is not None}
+        cases.append(
+            Case(entry.name, entry.kind, entry.atoms(), energy=reference.energy if reference else None, **known)
+        )
+    return cases
+
+
+def from_dataset(path: str | Path, part: str | None = "test") -> list[Case]:
+    """The structures of one part (train, valid, test; None for all) of a dataset file.
+
+    UserError if there are none.
+    """
+    if part is not None and part not in PARTS:
+        raise UserError(f"part {part!r} of {path} is not known; use one of {', '.join(PARTS)}, or all")
+    dataset = Dataset.read(path)
+    records = dataset.select(part=part) if part else dataset
+    if not len(records):
+        raise UserError(f"{path} has no structures in its part {part!r}; choose another with --part, or all")
+    return [
+        Case(record.name, record.kind, record.atoms_only(), record.energy, record.forces, record.hessian)
+        for record in records
+    ]
+
+
+def spread(cases: Sequence[Case], count: int) -> list[Case]:
+    """At most `count` of the cases, evenly over their order: the same ones at every call."""
+    if len(cases) <= count:
+        return list(cases)
+    return [cases[i] for i in np.linspace(0, len(cases) - 1, count).round().astype(int)]

@@ -1,0 +1,28 @@
+"""ASE: the model file behind `HesspotCalculator`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from hesspot.calculators import HesspotCalculator
+from hesspot.verify.results import EngineResult
+
+
+def evaluate(model: Path, structures: Sequence[Atoms]) -> list[EngineResult]:
+    """Energy, forces, virial (from the stress, so only with a cell of three vectors) and analytic Hessian."""
+    calculator = HesspotCalculator(model)
+    results = []
+    for structure in structures:
+        atoms = structure.copy()
+        atoms.calc = calculator
+        virial = -atoms.get_stress(voigt=False) * atoms.get_volume() if atoms.cell.rank == 3 else None
+        results.append(
+            EngineResult(
+                atoms.get_potential_energy(),
+                atoms.get_forces(apply_constraint=False),
+                virial,
+                calculator.get_hessian(atoms),
+            )
+        )
+    return results

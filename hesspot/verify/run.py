@@ -1,0 +1,149 @@
+"""Verification: the same structures for every engine, judged against the trained model and the reference."""
+
+import time
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hesspot.derivatives import evaluate, hvp
+from hesspot.errors import UserError
+from hesspot.export import FingerprintEntry, read_model
+from hesspot.export.file import eager_model
+from hesspot.models.contract import Model, build_batch
+from hesspot.verify import tolerances
+from hesspot.verify.cases import Case, from_dataset, from_fingerprint, spread
+from hesspot.verify.deployment import compare, largest, worst
+from hesspot.verify.engines import ENGINES
+from hesspot.verify.engines.trained import one_by_one
+from hesspot.verify.model_error import model_errors
+from hesspot.verify.report import Check, EngineReport, VerifyReport
+from hesspot.verify.results import EngineResult
+
+#: Called with the name of what starts, and with its report when it is done.
+Progress = Callable[[str, EngineReport | None], None]
+
+
+def _silent(label: str, report: EngineReport | None) -> None:
+    return None
+
+
+def verify(
+    model: str | Path,
+    *,
+    data: str | Path | None = None,
+    part: str | None = "test",
+    engines: Sequence[str] = tuple(ENGINES),
+    ranks: Sequence[int] = (1,),
+    max_structures: int = 8,
+    progress: Progress = _silent,
+) -> VerifyReport:
+    """Ask every engine for the same structures and compare.
+
+    The engines get at most `max_structures` structures, spread evenly over those of the file's fingerprint or of
+    one part of the dataset `data`; the model error is over all of them. An engine that cannot run is a failure of
+    the report, not an exception. UserError for a model or dataset that cannot be read, and unknown engines.
+    """
+    _check_names(engines, ranks, max_structures)
+    path = Path(model)
+    loaded = read_model(path)
+    trained = eager_model(loaded)
+    cases = from_dataset(data, part) if data is not None else from_fingerprint(loaded.metadata)
+    asked = spread(cases, max_structures)
+
+    progress("trained model", None)
+    start = time.monotonic()
+    answers = dict(zip(map(id, cases), one_by_one(trained, [case.atoms for case in cases]), strict=True))
+    baseline = [answers[id(case)] for case in asked]
+    checks = fingerprint_checks(trained, loaded.metadata.fingerprint)
+    checks += hessian_checks(cases, list(answers.values()))
+    first = EngineReport(engine="trained model", seconds=time.monotonic() - start, checks=checks)
+    progress(first.label, first)
+
+    reports = []
+    for engine in engines:
+        for count in ranks if ENGINES[engine].parallel else [None]:
+            progress(EngineReport(engine=engine, ranks=count, seconds=0.0).label, None)
+            report = ask_engine(engine, count, path, asked, baseline)
+            progress(report.label, report)
+            reports.append(report)
+
+    return VerifyReport(
+        model=str(path),
+        weights_sha256=loaded.metadata.weights_sha256,
+        level_of_theory=loaded.metadata.level_of_theory,
+        source=f"{data}, part {part or 'all'}" if data is not None else "the model file's fingerprint",
+        structures=[case.name for case in asked],
+        trained_model=first,
+        engines=reports,
+        model_errors=model_errors(cases, list(answers.values())),
+    ).judge()
+
+
+def _check_names(engines: Sequence[str], ranks: Sequence[int], max_structures: int) -> None:
+    for engine in engines:
+        if engine not in ENGINES:
+            nearest = get_close_matches(engine, ENGINES, n=1)
+            hint = f"did you mean {nearest[0]}" if nearest else f"use some of {', '.join(ENGINES)}"
+            raise UserError(f"engine {engine!r} is not known; {hint}")
+    if not engines:
+        raise UserError(f"no engine was given; use some of {', '.join(ENGINES)}")
+    if not ranks or min(ranks) < 1:
+        raise UserError(f"ranks {list(ranks)} must be one or more positive numbers, such as 1,2")
+    if max_structures < 1:
+        raise UserError(f"{max_structures} structures cannot be verified; give --max 1 or more")
+
+
+def fingerprint_checks(model: Model, fingerprint: Sequence[FingerprintEntry]) -> list[Check]:
+    """The trained model against what it gave when the file was written."""
+    found: dict[str, list[tuple[str, float]]] = {"energy": [], "forces": [], "virial": [], "H·v": []}
+    for entry in fingerprint:
+        batch = build_batch([entry.atoms()], model.elements, model.cutoff)
+        result = evaluate(model, batch, virial=True)
+        product = hvp(model, batch, torch.tensor(entry.directions, dtype=torch.float64))
+        assert result.virial is not None
+        found["energy"].append((entry.name, abs(float(result.energy[0]) - entry.energy) / batch.n_atoms))
+        found["forces"].append((entry.name, largest(result.forces.numpy() - np.array(entry.forces))))
+        found["virial"].append((entry.name, largest(result.virial[0].numpy() - np.array(entry.virial))))
+        found["H·v"].append((entry.name, largest(product.numpy() - np.array(entry.hvp))))
+    limits = {
+        "energy": ("eV/atom", tolerances.ENERGY),
+        "forces": ("eV/Å", tolerances.FORCES),
+        "virial": ("eV", tolerances.VIRIAL),
+        "H·v": ("eV/Å²", tolerances.HESSIAN_ANALYTIC),
+    }
+    return [worst(name, *limits[name], errors) for name, errors in found.items()]
+
+
+def hessian_checks(cases: Sequence[Case], results: Sequence[EngineResult]) -> list[Check]:
+    """Acoustic sum rule and asymmetry of the trained model's analytic Hessians."""
+    sums, asymmetries = [], []
+    for case, result in zip(cases, results, strict=True):
+        assert result.hessian is not None
+        n = len(case.atoms)
+        sums.append((case.name, largest(result.hessian.reshape(3 * n, n, 3).sum(1))))
+        asymmetries.append((case.name, largest(result.hessian - result.hessian.T)))
+    return [
+        worst("acoustic sum rule", "eV/Å²", tolerances.ACOUSTIC_SUM_RULE, sums),
+        worst("asymmetry", "eV/Å²", tolerances.ASYMMETRY, asymmetries),
+    ]
+
+
+def ask_engine(
+    name: str, ranks: int | None, model: Path, cases: Sequence[Case], baseline: Sequence[EngineResult]
+) -> EngineReport:
+    """One engine's report; whatever stops the engine becomes its failure in one sentence."""
+    engine = ENGINES[name]
+    start = time.monotonic()
+    checks: list[Check] = []
+    soft, failure = 0, None
+    try:
+        results = engine.ask(model, [case.atoms for case in cases], ranks or 1)
+        checks, soft = compare(cases, baseline, results, engine.hessian_tolerance)
+    except Exception as error:
+        text = " ".join(str(error).split()) or "no message"
+        failure = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    seconds = time.monotonic() - start
+    return EngineReport(engine=name, ranks=ranks, seconds=seconds, checks=checks, soft_modes=soft, failure=failure)
