@@ -1,0 +1,106 @@
+"""Neighbour lists that outlive a step, for structures that arrive in any order.
+
+A list holds the pairs within cutoff + skin of a reference structure, with their lattice shifts, so that vectors are
+recomputed from positions and cell alone. It serves every structure that is near enough to its reference: mostly one
+list serves all beads of a ring polymer, and nobody needs to know which bead is which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import vesin
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeList:
+    """Pairs within cutoff + skin of a reference.
+
+    positions (n_atoms, 3) and cell (3, 3, lattice vectors as rows) Å of the reference; centers, neighbors (n_edges,)
+    int64 and shifts (n_edges, 3) in lattice vectors, sorted by centre, then by neighbour and shift, so that sums
+    over edges do not depend on which list they came from.
+    """
+
+    positions: np.ndarray
+    cell: np.ndarray
+    centers: np.ndarray
+    neighbors: np.ndarray
+    shifts: np.ndarray
+
+
+def build_edge_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> EdgeList:
+    """All pairs within `reach` Å, images included; `cell` is not looked at along directions that are not periodic."""
+    finder = vesin.NeighborList(cutoff=reach, full_list=True, sorted=False, n_threads=1)
+    centers, neighbors, shifts = finder.compute(points=positions, box=cell, periodic=pbc, quantities="ijS")
+    order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], neighbors, centers))
+    return EdgeList(
+        positions=positions.copy(),
+        cell=cell.copy(),
+        centers=centers[order].astype(np.int64),
+        neighbors=neighbors[order].astype(np.int64),
+        shifts=shifts[order].astype(np.float64),
+    )
+
+
+class EdgeListCache:
+    """The lists in use, found by geometry.
+
+    cutoff, skin Å; pbc (3,) bool. `built` counts the lists made so far.
+    """
+
+    def __init__(self, cutoff: float, skin: float, pbc: np.ndarray):
+        self.cutoff = cutoff
+        self.skin = skin
+        self.pbc = pbc
+        self.built = 0
+        self._recent: list[EdgeList] = []
+        self._last: list[EdgeList] = []
+        self._last_positions = np.zeros((0, 0, 3))
+        self._last_cells = np.zeros((0, 3, 3))
+
+    def find(self, positions: np.ndarray, cells: np.ndarray) -> list[EdgeList]:
+        """A list for each structure. positions (n_structures, n_atoms, 3), cells (n_structures, 3, 3), Å.
+
+        The very same Python list as the last time is returned if each structure still fits the one it had.
+        """
+        if len(positions) == len(self._last) and self._all_fit_as_before(positions, cells):
+            return self._last
+        chosen = [self._find_one(positions[k], cells[k]) for k in range(len(positions))]
+        del self._recent[2 * len(chosen) + 8 :]
+        self._last = chosen
+        self._last_positions = np.array([edges.positions for edges in chosen])
+        self._last_cells = np.array([edges.cell for edges in chosen])
+        return chosen
+
+    def _all_fit_as_before(self, positions: np.ndarray, cells: np.ndarray) -> bool:
+        if np.array_equal(cells, self._last_cells):
+            moved = positions - self._last_positions
+            return float(np.einsum("kai,kai->ka", moved, moved).max(initial=0.0)) <= (0.5 * self.skin) ** 2
+        return all(self._fits(edges, positions[k], cells[k]) for k, edges in enumerate(self._last))
+
+    def _find_one(self, positions: np.ndarray, cell: np.ndarray) -> EdgeList:
+        for place, edges in enumerate(self._recent):
+            if self._fits(edges, positions, cell):
+                self._recent.insert(0, self._recent.pop(place))
+                return edges
+        edges = build_edge_list(positions, cell, self.pbc, self.cutoff + self.skin)
+        self.built += 1
+        self._recent.insert(0, edges)
+        return edges
+
+    def _fits(self, edges: EdgeList, positions: np.ndarray, cell: np.ndarray) -> bool:
+        """Whether no pair outside the list can be within the cutoff.
+
+        Mapped back to the reference cell, an atom has moved by d at most, so a pair that is not in the list is still
+        cutoff + skin − 2d apart there. The map to the present cell shrinks it by no more than its smallest singular
+        value.
+        """
+        shrink = 1.0
+        if not np.array_equal(cell, edges.cell):
+            strain = np.linalg.solve(edges.cell, cell)
+            positions = positions @ np.linalg.inv(strain)
+            shrink = float(np.linalg.svd(strain, compute_uv=False)[-1])
+        moved = positions - edges.positions
+        largest = float(np.einsum("ai,ai->a", moved, moved).max(initial=0.0)) ** 0.5
+        return shrink * (self.cutoff + self.skin - 2.0 * largest) >= self.cutoff

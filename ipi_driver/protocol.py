@@ -1,0 +1,224 @@
+"""The wire layer of i-PI's socket protocol: exact reads, exact writes, nothing else.
+
+Headers are 12 bytes, upper case, padded with spaces; numbers are native-endian int32 and float64 in atomic units.
+
+========== ============================================================ ==========================================
+message    what follows                                                 answer
+========== ============================================================ ==========================================
+STATUS                                                                  NEEDINIT, READY or HAVEDATA
+INIT       int32 bead, int32 length, text                               none
+POSDATA    h (9), h⁻¹ (9), int32 n, positions (3n)                      none
+POSDATA    batched: int32 n, N × (h, h⁻¹), N × positions                none
+GETFORCE                                                                FORCEREADY with energy, n, forces, virial, extras
+EXIT                                                                    none; the driver ends
+========== ============================================================ ==========================================
+
+A batch is announced by `batch_size:N` in the text of INIT. h holds the lattice vectors as columns. The server may
+send POSDATA and GETFORCE in one piece, and any piece may arrive split anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from hesspot.errors import UserError
+
+HEADER_LENGTH = 12
+
+#: A longer text in INIT comes from a stream that is out of step.
+MAX_INIT_LENGTH = 1 << 20
+
+#: Bytes of positions and cells in one message; more comes from a stream that is out of step.
+MAX_PAYLOAD = 1 << 31
+
+#: Seconds that a closing driver waits for the server to close its end.
+LINGER = 2.0
+
+
+class Header(Enum):
+    """What the server can ask."""
+
+    STATUS = b"STATUS"
+    INIT = b"INIT"
+    POSDATA = b"POSDATA"
+    GETFORCE = b"GETFORCE"
+    EXIT = b"EXIT"
+
+
+class ProtocolError(UserError):
+    """The server sent what i-PI's protocol does not have."""
+
+
+class ServerGone(UserError):
+    """The connection ended without EXIT."""
+
+
+class Connection:
+    """One connected stream socket, read in exact amounts however the bytes arrive."""
+
+    def __init__(self, sock: socket.socket):
+        sock.settimeout(None)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._socket = sock
+        self._reader = sock.makefile("rb", buffering=1 << 16)
+
+    def read(self, length: int) -> bytearray:
+        """Exactly `length` bytes; ServerGone if the stream ends before."""
+        data = bytearray(length)
+        try:
+            received = self._reader.readinto(data)
+        except OSError as error:
+            raise ServerGone(f"the connection to i-PI broke ({error.strerror}); look at i-PI's own output") from error
+        if received < length:
+            raise ServerGone(
+                "i-PI closed the connection without saying EXIT, so it was killed or it failed; look at its output"
+            )
+        return data
+
+    def read_header(self) -> Header:
+        """The next message's header; ProtocolError if it is none of the server's."""
+        raw = bytes(self.read(HEADER_LENGTH))
+        try:
+            return Header(raw.rstrip(b" "))
+        except ValueError as error:
+            raise ProtocolError(
+                f"the server sent the message {raw!r}, which i-PI's protocol does not have; "
+                "check that an i-PI server listens at this address"
+            ) from error
+
+    def read_int(self) -> int:
+        """One native-endian int32."""
+        return int(np.frombuffer(self.read(4), dtype=np.int32)[0])
+
+    def read_floats(self, count: int) -> np.ndarray:
+        """(count,) native-endian float64."""
+        return np.frombuffer(self.read(8 * count), dtype=np.float64)
+
+    def send(self, message: bytes) -> None:
+        """Send all of `message`; ServerGone if the connection breaks."""
+        try:
+            self._socket.sendall(message)
+        except OSError as error:
+            raise ServerGone(f"the connection to i-PI broke ({error.strerror}); look at i-PI's own output") from error
+
+    def close(self) -> None:
+        """Say that nothing more comes, read what the server still sends until it closes too, then close.
+
+        A socket closed with unread data resets the connection, and that kills the polling thread of i-PI 3.3,
+        which then hangs for ever.
+        """
+        deadline = time.monotonic() + LINGER
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if not self._socket.recv(1 << 16):
+                    break
+        except OSError:
+            pass
+        self._reader.close()
+        self._socket.close()
+
+
+@dataclass(frozen=True)
+class Init:
+    """INIT: index of the first structure, number of structures in each POSDATA, and the whole text."""
+
+    bead: int
+    batch_size: int
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Structures:
+    """POSDATA: lattice vectors as rows (n_structures, 3, 3) and positions (n_structures, n_atoms, 3), Bohr."""
+
+    cells: np.ndarray
+    positions: np.ndarray
+
+
+def read_init(connection: Connection) -> Init:
+    """What follows the header INIT. Tokens other than `batch_size:N` are left in the text."""
+    bead, length = connection.read_int(), connection.read_int()
+    if not 0 <= length <= MAX_INIT_LENGTH:
+        raise ProtocolError(f"the server announced an INIT text of {length} bytes; check what listens at this address")
+    text = connection.read(length).decode("utf-8", errors="replace")
+    return Init(bead, parse_batch_size(text), text)
+
+
+def parse_batch_size(text: str) -> int:
+    """N of the token `batch_size:N` among comma-separated ones; 1 without it."""
+    for token in text.split(","):
+        key, _, value = token.partition(":")
+        if key.strip() == "batch_size":
+            number = value.strip()
+            if not (number.isascii() and number.isdigit() and 1 <= int(number) < 1 << 31):
+                raise ProtocolError(f"the server announced batch_size {number!r} in INIT; it must be a positive number")
+            return int(number)
+    return 1
+
+
+def read_structures(connection: Connection, n_atoms: int, batch_size: int) -> Structures:
+    """What follows the header POSDATA; ProtocolError if the server's number of atoms is not `n_atoms`."""
+    size = 8 * batch_size * (18 + 3 * n_atoms)
+    if size > MAX_PAYLOAD:
+        raise ProtocolError(
+            f"a batch of {batch_size} structures of {n_atoms} atoms needs {size} bytes in one message, more than "
+            f"{MAX_PAYLOAD}; choose a smaller batch_size in the ffsocket of i-PI's input"
+        )
+    if batch_size == 1:
+        cells = connection.read_floats(18)
+        _check_atoms(connection.read_int(), n_atoms)
+    else:
+        _check_atoms(connection.read_int(), n_atoms)
+        cells = connection.read_floats(18 * batch_size)
+    positions = connection.read_floats(3 * n_atoms * batch_size)
+    return Structures(
+        cells=cells.reshape(batch_size, 2, 3, 3)[:, 0].transpose(0, 2, 1),
+        positions=positions.reshape(batch_size, n_atoms, 3),
+    )
+
+
+def _check_atoms(sent: int, expected: int) -> None:
+    if sent != expected:
+        raise ProtocolError(
+            f"i-PI sent {sent} atoms, but the template has {expected}; give --template the structure of i-PI's input"
+        )
+
+
+def padded(word: str) -> bytes:
+    """A header as it goes over the wire."""
+    return word.encode("ascii").ljust(HEADER_LENGTH)
+
+
+def encode_forces(energies: np.ndarray, forces: np.ndarray, virials: np.ndarray, extras: Sequence[bytes] = ()) -> bytes:
+    """The answer to GETFORCE for a batch of N structures: in i-PI's layout, N = 1 has no layout of its own.
+
+    energies (N,) Hartree, forces (N, n_atoms, 3) Hartree/Bohr, virials (N, 3, 3) Hartree; extras N texts in UTF-8
+    (none of them is the same as N empty ones), whose lengths are counted in bytes.
+    """
+    texts = extras or [b""] * len(energies)
+    parts = [
+        padded("FORCEREADY"),
+        np.asarray(energies, dtype=np.float64).tobytes(),
+        np.int32(forces.shape[1]).tobytes(),
+        np.asarray(forces, dtype=np.float64).tobytes(),
+        np.asarray(virials, dtype=np.float64).tobytes(),
+    ]
+    for text in texts:
+        parts += [np.int32(len(text)).tobytes(), text]
+    return b"".join(parts)
+
+
+def all_finite(*arrays: np.ndarray) -> bool:
+    """Whether no array holds NaN or infinity; a finite sum of squares of finite numbers is the cheap proof."""
+    return all(math.isfinite(float(np.vdot(a, a))) or bool(np.isfinite(a).all()) for a in arrays)

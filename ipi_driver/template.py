@@ -1,0 +1,49 @@
+"""The template: which atom is which, and which directions are periodic. Neither is ever on the wire."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import ase
+import ase.io
+import numpy as np
+
+from hesspot.errors import UserError
+
+Periodicity = Literal["auto", "true", "false"]
+
+
+def read_template(path: Path) -> ase.Atoms:
+    """The first structure of a file in any format that ASE reads."""
+    if not path.is_file():
+        raise UserError(f"template {path} does not exist; give the start structure of i-PI's input")
+    try:
+        atoms = ase.io.read(path, index=0)
+    except Exception as error:
+        raise UserError(
+            f"template {path} cannot be read by ASE ({type(error).__name__}: {error}); give it as extended XYZ"
+        ) from error
+    assert isinstance(atoms, ase.Atoms)
+    if len(atoms) == 0:
+        raise UserError(f"template {path} has no atoms; give the start structure of i-PI's input")
+    return atoms
+
+
+def periodic_directions(atoms: ase.Atoms, path: Path, pbc: Periodicity) -> np.ndarray:
+    """(3,) bool. `auto` takes the template's word; a file that says nothing is periodic in the cell i-PI sends.
+
+    That is the safe reading: a molecule in a cell larger than itself by the cutoff gives the same numbers either way.
+    """
+    if pbc != "auto":
+        return np.full(3, pbc == "true")
+    if atoms.pbc.any() or _says_not_periodic(path):
+        return np.array(atoms.pbc)
+    return np.full(3, True)
+
+
+def _says_not_periodic(path: Path) -> bool:
+    """Whether the comment line of an extended XYZ file states `pbc=`."""
+    with path.open(errors="replace") as file:
+        first_lines = [file.readline() for _ in range(2)]
+    return "pbc=" in first_lines[1]
