@@ -61,6 +61,9 @@ def check_input(atoms: Atoms, method: Method, name: str = "") -> None:
         raise UserError(f"{where} is periodic: labels are computed for molecules only, remove the cell")
     if int(atoms.numbers.sum()) % 2:
         raise UserError(f"{where} has an odd number of electrons: only closed shells can be computed, leave it out")
+    if method.grid[1] not in dft.gen_grid.LEBEDEV_NGRID:
+        near = min(dft.gen_grid.LEBEDEV_NGRID, key=lambda points: abs(points - method.grid[1]))
+        raise UserError(f"{method.grid[1]} angular grid points are not a Lebedev grid: use {near} for example")
     try:
         _kohn_sham(atoms, method)
     except Exception as error:
@@ -95,20 +98,25 @@ def compute(atoms: Atoms, method: Method, *, hessian: bool = True, stability: bo
             labels.properties["cphf_residual"] = residual
             labels.properties["asymmetry"] = float(np.abs(raw - raw.T).max())
             labels.properties["acoustic_defect"] = acoustic_defect(raw)
-            labels.hessian = reset_on_site(0.5 * (raw + raw.T))
+            labels.hessian = impose_acoustic_sum_rule(0.5 * (raw + raw.T))
             labels.properties["rotational_defect"] = rotational_defect(atoms.positions, forces, labels.hessian)
     return labels
 
 
-def reset_on_site(hessian: np.ndarray) -> np.ndarray:
-    """The symmetric (3n, 3n) Hessian with on-site blocks −Σ of the off-site ones: the acoustic sum rule holds."""
+def impose_acoustic_sum_rule(hessian: np.ndarray) -> np.ndarray:
+    """The symmetric (3n, 3n) Hessian with on-site blocks −Σ of the off-site ones.
+
+    What the symmetry of these blocks leaves of the sum rule (1e-5 eV/Å²) is taken out by projecting translations.
+    """
     n = len(hessian) // 3
     blocks = hessian.reshape(n, 3, n, 3).copy()
     for a in range(n):
         blocks[a, :, a] = 0.0
         on_site = -blocks[a].sum(axis=1)
         blocks[a, :, a] = 0.5 * (on_site + on_site.T)
-    return blocks.reshape(3 * n, 3 * n)
+    relative = np.kron(np.eye(n) - 1.0 / n, np.eye(3))
+    projected = relative @ blocks.reshape(3 * n, 3 * n) @ relative
+    return 0.5 * (projected + projected.T)
 
 
 class PySCFCalculator(Calculator):
