@@ -107,21 +107,19 @@ class HouseModel(nn.Module):
         self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
         self.register_buffer("frequencies", math.pi / config.cutoff * torch.arange(1, config.n_radial + 1))
         self.register_buffer("repeats3", torch.tensor([float({1: 1, 2: 3, 3: 6}[len(set(t))]) for t in _RANK3]))
-        full2 = [[_RANK2.index((min(a, b), max(a, b))) for b in range(3)] for a in range(3)]
-        full3 = [_RANK3.index(tuple(sorted((a, m // 3, m % 3)))) for a in range(3) for m in range(9)]
-        upper = [torch.triu_indices(size, size) for size in (channels, 2 * channels, 3 * channels)]
-        for name, index in {
-            "full2": torch.tensor(full2).flatten(),
-            "full3": torch.tensor(full3),
-            "upper1": upper[0][0] * channels + upper[0][1],
-            "upper2": upper[1][0] * 2 * channels + upper[1][1],
-            "upper3": upper[2][0] * 3 * channels + upper[2][1],
-            "first2": torch.tensor([a for a, _ in _RANK2]),
-            "second2": torch.tensor([b for _, b in _RANK2]),
-            "first3": torch.tensor([_RANK2.index((a, b)) for a, b, _ in _RANK3]),
-            "second3": torch.tensor([c for _, _, c in _RANK3]),
-        }.items():
-            self.register_buffer(name, index)
+        rank3_of_full = [_RANK3.index(tuple(sorted((a, m // 3, m % 3)))) for a in range(3) for m in range(9)]
+        for name, index, size in [
+            ("first2", [a for a, _ in _RANK2], 3),
+            ("second2", [b for _, b in _RANK2], 3),
+            ("first3", [_RANK2.index((t[0], t[1])) for t in _RANK3], 6),
+            ("second3", [t[2] for t in _RANK3], 3),
+            ("full2", [_RANK2.index((min(a, b), max(a, b))) for a in range(3) for b in range(3)], 6),
+            ("full3", rank3_of_full, 10),
+        ]:
+            self.register_buffer(name, torch.eye(size)[:, index])
+        for name, size in [("upper1", channels), ("upper2", 2 * channels), ("upper3", 3 * channels)]:
+            rows, columns = torch.triu_indices(size, size)
+            self.register_buffer(name, rows * size + columns)
         self.double()
 
     def moments(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
@@ -131,8 +129,8 @@ class HouseModel(nn.Module):
         unit = vectors / r
         envelope = torch.clamp(1.0 - (r / self.cutoff) ** 2, min=0.0) ** self.envelope_power
         radial = torch.sin(r * self.frequencies) * (envelope / r)
-        rank2 = unit[:, self.first2] * unit[:, self.second2]
-        rank3 = rank2[:, self.first3] * unit[:, self.second3]
+        rank2 = (unit @ self.first2) * (unit @ self.second2)
+        rank3 = (rank2 @ self.first3) * (unit @ self.second3)
         angular = torch.cat([torch.ones_like(r), unit, rank2, rank3], dim=1)
         products = (radial.unsqueeze(2) * angular.unsqueeze(1)).flatten(1)
         slots = centers * self.n_elements + species[neighbors]
@@ -147,24 +145,24 @@ class HouseModel(nn.Module):
     def descriptors(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """Rotational invariants of each atom's neighbourhood, (n_atoms, n_descriptors), not standardised."""
         moments = self.moments(species, centers, neighbors, vectors)
-        mix = self.mix[:, species].transpose(2, 3)
+        mix = self.mix.index_select(1, species).transpose(2, 3)
         m0 = torch.bmm(mix[0], moments[:, :, 0:1])
         m1 = torch.bmm(mix[1], moments[:, :, 1:4])
         m2 = torch.bmm(mix[2], moments[:, :, 4:10])
         m3 = torch.bmm(mix[3], moments[:, :, 10:20])
-        matrices = m2[:, :, self.full2].unflatten(2, (3, 3))
-        tensors = m3[:, :, self.full3].unflatten(2, (3, 9))
+        full2, full3 = m2 @ self.full2, m3 @ self.full3
+        matrices, tensors = full2.unflatten(2, (3, 3)), full3.unflatten(2, (3, 9))
         m2m1 = (matrices * m1.unsqueeze(2)).sum(3)
-        m3m2 = (tensors * matrices.flatten(2).unsqueeze(2)).sum(3)
+        m3m2 = (tensors * full2.unsqueeze(2)).sum(3)
         m3m1 = (tensors * m1.unsqueeze(3)).sum(2)
         vector_set = torch.cat([m1, m2m1, m3m2], dim=1)
-        matrix_set = torch.cat([m2[:, :, self.full2], m3m1], dim=1)
+        matrix_set = torch.cat([full2, m3m1], dim=1)
         return torch.cat(
             [
                 m0.squeeze(2),
-                torch.bmm(vector_set, vector_set.transpose(1, 2)).flatten(1)[:, self.upper3],
-                torch.bmm(matrix_set, matrix_set.transpose(1, 2)).flatten(1)[:, self.upper2],
-                torch.bmm(m3 * self.repeats3, m3.transpose(1, 2)).flatten(1)[:, self.upper1],
+                torch.bmm(vector_set, vector_set.transpose(1, 2)).flatten(1).index_select(1, self.upper3),
+                torch.bmm(matrix_set, matrix_set.transpose(1, 2)).flatten(1).index_select(1, self.upper2),
+                torch.bmm(m3 * self.repeats3, m3.transpose(1, 2)).flatten(1).index_select(1, self.upper1),
             ],
             dim=1,
         )
@@ -175,6 +173,6 @@ class HouseModel(nn.Module):
         energies = torch.zeros(species.shape[0], dtype=torch.float64, device=species.device)
         for element, network in enumerate(self.networks):
             rows = torch.nonzero(species == element).squeeze(1)
-            energy = (self.scale * network(descriptors[rows])).to(torch.float64) + self.shifts[element]
+            energy = (self.scale * network(descriptors.index_select(0, rows))).to(torch.float64) + self.shifts[element]
             energies = energies.index_copy(0, rows, energy)
         return energies
