@@ -45,8 +45,8 @@ def model_errors(cases: Sequence[Case], results: Sequence[EngineResult]) -> list
     pairs = [(case, result) for case, result in zip(cases, results, strict=True) if case.has_reference]
     groups = {name: [pair for pair in pairs if belongs(pair[0].kind)] for name, belongs in GROUPS.items()}
     groups = {name: members for name, members in groups.items() if members}
-    if len(groups) == 2:  # one group is all there is
-        groups.popitem()
+    if any(len(members) == len(pairs) for name, members in groups.items() if name != "all"):
+        del groups["all"]
     return [_group(name, members) for name, members in groups.items()]
 
 
