@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Exported hesspot models from C++: energies, their gradient and Hessian products, from edge vectors.
+// Needs no header of torch or of LAMMPS. Units: eV and Angstrom.
+
+#ifndef HESSPOT_MODEL_H
+#define HESSPOT_MODEL_H
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hesspot {
+
+/// A model file that cannot be used, or an evaluation that failed. One sentence: value, place, remedy.
+class ModelError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Floating-point type of the weights and of the edge vectors; energies are summed in double either way.
+enum class Precision { Double, Single };
+
+struct Options {
+  Precision precision = Precision::Double;
+  std::string device = "cpu";  ///< as torch names it: "cpu", "cuda:0", ...
+  int threads = 1;             ///< threads inside one operation, for the whole process
+};
+
+/// Centres, and the edges from each of them to its neighbours within the cutoff.
+///
+/// Edges are appended to the centre that was appended last. A neighbour is known by its species and by
+/// its vector alone: that is all that the energy of a centre depends on.
+struct Edges {
+  std::vector<std::int64_t> species;            ///< of each centre, index into Model::elements()
+  std::vector<std::int64_t> centers;            ///< of each edge, index into `species`
+  std::vector<std::int64_t> neighbor_species;   ///< of each edge, index into Model::elements()
+  std::vector<double> vectors;                  ///< of each edge, 3: neighbour - centre, Angstrom
+
+  std::size_t n_centers() const { return species.size(); }
+  std::size_t n_edges() const { return centers.size(); }
+
+  void clear();
+  void add_center(int center_species);
+  void add_edge(int neighbor, double dx, double dy, double dz);
+};
+
+/// A strictly local potential. An instance is used by one thread at a time.
+class Model {
+ public:
+  Model(std::vector<std::string> elements, double cutoff) : elements_(std::move(elements)), cutoff_(cutoff) {}
+  virtual ~Model() = default;
+  Model(const Model &) = delete;
+  Model &operator=(const Model &) = delete;
+
+  const std::vector<std::string> &elements() const { return elements_; }
+  double cutoff() const { return cutoff_; }
+
+  /// Energy of each centre (n_centers, eV) and g = dE/dvectors (3 n_edges, eV/Angstrom).
+  /// Memory grows with the number of edges: give large systems in portions of their centres.
+  virtual void evaluate(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) = 0;
+
+  /// h = d(sum g.u)/dvectors (3 n_edges, eV/Angstrom^2 times the unit of u), with u the difference of the
+  /// direction, neighbour - centre, along each edge (3 n_edges). (Hv) of an atom is the sum of h over the
+  /// edges that end at it minus the sum over the edges that start from it.
+  virtual void hvp(const Edges &edges, const std::vector<double> &directions, std::vector<double> &products) = 0;
+
+ private:
+  std::vector<std::string> elements_;
+  double cutoff_;
+};
+
+/// Reads the file at `path`. ModelError if it is missing, is no hesspot model, is truncated, or has a newer format.
+std::unique_ptr<Model> load_model(const std::string &path, const Options &options = {});
+
+/// The content of the file at `path`. ModelError if it cannot be read.
+std::string read_file(const std::string &path);
+
+/// As load_model, from the content of a file, for one rank to read and to send to the others.
+/// `name` stands for the file in messages.
+std::unique_ptr<Model> load_model_content(const std::string &content, const std::string &name, const Options &options);
+
+}  // namespace hesspot
+
+#endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+#include <hesspot/model.h>
+
+#include "torchscript.h"
+
+#include <fstream>
+#include <iterator>
+
+namespace hesspot {
+
+void Edges::clear()
+{
+  species.clear();
+  centers.clear();
+  neighbor_species.clear();
+  vectors.clear();
+}
+
+void Edges::add_center(int center_species)
+{
+  species.push_back(center_species);
+}
+
+void Edges::add_edge(int neighbor, double dx, double dy, double dz)
+{
+  centers.push_back(static_cast<std::int64_t>(species.size()) - 1);
+  neighbor_species.push_back(neighbor);
+  vectors.insert(vectors.end(), {dx, dy, dz});
+}
+
+std::string read_file(const std::string &path)
+{
+  std::ifstream stream(path, std::ios::binary);
+  std::string content((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+  if (!stream)
+    throw ModelError("model file " + path +
+                     " does not exist or cannot be read; give the path of a file made by `hesspot export`");
+  return content;
+}
+
+std::unique_ptr<Model> load_model(const std::string &path, const Options &options)
+{
+  return load_model_content(read_file(path), path, options);
+}
+
+std::unique_ptr<Model> load_model_content(const std::string &content, const std::string &name, const Options &options)
+{
+  return load_torchscript(content, name, options);
+}
+
+}  // namespace hesspot

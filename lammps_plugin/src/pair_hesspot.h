@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+#ifndef HESSPOT_PAIR_HESSPOT_H
+#define HESSPOT_PAIR_HESSPOT_H
+
+#include "lammps_headers.h"
+
+#include <hesspot/model.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace LAMMPS_NS {
+
+/// pair_style hesspot: an exported model as a many-body potential.
+///
+/// Each rank evaluates its own atoms as centres. The gradient with respect to the edge vectors acts on both ends
+/// of an edge; what falls on ghost atoms goes home with LAMMPS's reverse communication, hence newton on.
+class PairHesspot : public Pair {
+ public:
+  explicit PairHesspot(class LAMMPS *);
+  ~PairHesspot() override;
+
+  void settings(int, char **) override;
+  void coeff(int, char **) override;
+  void init_style() override;
+  double init_one(int, int) override;
+  void compute(int, int) override;
+  double memory_usage() override;
+
+ private:
+  /// Centres with their edges that are evaluated at once, and the LAMMPS atoms that they stand for.
+  struct Portion {
+    hesspot::Edges edges;
+    std::vector<int> center_atoms;    // of each centre
+    std::vector<int> neighbor_atoms;  // of each edge
+    std::vector<double> energies, gradient;
+  };
+
+  hesspot::Options options;
+  bigint max_edges;                   // that are evaluated at once
+  std::unique_ptr<hesspot::Model> model;
+  std::vector<int> species_of_type;   // -1: NULL
+  double energy_unit;                 // LAMMPS's, per eV
+  Portion portion;
+
+  void load(const std::string &);
+  void allocate();
+  void check_environment();
+  void add_center(int, double);
+  void evaluate_portion();
+  void tally(std::size_t);
+  [[noreturn]] void fail(const std::string &);
+};
+
+}  // namespace LAMMPS_NS
+
+#endif

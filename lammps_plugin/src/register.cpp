@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Registers the styles with LAMMPS. Called by the loader once the versions are known to fit.
+
+#include "lammps_plugin_api.h"
+#include "pair_hesspot.h"
+
+using namespace LAMMPS_NS;
+
+static void *create_pair(void *lmp)
+{
+  return new PairHesspot(static_cast<LAMMPS *>(lmp));
+}
+
+extern "C" void hesspot_register(void *lmp, void *handle, void *regfunc)
+{
+  lammpsplugin_t plugin;
+  plugin.version = static_cast<LAMMPS *>(lmp)->version;
+  plugin.style = "pair";
+  plugin.name = "hesspot";
+  plugin.info = "hesspot: Hessian-informed potentials " HESSPOT_VERSION;
+  plugin.author = "The hesspot developers";
+  plugin.creator.v1 = create_pair;
+  plugin.handle = handle;
+  reinterpret_cast<lammpsplugin_regfunc>(regfunc)(&plugin, lmp);
+}

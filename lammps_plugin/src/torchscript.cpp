@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Models as TorchScript archives. The one file that includes torch's headers: they take long to compile.
+
+#include "torchscript.h"
+
+#include "metadata.h"
+
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/script.h>
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <sstream>
+
+namespace hesspot {
+namespace {
+
+/// The line of a torch message that names the cause: the last one of TorchScript's traceback, else the first.
+std::string cause(const std::string &message)
+{
+  std::istringstream lines(message);
+  std::string line, first, last;
+  while (std::getline(lines, line)) {
+    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    if (first.empty()) first = line;
+    last = line;
+  }
+  return first.find("TorchScript interpreter") == std::string::npos ? first : last;
+}
+
+template <typename Function> auto with_cause(const std::string &before, const std::string &after, Function function)
+{
+  try {
+    return function();
+  } catch (const ModelError &) {
+    throw;
+  } catch (const c10::Error &error) {
+    throw ModelError(before + cause(error.what_without_backtrace()) + after);
+  } catch (const std::exception &error) {
+    throw ModelError(before + cause(error.what()) + after);
+  }
+}
+
+class TorchScriptModel : public Model {
+ public:
+  TorchScriptModel(Metadata metadata, torch::jit::Module module, const std::string &name, const Options &options) :
+      Model(std::move(metadata.elements), metadata.cutoff), module_(std::move(module)), name_(name),
+      device_(options.device), dtype_(options.precision == Precision::Single ? torch::kFloat32 : torch::kFloat64)
+  {
+    at::set_num_threads(options.threads);
+    module_.eval();
+    for (auto tensor : module_.parameters()) cast(tensor);
+    for (auto tensor : module_.buffers()) cast(tensor);
+    for (std::size_t i = 0; i < this->elements().size(); i++) stand_ins_.push_back(static_cast<std::int64_t>(i));
+  }
+
+  void evaluate(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) override
+  {
+    guarded([&] {
+      const auto vectors = vectors_of(edges);
+      const auto energy = energies_of(edges, vectors);
+      copy(energy.detach(), energies);
+      copy(gradient_of(energy.sum(), vectors, false), gradient);
+    });
+  }
+
+  void hvp(const Edges &edges, const std::vector<double> &directions, std::vector<double> &products) override
+  {
+    guarded([&] {
+      const auto vectors = vectors_of(edges);
+      const auto gradient = gradient_of(energies_of(edges, vectors).sum(), vectors, true);
+      copy(gradient_of((gradient * rows_of_three(directions)).sum(), vectors, false), products);
+    });
+  }
+
+ private:
+  torch::jit::Module module_;
+  std::string name_;
+  torch::Device device_;
+  torch::Dtype dtype_;
+  std::vector<std::int64_t> stand_ins_;
+
+  void cast(torch::Tensor &tensor) const
+  {
+    tensor.requires_grad_(false);
+    if (tensor.is_floating_point()) tensor.set_data(tensor.data().to(dtype_));
+  }
+
+  /// Runs an evaluation without the profiling executor, which stalls, and has failed in double backward, when the
+  /// shapes of its input change from call to call (pytorch issues 49764, 54133).
+  template <typename Function> void guarded(Function function)
+  {
+    const torch::jit::GraphOptimizerEnabledGuard no_profiling(false);
+    const torch::AutoGradMode with_gradients(true);
+    with_cause("model " + name_ + " failed: ", "", function);
+  }
+
+  torch::Tensor integers(std::vector<std::int64_t> values) const
+  {
+    return torch::tensor(values, torch::kInt64).to(device_);
+  }
+
+  torch::Tensor rows_of_three(const std::vector<double> &values) const
+  {
+    const auto rows = static_cast<std::int64_t>(values.size() / 3);
+    const auto view = torch::from_blob(const_cast<double *>(values.data()), {rows, 3}, torch::kFloat64);
+    return view.to(torch::TensorOptions(dtype_).device(device_), false, true);
+  }
+
+  torch::Tensor vectors_of(const Edges &edges) const { return rows_of_three(edges.vectors).requires_grad_(true); }
+
+  /// Energies of the centres. Behind the centres the model is given one atom per element, without edges, which
+  /// stands for all neighbours of that element.
+  torch::Tensor energies_of(const Edges &edges, const torch::Tensor &vectors)
+  {
+    const auto n_centers = static_cast<std::int64_t>(edges.n_centers());
+    auto species = edges.species;
+    species.insert(species.end(), stand_ins_.begin(), stand_ins_.end());
+    auto neighbors = edges.neighbor_species;
+    for (auto &neighbor : neighbors) neighbor += n_centers;
+    const auto n_atoms = static_cast<std::int64_t>(species.size());
+    const auto energies =
+        module_.forward({integers(std::move(species)), integers(edges.centers), integers(std::move(neighbors)), vectors})
+            .toTensor();
+    if (energies.dim() != 1 || energies.size(0) != n_atoms)
+      throw ModelError("model " + name_ + " does not return one energy per atom; export it again with `hesspot export`");
+    return energies.narrow(0, 0, n_centers).to(torch::kFloat64);
+  }
+
+  static torch::Tensor gradient_of(const torch::Tensor &value, const torch::Tensor &vectors, bool create_graph)
+  {
+    if (vectors.size(0) == 0) return torch::zeros_like(vectors);
+    return torch::autograd::grad({value}, {vectors}, {}, std::nullopt, create_graph)[0];
+  }
+
+  static void copy(const torch::Tensor &tensor, std::vector<double> &values)
+  {
+    const auto plain = tensor.to(torch::TensorOptions(torch::kFloat64).device(torch::kCPU)).contiguous();
+    values.assign(plain.data_ptr<double>(), plain.data_ptr<double>() + plain.numel());
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Model> load_torchscript(const std::string &content, const std::string &name, const Options &options)
+{
+  torch::jit::ExtraFilesMap extra{{METADATA_NAME, ""}};
+  auto module = with_cause("model file " + name + " is no TorchScript archive or is truncated (",
+                           "); export it again with `hesspot export`", [&] {
+                             std::istringstream stream(content);
+                             return torch::jit::load(stream, torch::Device(options.device), extra);
+                           });
+  return std::make_unique<TorchScriptModel>(parse_metadata(extra[METADATA_NAME], name), std::move(module), name,
+                                            options);
+}
+
+}  // namespace hesspot

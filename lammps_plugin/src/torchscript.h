@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+#ifndef HESSPOT_TORCHSCRIPT_H
+#define HESSPOT_TORCHSCRIPT_H
+
+#include <hesspot/model.h>
+
+namespace hesspot {
+
+/// A model from the content of a TorchScript archive.
+std::unique_ptr<Model> load_torchscript(const std::string &content, const std::string &name, const Options &options);
+
+}  // namespace hesspot
+
+#endif
