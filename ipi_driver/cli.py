@@ -58,10 +58,10 @@ def serve(
     if (unix is None) == (inet is None):
         raise UserError("give either --unix NAME or --inet HOST:PORT, the address of the ffsocket in i-PI's input")
     address = unix_address(unix, prefix) if unix is not None else inet_address(str(inet))
-    evaluator = open_evaluator(model, template, dtype, device, pbc, skin, tell)
+    evaluator, atoms = open_evaluator(model, template, dtype, device, pbc, skin, tell)
     connection = Connection(connect(address, timeout, tell))
     tell(f"connected to {address}")
-    driver = Driver(connection, evaluator, failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz"))
+    driver = Driver(connection, evaluator, atoms, failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz"))
     start = time.monotonic()
     try:
         driver.run()

@@ -18,6 +18,9 @@ MAX_UNIX_PATH = 107
 
 FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0  # s between attempts; each wait is twice the one before
 
+#: What happens while a server is not there yet.
+RETRIED = (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, TimeoutError, BlockingIOError)
+
 #: Seconds after which a socket file that nobody listens on is told to the user: i-PI listens at once after making it.
 STALE_AFTER = 2.0
 

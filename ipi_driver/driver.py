@@ -13,7 +13,8 @@ from hesspot.errors import UserError
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
 from ipi_driver import protocol
 from ipi_driver.evaluator import EvaluationError, Evaluator
-from ipi_driver.protocol import Connection, Header, ProtocolError
+from ipi_driver.protocol import Connection, Header, ProtocolError, all_finite
+from ipi_driver.template import check_order
 
 
 class State(Enum):
@@ -41,9 +42,10 @@ class Driver:
     ever sent. `calls` counts the evaluations, batches counting once.
     """
 
-    def __init__(self, connection: Connection, evaluator: Evaluator, failed: Path):
+    def __init__(self, connection: Connection, evaluator: Evaluator, template: ase.Atoms, failed: Path):
         self.connection = connection
         self.evaluator = evaluator
+        self.template = template
         self.failed = failed
         self.state = State.NEEDINIT
         self.batch_size = 1
@@ -75,14 +77,15 @@ class Driver:
                     return
 
     def _evaluate(self) -> bytes:
-        n_atoms = len(self.evaluator.symbols)
-        structures = protocol.read_structures(self.connection, n_atoms, self.batch_size)
+        structures = protocol.read_structures(self.connection, len(self.template), self.batch_size)
         positions, cells = structures.positions * BOHR, structures.cells * BOHR
+        if self.calls == 0 and all_finite(positions):
+            check_order(self.template, positions[0])
         try:
             results = self.evaluator(positions, cells)
         except EvaluationError as error:
             atoms = ase.Atoms(
-                self.evaluator.symbols,
+                self.template.numbers,
                 positions=positions[error.index],
                 cell=cells[error.index],
                 pbc=self.evaluator.pbc,

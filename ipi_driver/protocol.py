@@ -9,7 +9,7 @@ STATUS                                                                  NEEDINIT
 INIT       int32 bead, int32 length, text                               none
 POSDATA    h (9), h⁻¹ (9), int32 n, positions (3n)                      none
 POSDATA    batched: int32 n, N × (h, h⁻¹), N × positions                none
-GETFORCE                                                                FORCEREADY with energy, n, forces, virial, extras
+GETFORCE                                                                FORCEREADY, energies, n, forces, …
 EXIT                                                                    none; the driver ends
 ========== ============================================================ ==========================================
 
@@ -69,7 +69,7 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock
-        self._reader = sock.makefile("rb", buffering=1 << 16)
+        self._reader = sock.makefile("rb")
 
     def read(self, length: int) -> bytearray:
         """Exactly `length` bytes; ServerGone if the stream ends before."""

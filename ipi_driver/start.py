@@ -1,10 +1,11 @@
-"""From a model file and a template to an evaluator that has proved itself."""
+"""From a model file and a template to an evaluator that has proved itself, and the template."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+import ase
 import numpy as np
 import torch
 
@@ -25,7 +26,7 @@ def open_evaluator(
     pbc: Periodicity,
     skin: float,
     tell: Callable[[str], None],
-) -> Evaluator:
+) -> tuple[Evaluator, ase.Atoms]:
     """Read model and template, replay the model's fingerprint on this machine, and say what was found.
 
     UserError for unreadable input, elements that the model lacks, a device that is not there, and in float64 for
@@ -52,7 +53,7 @@ def open_evaluator(
         f"{atoms.get_chemical_formula()} {'periodic along ' + along if along else 'not periodic'}, fingerprint met "
         f"within {energy:.1e} eV per atom and {force:.1e} eV/Å"
     )
-    return evaluator
+    return evaluator, atoms
 
 
 def fingerprint_errors(

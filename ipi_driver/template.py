@@ -8,10 +8,14 @@ from typing import Literal
 import ase
 import ase.io
 import numpy as np
+from scipy.spatial import cKDTree
 
 from hesspot.errors import UserError
 
 Periodicity = Literal["auto", "true", "false"]
+
+#: Å within which an atom of i-PI is taken for the atom of the template at that place.
+SAME_PLACE = 0.1
 
 
 def read_template(path: Path) -> ase.Atoms:
@@ -40,6 +44,22 @@ def periodic_directions(atoms: ase.Atoms, path: Path, pbc: Periodicity) -> np.nd
     if atoms.pbc.any() or _says_not_periodic(path):
         return np.array(atoms.pbc)
     return np.full(3, True)
+
+
+def check_order(template: ase.Atoms, positions: np.ndarray) -> None:
+    """UserError if i-PI's first positions (n_atoms, 3) Å are the template's with the elements in another order.
+
+    i-PI never sends the elements, so an order can only be seen to be wrong where the geometry is the template's own.
+    """
+    distance, nearest = cKDTree(template.positions).query(positions)
+    expected = template.numbers[nearest]
+    if (distance < SAME_PLACE).all() and (expected != template.numbers).any():
+        atom = int(np.flatnonzero(expected != template.numbers)[0])
+        raise UserError(
+            f"i-PI has atom {atom} where the template has {ase.Atom(expected[atom]).symbol}, but atom {atom} of the "
+            f"template is {template.symbols[atom]}: the order of the atoms differs; give --template the very file that "
+            "i-PI starts from"
+        )
 
 
 def _says_not_periodic(path: Path) -> bool:
