@@ -52,7 +52,7 @@ def descend(atoms: Atoms, forces: np.ndarray, hessian: np.ndarray, length: float
     values, modes = _modes(atoms, hessian)
     gradient = modes.T @ (-forces.ravel() / weights)
     stiffest = np.abs(values).max()
-    times = np.concatenate([[0.0], np.geomspace(1e-5, 1e3, 6000)]) / stiffest
+    times = np.concatenate([[0.0], np.geomspace(1e-5, 1e6, 8000)]) / stiffest
     decay = np.exp(np.minimum(-np.outer(times, values), 300.0))
     arc = cumulative_trapezoid(np.linalg.norm(gradient * decay, axis=1), times, initial=0.0)
     end = min(int(np.searchsorted(arc, length)), len(times) - 1)

@@ -1,0 +1,132 @@
+"""Labels against differences of energies and gradients, and against published wavenumbers of this level."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from hesspot.analysis.normal_modes import normal_modes
+from hesspot.data.checks import acoustic_defect, rotational_defect
+from hesspot.errors import UserError
+
+pytest.importorskip("pyscf")
+from hesspot.reference.pyscf_labels import (
+    Labels,
+    Method,
+    PySCFCalculator,
+    check_input,
+    compute,
+    impose_acoustic_sum_rule,
+    solve_block,
+)
+
+#: Å; the third derivatives of water are about 400 eV/Å³
+STEP = 1e-3
+#: eV; error of the trapezoidal rule, third derivative · STEP³ / 12
+ENERGY_TOLERANCE = 1e-7
+#: eV/Å²; the grid's second derivatives, which the analytic Hessian leaves out, are 1e-3
+HESSIAN_TOLERANCE = 3e-3
+#: cm⁻¹; the published values are rounded to 0.1, the geometry is optimised to 2e-4 eV/Å
+WAVENUMBER_TOLERANCE = 0.2
+
+WATER = Atoms("OH2", [[0, 0, 0.120878581], [0, 0.761555315, -0.477855295], [0, -0.761555315, -0.477855295]])
+METHOD = Method()
+
+
+@pytest.fixture(scope="module")
+def water() -> Labels:
+    return compute(WATER, METHOD)
+
+
+def moved(direction: np.ndarray, step: float) -> Labels:
+    atoms = WATER.copy()
+    atoms.positions = atoms.positions + step * direction
+    return compute(atoms, METHOD, hessian=False)
+
+
+@pytest.mark.pyscf
+def test_wavenumbers_of_water_are_those_of_gaussians_basis(water: Labels) -> None:
+    frequencies = normal_modes(WATER, water.hessian).frequencies
+    np.testing.assert_allclose(frequencies, [1712.9, 3726.8, 3848.7], atol=WAVENUMBER_TOLERANCE)
+
+
+@pytest.mark.pyscf
+def test_hessian_and_forces_are_derivatives(water: Labels) -> None:
+    direction = np.random.default_rng(3).normal(size=(3, 3))
+    direction /= np.linalg.norm(direction)
+    plus, minus = moved(direction, STEP), moved(direction, -STEP)
+    for end, step in ((plus, STEP), (minus, -STEP)):
+        work = -0.5 * step * ((water.forces + end.forces) * direction).sum()
+        assert end.energy - water.energy == pytest.approx(work, abs=ENERGY_TOLERANCE)
+        assert work > 50 * ENERGY_TOLERANCE
+    product = -(plus.forces - minus.forces).ravel() / (2 * STEP)
+    np.testing.assert_allclose(water.hessian @ direction.ravel(), product, atol=HESSIAN_TOLERANCE)
+
+
+@pytest.mark.pyscf
+def test_sum_rules_and_residual(water: Labels) -> None:
+    assert water.properties["cphf_residual"] < 10 * METHOD.cphf_tol
+    assert water.properties["asymmetry"] < 1e-8  # a converged response leaves rounding
+    assert acoustic_defect(water.hessian) < 1e-10  # imposed, rounding is left
+    assert rotational_defect(WATER.positions, water.forces, water.hessian) < HESSIAN_TOLERANCE
+    np.testing.assert_array_equal(water.hessian, water.hessian.T)
+
+
+def test_block_solver_solves_all_right_hand_sides() -> None:
+    rng = np.random.default_rng(1)
+    m = 120
+    gap = rng.uniform(0.3, 20.0, m)
+    coupling = rng.normal(size=(m, m)) * 0.02
+    coupling = coupling + coupling.T
+    rhs = rng.normal(size=(9, m))
+    rhs[3] = rhs[1] - 2 * rhs[2]  # dependent directions, as translations are
+    tol = 1e-9
+    calls = []
+
+    def response(x: np.ndarray) -> np.ndarray:
+        calls.append(len(x))
+        return x @ coupling
+
+    x = solve_block(response, gap, rhs, tol)
+    np.testing.assert_allclose(x @ (np.diag(gap) + coupling), rhs, atol=10 * tol)
+    np.testing.assert_allclose(x, np.linalg.solve(np.diag(gap) + coupling, rhs.T).T, atol=100 * tol)
+    assert calls[0] == 8
+
+
+def test_acoustic_sum_rule_is_imposed_and_right_hessians_stay() -> None:
+    rng = np.random.default_rng(2)
+    springs = rng.normal(size=(4, 12, 12)).sum(0)
+    raw = springs + springs.T
+    reset = impose_acoustic_sum_rule(raw)
+    assert acoustic_defect(reset) < 1e-12
+    np.testing.assert_allclose(reset, reset.T, atol=0)
+    np.testing.assert_allclose(impose_acoustic_sum_rule(reset), reset, atol=1e-12)
+
+
+def test_other_functional_and_the_calculator() -> None:
+    method = Method(xc="PBE", basis="STO-3G", cart=False, grid=(30, 110))
+    calculator = PySCFCalculator(method)
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]])
+    atoms.calc = calculator
+    labels = compute(atoms, method, stability=True)
+    assert atoms.get_potential_energy() == pytest.approx(labels.energy, abs=1e-9)
+    np.testing.assert_allclose(calculator.hessian(atoms), labels.hessian, atol=1e-7)
+    assert labels.properties["unrestricted_stability"] == "stable"
+    stretched = Atoms("H2", [[0, 0, 0], [0, 0, 2.5]])
+    assert compute(stretched, method, hessian=False, stability=True).properties["unrestricted_stability"] == "unstable"
+
+
+@pytest.mark.parametrize(
+    ("atoms", "changes", "words"),
+    [
+        (molecule("CH3"), {}, "odd number of electrons"),
+        (Atoms("He", pbc=True, cell=[5, 5, 5]), {}, "periodic"),
+        (molecule("H2"), {"basis": "no-such-basis"}, "no-such-basis"),
+        (molecule("H2"), {"xc": "no-such-functional"}, "(?i)no-such-functional"),
+        (molecule("H2"), {"grid": (75, 433)}, "434"),
+    ],
+)
+def test_bad_input_gives_one_sentence(atoms: Atoms, changes: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        check_input(atoms, Method(**changes))
+    assert "\n" not in str(caught.value)
