@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from hesspot.cli import data
+from hesspot.cli import data, lammps
 from hesspot.cli.label import label
 from hesspot.cli.verify import verify
 from hesspot.errors import UserError
@@ -26,6 +26,7 @@ def _subcommands() -> None:
 app.command("label")(label)
 app.add_typer(data.app, name="data")
 app.command("verify")(verify)
+app.add_typer(lammps.app, name="lammps")
 
 
 def main() -> None:

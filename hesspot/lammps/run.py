@@ -1,0 +1,75 @@
+"""Start `mpirun … lmp` with the plugin loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from hesspot.errors import UserError
+from hesspot.lammps.build import build_plugin
+from hesspot.lammps.environment import Environment, find_environment, with_library_folder
+
+
+def lammps_environ(environment: Environment, plugin: Path) -> dict[str, str]:
+    """The variables with which LAMMPS finds MPI and loads the plugin; one OpenMP thread per rank unless set."""
+    before = os.environ.get("LAMMPS_PLUGIN_PATH")
+    return with_library_folder(
+        {
+            **os.environ,
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+            "LAMMPS_PLUGIN_PATH": f"{plugin.parent}:{before}" if before else str(plugin.parent),
+        },
+        environment.mpi_libraries,
+    )
+
+
+def mpirun_command(
+    environment: Environment, ranks: int, script: Path, extra_args: Sequence[str] = (), lmp: Path | None = None
+) -> list[str]:
+    """`mpirun -n RANKS lmp -in SCRIPT …`; UserError if there is no such script or executable."""
+    if ranks < 1:
+        raise UserError(f"-n {ranks}: the number of MPI ranks must be 1 or more")
+    if not script.is_file():
+        raise UserError(f"LAMMPS input script {script} does not exist; give the path of an input script")
+    executable = lmp or environment.lmp
+    if not os.access(executable, os.X_OK):
+        raise UserError(f"LAMMPS executable {executable} does not exist or cannot be run; give the path of lmp")
+    return [str(environment.mpirun), "-n", str(ranks), str(executable), "-in", str(script), *extra_args]
+
+
+def run_lammps(
+    script: str | Path, ranks: int = 1, workdir: Path | None = None, extra_args: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run LAMMPS with the plugin loaded, and wait for it.
+
+    script: the path of an input script, or its text, which is then written to `in.lammps` in `workdir`;
+    workdir: the folder that LAMMPS runs in (the present one). The plugin is built if it has to be.
+    Returns the ended process with all of its output in `stdout`; a failed run is the caller's to notice.
+    """
+    workdir = (workdir or Path.cwd()).absolute()
+    if isinstance(script, str):
+        (workdir / "in.lammps").write_text(script)
+        script = workdir / "in.lammps"
+    environment = find_environment()
+    plugin = build_plugin(environment)
+    return subprocess.run(
+        mpirun_command(environment, ranks, script.absolute(), extra_args),
+        cwd=workdir,
+        env=lammps_environ(environment, plugin),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+
+def error_of(output: str) -> str:
+    """The line of LAMMPS's output that tells why it ended, without its prefix and place in the source."""
+    for line in output.splitlines():
+        if line.startswith("ERROR"):
+            return line.split(": ", 1)[-1].split(" (/")[0].strip()
+    lines = [line for line in output.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no message"
