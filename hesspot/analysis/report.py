@@ -1,0 +1,125 @@
+"""A self-contained HTML report: text, tables and figures in one file, and the figures as PNG beside it."""
+
+import base64
+import html
+import io
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from hesspot.errors import UserError
+
+STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #f6f7f9; color: #1d2733;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
+main { max-width: 56rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 1.2rem; }
+h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-top: 1.2rem; border-top: 1px solid #dde2e8; }
+p, ul { margin: .6rem 0; max-width: 44rem; }
+code { font: .9em ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; background: #e9edf2;
+  padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; margin: 1rem 0; background: #fff; border: 1px solid #dde2e8; border-radius: 6px; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding: .7rem .8rem .3rem; font-weight: 600; }
+th, td { padding: .4rem .8rem; text-align: right; white-space: nowrap; border-top: 1px solid #edf0f3; }
+th { border-top: 0; border-bottom: 2px solid #dde2e8; font-weight: 600; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 8rem; }
+tbody tr:nth-child(even) { background: #fafbfc; }
+figure { margin: 1.2rem 0; background: #fff; border: 1px solid #dde2e8; border-radius: 6px; padding: .8rem; }
+figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
+figcaption { font-size: .9rem; color: #51606f; margin-top: .5rem; }
+@media (max-width: 40rem) {
+  main { padding: 1.2rem .8rem 3rem; } h1 { font-size: 1.45rem; } th, td { padding: .35rem .55rem; } }
+"""
+
+
+class Report:
+    """Collects sections, text, tables and figures in order and writes them as one HTML file.
+
+    All text is escaped; in `text` only `code`, **bold**, paragraphs and lists are given a meaning.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._parts: list[str] = [f"<h1>{html.escape(title)}</h1>"]
+        self._images: list[tuple[str, bytes]] = []
+
+    def section(self, heading: str) -> None:
+        """Start a section."""
+        self._parts.append(f"<h2>{html.escape(heading)}</h2>")
+
+    def text(self, text: str) -> None:
+        """Paragraphs, parted by empty lines; lines that begin with `- ` make a list."""
+        for paragraph in re.split(r"\n\s*\n", text.strip()):
+            lines = paragraph.splitlines()
+            if all(line.lstrip().startswith("- ") for line in lines):
+                items = "".join(f"<li>{_inline(line.lstrip()[2:])}</li>" for line in lines)
+                self._parts.append(f"<ul>{items}</ul>")
+            else:
+                self._parts.append(f"<p>{_inline(paragraph)}</p>")
+
+    def table(self, rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str = "") -> None:
+        """A table; the first column is left-aligned. UserError for a row of another length than `columns`."""
+        for row in rows:
+            if len(row) != len(columns):
+                raise UserError(
+                    f"a row of {len(row)} cells was given for {len(columns)} columns of the table {caption!r}"
+                )
+        head = "".join(f'<th scope="col">{_inline(column)}</th>' for column in columns)
+        body = "\n".join("<tr>" + "".join(f"<td>{_inline(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        title = f"<caption>{_inline(caption)}</caption>" if caption else ""
+        self._parts.append(
+            f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+        )
+
+    def figure(self, figure: Figure, caption: str, name: str = "") -> None:
+        """A figure with its caption; its PNG beside the report is called NAME.png (figure-1.png, … by default)."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150)
+        data = buffer.getvalue()
+        self._images.append((f"{name or f'figure-{len(self._images) + 1}'}.png", data))
+        encoded = base64.b64encode(data).decode("ascii")
+        self._parts.append(
+            f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{encoded}">'
+            f"<figcaption>{_inline(caption)}</figcaption></figure>"
+        )
+
+    def write(self, path: str | Path) -> list[Path]:
+        """Write the report and its PNGs, each complete or not at all; the paths written, the report first."""
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise UserError(f"folder {path.parent} for the report does not exist; make it first")
+        body = "\n".join(self._parts)
+        page = (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{html.escape(self.title)}</title>\n<style>{STYLE}</style></head>\n"
+            f"<body><main>\n{body}\n</main></body></html>\n"
+        )
+        images = [(path.parent / name, data) for name, data in self._images]
+        for target, data in [*images, (path, page.encode("utf-8"))]:
+            _write_atomically(target, data)
+        return [path, *(target for target, _ in images)]
+
+
+def _inline(text: str) -> str:
+    escaped = html.escape(text)
+    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+    return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
