@@ -6,7 +6,9 @@ import typer
 from rich.console import Console
 
 from hesspot.cli import data, lammps
+from hesspot.cli.export import export
 from hesspot.cli.label import label
+from hesspot.cli.train import train
 from hesspot.cli.verify import verify
 from hesspot.errors import UserError
 
@@ -25,6 +27,8 @@ def _subcommands() -> None:
 
 app.command("label")(label)
 app.add_typer(data.app, name="data")
+app.command("train")(train)
+app.command("export")(export)
 app.command("verify")(verify)
 app.add_typer(lammps.app, name="lammps")
 

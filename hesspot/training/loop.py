@@ -76,7 +76,9 @@ class Run:
         if not training:
             raise UserError(f"dataset {config.data} has no structure in its part train; mark some as train")
         if config.mode == "efh" and all(sample.hessian is None for sample in training):
-            raise UserError(f"no structure in the part train of {config.data} has a Hessian, which mode efh needs; use ef")
+            raise UserError(
+                f"no structure in the part train of {config.data} has a Hessian, which mode efh needs; use ef"
+            )
         self.training: list[Sample] = training
         self.validation: list[Sample] = validation or training
         self.model = initial_model(HouseConfig(elements=elements, **config.model.model_dump()), training, config.seed)
@@ -220,9 +222,7 @@ class Run:
                     stream.flush()
                 progress.advance(task)
         best = load_checkpoint(self.folder / "best.pt")
-        return TrainingResult(
-            model_of(best), self.folder, self.epoch, self.seconds, self.best_epoch, self.best_loss
-        )
+        return TrainingResult(model_of(best), self.folder, self.epoch, self.seconds, self.best_epoch, self.best_loss)
 
     def _validate_and_save(self) -> dict[str, Any]:
         terms = self.validate()

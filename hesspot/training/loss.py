@@ -157,9 +157,7 @@ def evaluate_terms(model: Model, samples: Sequence[Sample], mode: str) -> LossTe
     sizes = batch.atoms_per_structure().to(torch.float64)
     result = differentiable(model, batch, forces=mode != "e")
     labels = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
-    terms = LossTerms(
-        energy=float(((result.energy.detach() - labels) ** 2 / sizes).sum()), structures=len(samples)
-    )
+    terms = LossTerms(energy=float(((result.energy.detach() - labels) ** 2 / sizes).sum()), structures=len(samples))
     if result.forces is not None:
         labelled = torch.cat([s.forces for s in samples if s.forces is not None])
         squares = sum_structures(((result.forces.detach() - labelled) ** 2).sum(1), batch)

@@ -1,0 +1,24 @@
+"""`hesspot train`: a model from labelled data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="configuration (YAML); docs/training.md lists its keys")],
+    out: Annotated[Path, typer.Option(help="folder of the run")] = Path("run"),
+    resume: Annotated[bool, typer.Option("--resume", help="go on exactly where the run in --out stopped")] = False,
+) -> None:
+    """Train a house model on energies (e), forces (ef) and Hessians (efh)."""
+    from hesspot.training.config import read_config
+    from hesspot.training.loop import train as run
+
+    settings = read_config(config)
+    result = run(settings, out, resume=resume)
+    print(
+        f"{out}: {result.epochs} epochs in {result.training_seconds:.0f} s of training; "
+        f"best after epoch {result.best_epoch} (validation loss {result.best_loss:.4g})"
+    )
+    print(f"next: hesspot export {out} model.pt")
