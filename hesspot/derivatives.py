@@ -63,11 +63,14 @@ def edge_gradient(model: Model, batch: Batch, max_edges: int = MAX_EDGES) -> tup
 
 
 def gradient_of(value: Tensor, vectors: Tensor, create_graph: bool) -> Tensor:
-    """∂value/∂vectors. Without edges the gradient is empty, whatever the model did."""
+    """∂value/∂vectors. Without edges the gradient is empty, whatever the model did.
+
+    Detached without `create_graph`: scripted models have been seen to give a gradient that still requires one.
+    """
     if vectors.shape[0] == 0:
         return torch.zeros_like(vectors)
     (gradient,) = torch.autograd.grad(value, vectors, create_graph=create_graph)
-    return gradient
+    return gradient if create_graph else gradient.detach()
 
 
 def evaluate(
