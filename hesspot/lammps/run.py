@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,6 @@ def error_of(output: str) -> str:
     """The line of LAMMPS's output that tells why it ended, without its prefix and place in the source."""
     for line in output.splitlines():
         if line.startswith("ERROR"):
-            return line.split(": ", 1)[-1].split(" (/")[0].strip()
+            return re.sub(r" \([^()]*:\d+\)$", "", line.split(": ", 1)[-1].strip())
     lines = [line for line in output.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "no message"

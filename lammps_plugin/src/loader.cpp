@@ -90,8 +90,9 @@ Refusal check_mpi()
   library_version(text.data(), &length);
   const bool open_mpi = text.rfind("Open MPI", 0) == 0;
   if (open_mpi != BUILT_WITH_OPEN_MPI)
-    return std::string("the plugin was built with ") + (BUILT_WITH_OPEN_MPI ? "Open MPI" : "MPICH or a relative of it") +
-           ", but LAMMPS runs with " + text.substr(0, text.find_first_of("\n,")) + REMEDY;
+    return std::string("the plugin was built with ") +
+           (BUILT_WITH_OPEN_MPI ? "Open MPI" : "MPICH or a relative of it") + ", but LAMMPS runs with " +
+           text.substr(0, text.find_first_of("\n,")) + REMEDY;
   return {};
 }
 

@@ -17,8 +17,8 @@ Metadata parse_metadata(const std::string &text, const std::string &file)
     const auto content = nlohmann::json::parse(text);
     const int version = content.at("format_version").get<int>();
     if (version > FORMAT_VERSION)
-      throw ModelError("model file " + file + " has format version " + std::to_string(version) +
-                       ", newer than " + std::to_string(FORMAT_VERSION) +
+      throw ModelError("model file " + file + " has format version " + std::to_string(version) + ", newer than " +
+                       std::to_string(FORMAT_VERSION) +
                        " which this plugin reads; update hesspot and run `hesspot lammps build`");
     const auto energy = content.at("units").at("energy").get<std::string>();
     const auto length = content.at("units").at("length").get<std::string>();

@@ -70,7 +70,8 @@ void PairHesspot::settings(int narg, char **arg)
       max_edges = utils::bnumeric(FLERR, value, false, lmp);
       if (max_edges < 1) error->all(FLERR, "pair_style hesspot: max_edges " + value + " must be 1 or more");
     } else {
-      error->all(FLERR, "pair_style hesspot: keyword " + keyword + " is not known; use precision, threads or max_edges");
+      error->all(FLERR,
+                 "pair_style hesspot: keyword " + keyword + " is not known; use precision, threads or max_edges");
     }
   }
 }

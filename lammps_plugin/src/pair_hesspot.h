@@ -39,10 +39,10 @@ class PairHesspot : public Pair {
   };
 
   hesspot::Options options;
-  bigint max_edges;                   // that are evaluated at once
+  bigint max_edges;  // that are evaluated at once
   std::unique_ptr<hesspot::Model> model;
-  std::vector<int> species_of_type;   // -1: NULL
-  double energy_unit;                 // LAMMPS's, per eV
+  std::vector<int> species_of_type;  // -1: NULL
+  double energy_unit;                // LAMMPS's, per eV
   Portion portion;
 
   void load(const std::string &);

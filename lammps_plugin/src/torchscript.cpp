@@ -31,16 +31,16 @@ std::string cause(const std::string &message)
   return first.find("TorchScript interpreter") == std::string::npos ? first : last;
 }
 
-template <typename Function> auto with_cause(const std::string &before, const std::string &after, Function function)
+template <typename Function> auto with_cause(const std::string &before, Function function)
 {
   try {
     return function();
   } catch (const ModelError &) {
     throw;
   } catch (const c10::Error &error) {
-    throw ModelError(before + cause(error.what_without_backtrace()) + after);
+    throw ModelError(before + cause(error.what_without_backtrace()));
   } catch (const std::exception &error) {
-    throw ModelError(before + cause(error.what()) + after);
+    throw ModelError(before + cause(error.what()));
   }
 }
 
@@ -95,7 +95,7 @@ class TorchScriptModel : public Model {
   {
     const torch::jit::GraphOptimizerEnabledGuard no_profiling(false);
     const torch::AutoGradMode with_gradients(true);
-    with_cause("model " + name_ + " failed: ", "", function);
+    with_cause("model " + name_ + " failed: ", function);
   }
 
   torch::Tensor integers(std::vector<std::int64_t> values) const
@@ -123,10 +123,12 @@ class TorchScriptModel : public Model {
     for (auto &neighbor : neighbors) neighbor += n_centers;
     const auto n_atoms = static_cast<std::int64_t>(species.size());
     const auto energies =
-        module_.forward({integers(std::move(species)), integers(edges.centers), integers(std::move(neighbors)), vectors})
+        module_
+            .forward({integers(std::move(species)), integers(edges.centers), integers(std::move(neighbors)), vectors})
             .toTensor();
     if (energies.dim() != 1 || energies.size(0) != n_atoms)
-      throw ModelError("model " + name_ + " does not return one energy per atom; export it again with `hesspot export`");
+      throw ModelError("model " + name_ +
+                       " does not return one energy per atom; export it again with `hesspot export`");
     return energies.narrow(0, 0, n_centers).to(torch::kFloat64);
   }
 
@@ -147,12 +149,15 @@ class TorchScriptModel : public Model {
 
 std::unique_ptr<Model> load_torchscript(const std::string &content, const std::string &name, const Options &options)
 {
+  // the last part of an archive is its directory, which a truncated file lacks
+  if (content.rfind("PK\x05\x06") == std::string::npos)
+    throw ModelError("model file " + name +
+                     " is no TorchScript archive or is truncated; export it again with `hesspot export`");
   torch::jit::ExtraFilesMap extra{{METADATA_NAME, ""}};
-  auto module = with_cause("model file " + name + " is no TorchScript archive or is truncated (",
-                           "); export it again with `hesspot export`", [&] {
-                             std::istringstream stream(content);
-                             return torch::jit::load(stream, torch::Device(options.device), extra);
-                           });
+  auto module = with_cause("model file " + name + " cannot be read by torch " TORCH_VERSION ": ", [&] {
+    std::istringstream stream(content);
+    return torch::jit::load(stream, torch::Device(options.device), extra);
+  });
   return std::make_unique<TorchScriptModel>(parse_metadata(extra[METADATA_NAME], name), std::move(module), name,
                                             options);
 }

@@ -36,10 +36,10 @@ struct Options {
 /// Edges are appended to the centre that was appended last. A neighbour is known by its species and by
 /// its vector alone: that is all that the energy of a centre depends on.
 struct Edges {
-  std::vector<std::int64_t> species;            ///< of each centre, index into Model::elements()
-  std::vector<std::int64_t> centers;            ///< of each edge, index into `species`
-  std::vector<std::int64_t> neighbor_species;   ///< of each edge, index into Model::elements()
-  std::vector<double> vectors;                  ///< of each edge, 3: neighbour - centre, Angstrom
+  std::vector<std::int64_t> species;           ///< of each centre, index into Model::elements()
+  std::vector<std::int64_t> centers;           ///< of each edge, index into `species`
+  std::vector<std::int64_t> neighbor_species;  ///< of each edge, index into Model::elements()
+  std::vector<double> vectors;                 ///< of each edge, 3: neighbour - centre, Angstrom
 
   std::size_t n_centers() const { return species.size(); }
   std::size_t n_edges() const { return centers.size(); }
