@@ -8,6 +8,7 @@
 
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/headeronly/version.h>
 #include <torch/script.h>
 
 #include <ATen/Parallel.h>
