@@ -124,7 +124,7 @@ def energy_traces(times: np.ndarray, traces: Mapping[str, np.ndarray], quantity:
     for color, (name, values) in zip(COLORS, traces.items(), strict=False):
         average = float(np.mean(values))
         axis.plot(picoseconds[::step], np.asarray(values)[::step], color=color, linewidth=0.7, alpha=0.45)
-        axis.axhline(average, color=color, linewidth=2.0, label=f"{name} (mean {average:.4g})")
+        axis.axhline(average, color=color, linewidth=2.0, zorder=3, label=f"{name} (mean {average:.4g})")
     axis.set(xlabel="time, ps", ylabel=quantity)
     axis.margins(x=0)
     figure.legend(loc="outside upper left", frameon=False, ncols=2)

@@ -3,15 +3,14 @@
 import base64
 import html
 import io
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from hesspot.errors import UserError
+from hesspot.files import write_atomically
 
 STYLE = """
 :root { color-scheme: light; }
@@ -93,8 +92,6 @@ class Report:
     def write(self, path: str | Path) -> list[Path]:
         """Write the report and its PNGs, each complete or not at all; the paths written, the report first."""
         path = Path(path)
-        if not path.parent.is_dir():
-            raise UserError(f"folder {path.parent} for the report does not exist; make it first")
         body = "\n".join(self._parts)
         page = (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -104,7 +101,7 @@ class Report:
         )
         images = [(path.parent / name, data) for name, data in self._images]
         for target, data in [*images, (path, page.encode("utf-8"))]:
-            _write_atomically(target, data)
+            write_atomically(target, data)
         return [path, *(target for target, _ in images)]
 
 
@@ -112,14 +109,3 @@ def _inline(text: str) -> str:
     escaped = html.escape(text)
     escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

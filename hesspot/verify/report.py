@@ -1,14 +1,12 @@
 """What a verification found, as it is written to JSON."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 import hesspot
-from hesspot.errors import UserError
+from hesspot.files import write_atomically
 
 #: Version of the JSON layout.
 REPORT_VERSION = 1
@@ -114,14 +112,4 @@ class VerifyReport(Strict):
 
     def write(self, path: str | Path) -> None:
         """Write as JSON; the file appears complete or not at all. NaN and infinity are written as strings."""
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise UserError(f"folder {path.parent} for the report does not exist; make it first")
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.model_dump_json(indent=2) + "\n")
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode("utf-8"))

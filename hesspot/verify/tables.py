@@ -24,7 +24,7 @@ QUANTITIES = {
 def deployment_table(report: VerifyReport) -> RenderableType:
     """Largest deviation of each engine from the trained model in float64."""
     table = Table(
-        title=f"Deployment error: each engine against the trained model (float64), worst of {len(report.structures)} "
+        title=f"Deployment error: engine against trained model (float64), worst of {len(report.structures)} "
         f"structure{'s' if len(report.structures) != 1 else ''}",
         title_justify="left",
     )

@@ -379,3 +379,17 @@ def test_reports_with_nan_survive_json(model_file: Path, monkeypatch: pytest.Mon
     assert not again.passed and not again.engines[0].passed
     with pytest.raises(UserError, match="nowhere"):
         report.write(tmp_path / "nowhere" / "report.json")
+
+
+@pytest.mark.lammps
+@pytest.mark.ipi
+def test_real_engines_give_molecules_and_crystals_as_the_trained_model(house: HouseModel, tmp_path: Path) -> None:
+    crystal = bulk("C", "diamond", a=3.6)
+    crystal.rattle(0.05, seed=1)
+    structures = {"water": molecule("H2O"), "diamond": crystal}
+    write_model(tmp_path / "m.pt", house, [fingerprint_entry(house, name, atoms) for name, atoms in structures.items()])
+    report = verify(tmp_path / "m.pt", engines=["lammps", "ipi"], ranks=[1, 2])
+    assert [engine.label for engine in report.engines] == ["lammps n=1", "lammps n=2", "ipi"]
+    assert report.passed, [(engine.label, engine.failure, engine.checks) for engine in report.engines]
+    # numerical Hessians: truncation is there, so that the numbers did not come from the trained model itself
+    assert all(engine.check("Hessian").error > tolerances.HESSIAN_ANALYTIC for engine in report.engines)
