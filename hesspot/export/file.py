@@ -147,7 +147,13 @@ def eager_model(loaded: LoadedModel) -> Model:
     if loaded.metadata.architecture.name != "house":
         return loaded
     model = HouseModel(HouseConfig(**loaded.metadata.architecture.config))
-    model.load_state_dict(loaded.module.state_dict())
+    try:
+        model.load_state_dict(loaded.module.state_dict())
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights in {loaded.path} do not fit the house model of hesspot {hesspot.__version__}: the file was "
+            f"written by hesspot {loaded.metadata.hesspot_version}; export it again"
+        ) from error
     model.shifts = list(loaded.module.shifts)
     return model.requires_grad_(False).eval()
 

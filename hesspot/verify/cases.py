@@ -48,8 +48,8 @@ def from_fingerprint(metadata: ModelMetadata) -> list[Case]:
     return cases
 
 
-def from_dataset(path: str | Path, part: str | None = "test") -> list[Case]:
-    """The structures of one part (train, valid, test; None for all) of a dataset file.
+def from_dataset(path: str | Path, part: str | None = "test") -> tuple[list[Case], str]:
+    """The structures of one part (train, valid, test; None for all) of a dataset file, and its level of theory.
 
     UserError if there are none.
     """
@@ -59,10 +59,11 @@ def from_dataset(path: str | Path, part: str | None = "test") -> list[Case]:
     records = dataset.select(part=part) if part else dataset
     if not len(records):
         raise UserError(f"{path} has no structures in its part {part!r}; choose another with --part, or all")
-    return [
+    cases = [
         Case(record.name, record.kind, record.atoms_only(), record.energy, record.forces, record.hessian)
         for record in records
     ]
+    return cases, dataset.level_of_theory
 
 
 def spread(cases: Sequence[Case], count: int) -> list[Case]:

@@ -16,7 +16,7 @@ from hesspot.verify.results import EngineResult
 GROUPS: dict[str, Callable[[str], bool]] = {
     "all": lambda kind: True,
     "minima": lambda kind: kind == "minimum",
-    "saddle points": lambda kind: kind == "saddle",
+    "saddles": lambda kind: kind == "saddle",
     "off-equilibrium": lambda kind: kind not in ("minimum", "saddle", "atom"),
 }
 STATIONARY = ("minimum", "saddle")

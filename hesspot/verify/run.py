@@ -50,7 +50,9 @@ def verify(
     path = Path(model)
     loaded = read_model(path)
     trained = eager_model(loaded)
-    cases = from_dataset(data, part) if data is not None else from_fingerprint(loaded.metadata)
+    cases, level = from_fingerprint(loaded.metadata), loaded.metadata.level_of_theory
+    if data is not None:
+        cases, level = from_dataset(data, part)
     asked = spread(cases, max_structures)
 
     progress("trained model", None)
@@ -73,7 +75,7 @@ def verify(
     return VerifyReport(
         model=str(path),
         weights_sha256=loaded.metadata.weights_sha256,
-        level_of_theory=loaded.metadata.level_of_theory,
+        level_of_theory=level,
         source=f"{data}, part {part or 'all'}" if data is not None else "the model file's fingerprint",
         structures=[case.name for case in asked],
         trained_model=first,

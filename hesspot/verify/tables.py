@@ -1,5 +1,6 @@
 """A verification as two tables for the terminal: deployment error and model error."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -84,14 +85,20 @@ def _notes(report: VerifyReport) -> list[Text]:
     return notes
 
 
-def _pair(errors: Errors | None, factor: float = 1.0, digits: int = 3) -> str:
-    if errors is None:
-        return "–"
-    return f"{errors.mae * factor:.{digits}f} / {errors.rmse * factor:.{digits}f}"
+def number(value: float) -> str:
+    """Three significant digits at most four decimals, without an exponent."""
+    if not math.isfinite(value) or value == 0.0:
+        return f"{value:g}"
+    decimals = min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
+    return f"{value:.{decimals}f}"
 
 
-def _mae_max(errors: Errors | None, factor: float = 1.0, digits: int = 1) -> str:
-    return "–" if errors is None else f"{errors.mae * factor:.{digits}f} / {errors.max * factor:.{digits}f}"
+def _mae_rmse(errors: Errors | None, factor: float = 1.0) -> str:
+    return "–" if errors is None else f"{number(errors.mae * factor)} / {number(errors.rmse * factor)}"
+
+
+def _mae_max(errors: Errors | None, factor: float = 1.0) -> str:
+    return "–" if errors is None else f"{number(errors.mae * factor)} / {number(errors.max * factor)}"
 
 
 def _imaginary(errors: ModelErrors) -> str:
@@ -106,25 +113,29 @@ def _overlap(errors: ModelErrors) -> str:
     return f"{errors.mode_overlap_mean:.3f} / {errors.mode_overlap_min:.3f}"
 
 
-#: Rows of the model-error table.
+#: Rows of the model-error table; what the pairs of numbers are is said by `LEGEND`.
 ROWS: dict[str, Callable[[ModelErrors], str]] = {
     "structures": lambda e: str(e.n_structures),
-    "energy, meV (MAE / RMSE)": lambda e: _pair(e.energy, 1e3, 1),
-    "energy per atom, meV (MAE / RMSE)": lambda e: _pair(e.energy_per_atom, 1e3, 2),
-    "forces, meV/Å (MAE / RMSE)": lambda e: _pair(e.forces, 1e3, 1),
-    "Hessian, eV/Å² (MAE / RMSE)": lambda e: _pair(e.hessian),
-    "Hessian, kcal/mol/Å² (MAE / RMSE)": lambda e: _pair(e.hessian_kcal, 1.0, 2),
-    "frequencies, cm⁻¹ (MAE / max)": lambda e: _mae_max(e.frequencies),
-    "… below 400 cm⁻¹": lambda e: _mae_max(e.frequencies_below_400),
-    "… above 400 cm⁻¹": lambda e: _mae_max(e.frequencies_above_400),
-    "number of imaginary modes right": _imaginary,
-    "|cos v₁| at saddle points (mean / min)": _overlap,
-    "zero-point energy, meV (MAE / max)": lambda e: _mae_max(e.zero_point_energy, 1e3),
+    "energy, meV": lambda e: _mae_rmse(e.energy, 1e3),
+    "energy, meV/atom": lambda e: _mae_rmse(e.energy_per_atom, 1e3),
+    "forces, meV/Å": lambda e: _mae_rmse(e.forces, 1e3),
+    "Hessian, eV/Å²": lambda e: _mae_rmse(e.hessian),
+    "Hessian, kcal/mol/Å²": lambda e: _mae_rmse(e.hessian_kcal),
+    "frequencies, cm⁻¹ *": lambda e: _mae_max(e.frequencies),
+    "… below 400 cm⁻¹ *": lambda e: _mae_max(e.frequencies_below_400),
+    "… above 400 cm⁻¹ *": lambda e: _mae_max(e.frequencies_above_400),
+    "zero-point energy, meV *": lambda e: _mae_max(e.zero_point_energy, 1e3),
+    "imaginary modes right": _imaginary,
+    "|cos v₁| of lowest mode †": _overlap,
 }
+LEGEND = "MAE / RMSE;  * MAE / largest;  † mean / smallest at saddle points"
 
 
 def model_error_rows(errors: list[ModelErrors]) -> list[list[str]]:
-    """Heading and one cell per group for each row that says something; the first row holds the groups' names."""
+    """Heading and one cell per group for each row that says something; the first row holds the groups' names.
+
+    For terminal and report alike; `LEGEND` belongs below it.
+    """
     rows = [["", *(group.group for group in errors)]]
     for heading, cell in ROWS.items():
         cells = [cell(group) for group in errors]
@@ -139,9 +150,12 @@ def model_error_table(report: VerifyReport) -> RenderableType:
         return Text(f"No model error: {report.source} holds no reference values; give a dataset with --data.")
     head, *rows = model_error_rows(report.model_errors)
     table = Table(
-        title=f"Model error: the trained model against {report.level_of_theory}, {report.source}", title_justify="left"
+        title=f"Model error: trained model against reference ({report.level_of_theory}), {report.source}",
+        title_justify="left",
+        caption=LEGEND,
+        caption_justify="left",
     )
-    table.add_column(head[0])
+    table.add_column(head[0], no_wrap=True)
     for group in head[1:]:
         table.add_column(group, justify="right")
     for row in rows:

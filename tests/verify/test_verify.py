@@ -261,7 +261,7 @@ def test_model_errors_are_the_planted_ones(house: HouseModel) -> None:
     cases = planted(house)
     answers = one_by_one(house, [case.atoms for case in cases])
     groups = {errors.group: errors for errors in model_errors(cases, answers)}
-    assert list(groups) == ["all", "minima", "saddle points", "off-equilibrium"]
+    assert list(groups) == ["all", "minima", "saddles", "off-equilibrium"]
 
     everything = groups["all"]
     assert everything.n_structures == 3
@@ -287,7 +287,7 @@ def test_model_errors_are_the_planted_ones(house: HouseModel) -> None:
     assert minima.zero_point_energy.mae == pytest.approx(0.1 * 0.5 * INVERSE_CM * real.sum(), rel=1e-6)
     assert (minima.imaginary_right, minima.imaginary_wrong) == (1, 0)
     assert minima.mode_overlap_mean is None
-    assert groups["saddle points"].mode_overlap_min == pytest.approx(1.0, rel=ROUNDING)
+    assert groups["saddles"].mode_overlap_min == pytest.approx(1.0, rel=ROUNDING)
     below, above = minima.frequencies_below_400, minima.frequencies_above_400
     assert (below.count if below else 0) + (above.count if above else 0) == 3
 
@@ -344,6 +344,7 @@ def test_model_errors_are_over_the_whole_part_and_engines_get_a_share(
     assert report.structures == ["H2O-test", "CO-test"]
     assert report.model_errors[0].n_structures == 3
     assert report.model_errors[0].hessian is None
+    assert report.level_of_theory == "B3LYP/6-31G(d)"
     assert "Model error" in result.output
     with pytest.raises(UserError, match="no structures in its part 'valid'"):
         verify(model_file, data=tmp_path / "ref.h5", part="valid", engines=["torch"])

@@ -19,9 +19,9 @@ from hesspot.verify.results import EngineResult
 from ipi_driver.inputs import with_cell
 from ipi_driver.launch import run_ipi
 
-#: Displacement of the central differences, Bohr (1e-4 Å). With fourth derivatives of the energy up to 1e4 eV/Å⁴ the
-#: truncation is below 2e-5 eV/Å²; forces good to 1e-12 eV/Å add 1e-8 eV/Å² of rounding.
-SHIFT = 2e-4
+#: Displacement of the central differences, Bohr (5e-5 Å). With fourth derivatives of the energy up to 1e4 eV/Å⁴ the
+#: truncation is below 5e-6 eV/Å²; forces good to 1e-12 eV/Å add 2e-8 eV/Å² of rounding.
+SHIFT = 1e-4
 
 #: Seconds for the start of i-PI and of the driver, and for each evaluation of one structure per atom.
 START_TIMEOUT, ATOM_TIMEOUT = 300.0, 0.1
