@@ -9,7 +9,6 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from hesspot.errors import UserError
 
@@ -69,17 +68,6 @@ def inet_address(text: str) -> InetAddress:
             f"--inet {text!r} is not HOST:PORT with a port from 1 to 65535; write for example localhost:31415"
         )
     return InetAddress(match[1] or match[2], int(match[3]))
-
-
-def is_listening(address: UnixAddress) -> bool:
-    """Whether a process listens on the socket, without connecting to it (Linux)."""
-    path = os.path.realpath(address.path)
-    for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]:
-        fields = line.split(maxsplit=7)
-        accepts_connections = int(fields[3], 16) & 0x10000
-        if len(fields) == 8 and accepts_connections and path in (fields[7], os.path.realpath(fields[7])):
-            return True
-    return False
 
 
 def connect(address: Address, timeout: float, tell: Callable[[str], None] = print) -> socket.socket:

@@ -165,6 +165,12 @@ def _distinct(positions: np.ndarray, cells: np.ndarray) -> tuple[list[int], list
     if len(positions) == 1:
         return [0], [0]
     seen: dict[bytes, int] = {}
-    place = [seen.setdefault(p.tobytes() + c.tobytes(), len(seen)) for p, c in zip(positions, cells, strict=True)]
-    unique = [place.index(k) for k in range(len(seen))]
+    unique: list[int] = []
+    place: list[int] = []
+    for index, (atoms, cell) in enumerate(zip(positions, cells, strict=True)):
+        key = atoms.tobytes() + cell.tobytes()
+        if key not in seen:
+            seen[key] = len(unique)
+            unique.append(index)
+        place.append(seen[key])
     return unique, place

@@ -1,0 +1,92 @@
+"""Small models, written as files the way `hesspot export` writes them."""
+
+from pathlib import Path
+
+import ase
+import ase.build
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.models.house import HouseConfig, HouseModel
+
+
+class Springs(torch.nn.Module):
+    """½k|v − d_ab|² for every pair of atoms of different elements a, b: harmonic in all coordinates."""
+
+    elements: list[str]
+    cutoff: float
+
+    def __init__(self, elements: list[str], offsets: Tensor, k: float):
+        super().__init__()
+        self.elements = list(elements)
+        self.cutoff = 20.0
+        self.k = k
+        self.register_buffer("offsets", offsets)
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        stretch = vectors - self.offsets[species[centers], species[neighbors]].to(vectors.dtype)
+        pair = 0.25 * self.k * (stretch * stretch).sum(1)
+        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=vectors.device)
+        return energies.index_add(0, centers, pair.to(torch.float64))
+
+
+class Cliff(torch.nn.Module):
+    """√(r − 1 Å) per pair: not a number where two atoms come nearer than 1 Å."""
+
+    elements: list[str]
+    cutoff: float
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = ["H"]
+        self.cutoff = 5.0
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        pair = torch.sqrt(torch.sqrt((vectors * vectors).sum(1)) - 1.0)
+        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=vectors.device)
+        return energies.index_add(0, centers, pair.to(torch.float64))
+
+
+@pytest.fixture(scope="session")
+def molecule() -> ase.Atoms:
+    atoms = ase.build.molecule("H2CO")
+    atoms.rattle(0.02, seed=5)
+    return atoms
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, molecule: ase.Atoms) -> Path:
+    torch.manual_seed(3)
+    model = HouseModel(HouseConfig(elements=["H", "C", "N", "O"], cutoff=4.0, n_radial=4, n_channels=3, hidden=[8]))
+    model.requires_grad_(False)
+    path = tmp_path_factory.mktemp("model") / "house.pt"
+    write_model(path, model, [fingerprint_entry(model, "formaldehyde", molecule)])
+    return path
+
+
+@pytest.fixture(scope="session")
+def springs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ase.Atoms, float]:
+    """Model file, structure at rest, k in eV/Å²."""
+    k = 6.0
+    atoms = ase.Atoms("HHeLiBe", positions=[[0, 0, 0], [1, 0, 0], [0, 1.2, 0], [0, 0, 1.4]])
+    places = torch.from_numpy(atoms.positions)
+    model = Springs(atoms.get_chemical_symbols(), places[None, :] - places[:, None], k)
+    path = tmp_path_factory.mktemp("model") / "springs.pt"
+    write_model(path, model, [fingerprint_entry(model, "rest", atoms)])
+    return path, atoms, k
+
+
+@pytest.fixture(scope="session")
+def cliff(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = Cliff()
+    path = tmp_path_factory.mktemp("model") / "cliff.pt"
+    write_model(path, model, [fingerprint_entry(model, "pair", ase.Atoms("H2", [[0, 0, 0], [0, 0, 2.0]]))])
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)

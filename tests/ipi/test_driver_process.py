@@ -1,0 +1,156 @@
+"""`hesspot-ipi` as a process: how it starts, and how it ends."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ipi_server import Reply, batched_posdata, init, listen, posdata, word
+
+from hesspot import derivatives
+from hesspot.export import read_model
+from hesspot.models.contract import build_batch
+from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
+
+#: s; far more than the start of torch takes, so that a hang is a failure and not an endless test.
+PATIENCE = 120.0
+
+#: The same float64 operations on positions that went from Å to Bohr and back.
+ROUNDING = 1e-10
+
+BOX = np.eye(3) * 50.0
+
+
+@contextlib.contextmanager
+def driver(folder, model, template, *options):
+    """The process, with its standard error as text at the end."""
+    template.write(folder / "template.xyz", format="extxyz")
+    command = [sys.executable, "-m", "ipi_driver.cli", str(model), "--template", "template.xyz"]
+    process = subprocess.Popen([*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ending(process):
+    _, said = process.communicate(timeout=PATIENCE)
+    return process.returncode, said
+
+
+def accept(server):
+    server.settimeout(PATIENCE)
+    connection, _ = server.accept()
+    connection.settimeout(PATIENCE)
+    return connection, Reply(connection)
+
+
+def test_a_whole_conversation_ends_with_status_0(tmp_path, house, molecule, rng):
+    """A batch of three structures in a triclinic periodic cell, against derivatives of ASE structures."""
+    cell = np.array([[6.0, 0, 0], [1.0, 7.0, 0], [-0.5, 0.7, 8.0]])
+    start = ase.Atoms(molecule.numbers, positions=molecule.positions, cell=cell, pbc=True)
+    positions = molecule.positions + 0.1 * rng.standard_normal((3, 4, 3))
+    server = listen(tmp_path / "s_x")
+    with driver(tmp_path, house, start, "--unix", "x", "--prefix", f"{tmp_path}/s_") as process:
+        connection, reply = accept(server)
+        connection.sendall(word("STATUS"))
+        assert reply.header() == "NEEDINIT    "
+        connection.sendall(init(0, " key : 1 , batch_size:3") + word("STATUS"))
+        assert reply.header() == "READY       "
+        connection.sendall(batched_posdata([cell / BOHR] * 3, positions / BOHR) + word("GETFORCE"))
+        energies, forces, virials, _ = reply.forces(4, 3)
+        connection.sendall(word("EXIT"))
+        status, said = ending(process)
+    assert status == 0, said
+    assert "periodic along abc" in said
+    model = read_model(house)
+    structures = [ase.Atoms(molecule.numbers, positions=p, cell=cell, pbc=True) for p in positions]
+    wanted = derivatives.evaluate(model, build_batch(structures, model.elements, model.cutoff), virial=True)
+    np.testing.assert_allclose(energies * HARTREE, wanted.energy, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose((forces * HARTREE_PER_BOHR).reshape(-1, 3), wanted.forces, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(virials * HARTREE, wanted.virial, rtol=0, atol=ROUNDING)
+
+
+def test_it_ends_when_the_server_is_gone(tmp_path, house, molecule):
+    server = listen(tmp_path / "s_x")
+    with driver(tmp_path, house, molecule, "--unix", "x", "--prefix", f"{tmp_path}/s_") as process:
+        connection, reply = accept(server)
+        connection.sendall(init() + posdata(BOX, molecule.positions / BOHR) + word("GETFORCE"))
+        reply.forces(4)
+        connection.close()
+        status, said = ending(process)
+    assert status == 1
+    assert "without saying EXIT" in said
+
+
+def test_sigterm_ends_it_without_a_reset(tmp_path, house, molecule):
+    server = listen(tmp_path / "s_x")
+    with driver(tmp_path, house, molecule, "--unix", "x", "--prefix", f"{tmp_path}/s_") as process:
+        connection, reply = accept(server)
+        connection.sendall(word("STATUS"))
+        reply.header()
+        process.send_signal(signal.SIGTERM)
+        assert connection.recv(1) == b""
+        connection.close()
+        status, said = ending(process)
+    assert status == 128 + signal.SIGTERM
+    assert "ended by SIGTERM" in said
+
+
+def test_a_number_that_is_not_finite_is_never_sent(tmp_path, cliff):
+    pair = ase.Atoms("H2", [[0, 0, 0], [0, 0, 2.0]])
+    server = listen(tmp_path / "s_x")
+    with driver(tmp_path, cliff, pair, "--unix", "x", "--prefix", f"{tmp_path}/s_", "--failed", "bad.xyz") as process:
+        connection, reply = accept(server)
+        connection.sendall(init() + posdata(BOX, pair.positions / BOHR) + word("GETFORCE"))
+        assert np.isfinite(reply.forces(2)[1]).all()
+        near = np.array([[0, 0, 0], [0, 0, 0.9]])
+        connection.sendall(posdata(BOX, near / BOHR) + word("GETFORCE"))
+        assert connection.recv(1) == b""
+        connection.close()
+        status, said = ending(process)
+    assert status == 1
+    assert "not finite" in said
+    assert "bad.xyz" in said
+    np.testing.assert_allclose(ase.io.read(tmp_path / "bad.xyz").positions, near, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--unix NAME or --inet"),
+        (["--unix", "x", "--inet", "localhost:1"], "--unix NAME or --inet"),
+        (["--unix", "x" * 200], "bytes"),
+        (["--unix", "x", "--timeout", "0"], "no i-PI server"),
+        (["--unix", "x", "--device", "cuda:77"], "--device cuda:77"),
+        (["--unix", "x", "--template", "missing.xyz"], "missing.xyz does not exist"),
+        (["--unix", "x", "--template", "empty.xyz"], "empty.xyz cannot be read"),
+        (["--unix", "x", "--template", "gold.xyz"], "element Au"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, house, molecule, options, words, monkeypatch, capsys):
+    """In this process, because the start of torch takes seconds."""
+    from ipi_driver.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    molecule.write("template.xyz", format="extxyz")
+    ase.Atoms("Au").write("gold.xyz")
+    (tmp_path / "empty.xyz").write_text("")
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    arguments = ["--prefix", f"{tmp_path}/", "--template", "template.xyz", *options]
+    monkeypatch.setattr(sys, "argv", ["hesspot-ipi", str(house), *arguments])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    said = capsys.readouterr().err.strip()
+    assert ended.value.code == 1
+    assert words in said
+    assert len([line for line in said.splitlines() if "fingerprint" not in line]) == 1

@@ -1,0 +1,160 @@
+"""The evaluator against derivatives computed from ASE structures, and its neighbour lists against fresh ones."""
+
+import ase
+import numpy as np
+import pytest
+import torch
+
+from hesspot import derivatives
+from hesspot.export import read_model
+from hesspot.models.contract import build_batch, find_edges
+from ipi_driver.evaluator import EvaluationError, Evaluator
+from ipi_driver.neighbors import EdgeListCache
+from ipi_driver.template import check_order, periodic_directions, read_template
+
+#: The same float64 operations on vectors that may differ in their last bits.
+ROUNDING = 1e-12
+
+#: Float32 weights and vectors, forces of order 1 eV/Å.
+SINGLE = 1e-5
+
+SMALL_CELL = np.array([[3.1, 0.4, 0.2], [-0.5, 3.3, 0.3], [0.1, 0.2, 3.6]])
+
+
+def reference(model, structures):
+    result = derivatives.evaluate(model, build_batch(structures, model.elements, model.cutoff), virial=True)
+    n = len(structures)
+    return result.energy.numpy(), result.forces.numpy().reshape(n, -1, 3), result.virial.numpy()
+
+
+def copies(molecule, positions, cells, pbc):
+    return [ase.Atoms(molecule.numbers, positions=p, cell=c, pbc=pbc) for p, c in zip(positions, cells, strict=True)]
+
+
+@pytest.mark.parametrize("pbc", [(False, False, False), (True, True, True), (True, False, True)])
+def test_a_moving_batch_has_the_reference_values(house, molecule, rng, pbc):
+    """Beads that wander, in a cell smaller than the cutoff that changes, in an order that changes."""
+    model = read_model(house)
+    evaluator = Evaluator(model, molecule.get_chemical_symbols(), pbc)
+    positions = molecule.positions + 0.1 * rng.standard_normal((5, 4, 3))
+    cells = np.tile(SMALL_CELL, (5, 1, 1))
+    for step in range(12):
+        positions = rng.permutation(positions + 0.03 * rng.standard_normal(positions.shape))
+        if step > 5:
+            cells = cells @ (np.eye(3) + 0.01 * rng.standard_normal((3, 3)))
+        results = evaluator(positions, cells)
+        wanted = reference(model, copies(molecule, positions, cells, pbc))
+        for got, value in zip((results.energy, results.forces, results.virial), wanted, strict=True):
+            np.testing.assert_allclose(got, value, rtol=0, atol=ROUNDING)
+    assert evaluator.lists.built < 5 * 12
+
+
+def test_repeated_structures_are_computed_once(house, molecule, rng):
+    model = read_model(house)
+    evaluator = Evaluator(model, molecule.get_chemical_symbols(), [False] * 3)
+    distinct = molecule.positions + 0.1 * rng.standard_normal((3, 4, 3))
+    order = [0, 1, 0, 2, 2, 2, 2, 2]
+    results = evaluator(distinct[order], np.tile(np.eye(3), (8, 1, 1)))
+    assert (evaluator.received, evaluator.evaluated) == (8, 3)
+    for place, k in enumerate(order):
+        np.testing.assert_array_equal(results.forces[place], results.forces[order.index(k)])
+    np.testing.assert_allclose(
+        results.energy, reference(model, copies(molecule, distinct[order], [np.eye(3)] * 8, False))[0], atol=ROUNDING
+    )
+
+
+def test_the_cell_of_a_molecule_does_not_matter(house, molecule):
+    evaluator = Evaluator(read_model(house), molecule.get_chemical_symbols(), [False] * 3)
+    one = evaluator(molecule.positions[None], np.zeros((1, 3, 3)))
+    two = evaluator(molecule.positions[None], SMALL_CELL[None])
+    np.testing.assert_allclose(one.forces, two.forces, rtol=0, atol=ROUNDING)
+
+
+def test_single_precision_answers_in_float64(house, molecule):
+    model = read_model(house)
+    evaluator = Evaluator(
+        read_model(house, dtype=torch.float32), molecule.get_chemical_symbols(), [False] * 3, dtype=torch.float32
+    )
+    results = evaluator(molecule.positions[None], np.eye(3)[None])
+    assert {a.dtype for a in (results.energy, results.forces, results.virial)} == {np.dtype(np.float64)}
+    np.testing.assert_allclose(results.forces, reference(model, [molecule])[1], rtol=0, atol=SINGLE)
+
+
+def test_one_atom_has_an_energy_and_no_force(house):
+    evaluator = Evaluator(read_model(house), ["O"], [False] * 3)
+    results = evaluator(np.zeros((2, 1, 3)), np.zeros((2, 3, 3)))
+    assert np.isfinite(results.energy).all()
+    assert not results.forces.any()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [((1, 0, 2), np.nan, "not finite"), ((1, 0), None, "on one place"), ((1, 3, 1), np.inf, "not finite")],
+)
+def test_a_structure_without_an_answer_is_named(house, molecule, place, value, words):
+    evaluator = Evaluator(read_model(house), molecule.get_chemical_symbols(), [False] * 3)
+    positions = np.tile(molecule.positions, (3, 1, 1))
+    positions[place] = positions[1, 1] if value is None else value
+    with pytest.raises(EvaluationError, match=words) as caught:
+        evaluator(positions, np.tile(np.eye(3), (3, 1, 1)))
+    assert caught.value.index == 1
+
+
+def test_a_number_that_the_model_cannot_give_is_caught(cliff):
+    evaluator = Evaluator(read_model(cliff), ["H", "H"], [False] * 3)
+    positions = np.array([[[0, 0, 0], [0, 0, 2.0]], [[0, 0, 0], [0, 0, 0.9]]])
+    with pytest.raises(EvaluationError, match="not finite") as caught:
+        evaluator(positions, np.tile(np.eye(3), (2, 1, 1)))
+    assert caught.value.index == 1
+
+
+@pytest.mark.parametrize("strained", [False, True])
+def test_lists_never_miss_a_pair(rng, strained):
+    """Every pair that a fresh search finds is in the list that the cache gives, whatever has moved since."""
+    cutoff = 4.0
+    cache = EdgeListCache(cutoff, skin=0.6, pbc=np.array([True] * 3))
+    cell = SMALL_CELL * 1.5
+    positions = rng.uniform(0, 4.5, (6, 3))
+    for _ in range(40):
+        positions = positions + 0.05 * rng.standard_normal(positions.shape)
+        if strained:
+            cell = cell @ (np.eye(3) + 0.005 * rng.standard_normal((3, 3)))
+        (edges,) = cache.find(positions[None], cell[None])
+        vectors = positions[edges.neighbors] - positions[edges.centers] + edges.shifts @ cell
+        near = np.linalg.norm(vectors, axis=1) < cutoff
+        fresh = find_edges(positions, cell, np.array([True] * 3), cutoff)
+        assert near.sum() == len(fresh[0])
+        got = np.round(np.column_stack([edges.centers[near], edges.neighbors[near], vectors[near]]), 8)
+        wanted = np.round(np.column_stack(fresh), 8)
+        np.testing.assert_allclose(got[np.lexsort(got.T)], wanted[np.lexsort(wanted.T)], atol=1e-7)
+    assert 1 < cache.built < 40
+
+
+def test_a_list_serves_all_beads_near_it(rng):
+    cache = EdgeListCache(4.0, skin=0.6, pbc=np.array([False] * 3))
+    start = rng.uniform(0, 4.5, (6, 3))
+    beads = start + 0.05 * rng.uniform(-1, 1, (32, 6, 3))
+    cache.find(beads, np.tile(np.eye(3), (32, 1, 1)))
+    assert cache.built == 1
+
+
+@pytest.mark.parametrize(
+    ("comment", "choice", "expected"),
+    [
+        ("", "auto", (True, True, True)),
+        ("# CELL(abcABC): 50 50 50 90 90 90", "auto", (True, True, True)),
+        ('Properties=species:S:1:pos:R:3 pbc="F F F"', "auto", (False, False, False)),
+        ('Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 pbc="T T F"', "auto", (True, True, False)),
+        ('Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3', "auto", (True, True, True)),
+        ("", "false", (False, False, False)),
+        ('Properties=species:S:1:pos:R:3 pbc="F F F"', "true", (True, True, True)),
+    ],
+)
+def test_periodic_directions_come_from_the_template(tmp_path, comment, choice, expected):
+    path = tmp_path / "start.xyz"
+    path.write_text(f"2\n{comment}\nH 0 0 0\nH 0 0 0.74\n")
+    assert tuple(periodic_directions(read_template(path), path, choice)) == expected
+
+
+def test_equal_elements_may_change_places(molecule):
+    check_order(molecule, molecule.positions[[0, 1, 3, 2]])
