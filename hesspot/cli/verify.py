@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hesspot.errors import UserError
 
@@ -37,18 +38,23 @@ def verify(
     if json is not None and not json.parent.is_dir():
         raise UserError(f"folder {json.parent} for --json does not exist; make it first")
     console = Console(highlight=False)
-    status = console.status("")
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as live:
+        task = live.add_task("reading the model")
 
-    def progress(label: str, report: "EngineReport | None") -> None:
-        if report is None:
-            status.update(f"{label} …")
-            status.start()
-        else:
-            status.stop()
-            outcome = "done" if report.passed else "FAILED"
-            console.print(f"{label}: {outcome} in {report.seconds:.1f} s", markup=False)
+        def progress(label: str, report: "EngineReport | None") -> None:
+            if report is None:
+                live.reset(task, description=label)
+            else:
+                outcome = "done" if report.passed else "FAILED"
+                console.print(f"{label}: {outcome} in {report.seconds:.1f} s", markup=False)
 
-    try:
         report = run(
             model,
             data=data,
@@ -58,8 +64,6 @@ def verify(
             max_structures=max_structures,
             progress=progress,
         )
-    finally:
-        status.stop()
     console.print(tables(report))
     if json is not None:
         report.write(json)
