@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hesspot.analysis.normal_modes import mode_overlap, normal_modes, zero_point_energy
+from hesspot.analysis.normal_modes import IMAGINARY, mode_overlap, normal_modes, zero_point_energy
 from hesspot.errors import UserError
 from hesspot.units import KCAL_PER_MOL
 from hesspot.verify.cases import Case
@@ -94,7 +94,7 @@ def _vibrations(members: Sequence[tuple[Case, EngineResult]]) -> dict[str, Any]:
         differences.append(modes.frequencies - expected)
         expected_all.append(expected)
         zero_point.append(np.array(modes.zero_point_energy - zero_point_energy(expected)))
-        right.append(modes.n_imaginary == int((expected < 0).sum()))
+        right.append(modes.n_imaginary == int((expected < -IMAGINARY).sum()))
     if not differences:
         return {}
     difference, expected = np.concatenate(differences), np.concatenate(expected_all)
