@@ -2,21 +2,34 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hesspot.errors import UserError
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path` in one step; UserError if its folder does not exist."""
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path` to be written in the block; it becomes `path` when the block ends well.
+
+    UserError if the folder does not exist.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         raise UserError(f"folder {path.parent} for {path.name} does not exist; make it first")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
+        yield temporary
+        temporary.chmod(0o644)
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` in one step; UserError if its folder does not exist."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from hesspot.export.metadata import (
     ModelMetadata,
     Reference,
 )
+from hesspot.files import replacing
 from hesspot.models.contract import Batch, Model, build_batch
 
 #: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
@@ -259,16 +258,7 @@ def write_model(
         weights_sha256=weights_hash(scripted.state_dict()),
         fingerprint=list(fingerprint),
     )
-    if not path.parent.is_dir():
-        raise UserError(f"folder {path.parent} for the model file does not exist; make it first")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    os.close(handle)
-    try:
-        torch.jit.save(scripted, temporary, _extra_files={METADATA_NAME: metadata.model_dump_json()})
+    with replacing(path) as temporary:
+        torch.jit.save(scripted, str(temporary), _extra_files={METADATA_NAME: metadata.model_dump_json()})
         check_against_fingerprint(read_model(temporary), fingerprint, "the file read back")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
     return metadata

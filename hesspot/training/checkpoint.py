@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hesspot.errors import UserError
+from hesspot.files import replacing
 from hesspot.models.house import HouseConfig, HouseModel
 
 FORMAT = "hesspot-checkpoint"
@@ -17,12 +17,8 @@ VERSION = 1
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to `path`; the file is complete or not there."""
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    try:
+    with replacing(path) as temporary:
         torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class ModelSection(Section):
     cutoff: float = Field(5.0, gt=0, description="Å")
     n_radial: int = Field(8, ge=1)
     n_channels: int = Field(6, ge=1)
-    hidden: list[int] = Field([48, 48], min_length=1)
+    hidden: list[int] = Field([32, 32], min_length=1)
 
 
 class LossSection(Section):
@@ -45,9 +45,9 @@ class HessianSection(Section):
 class OptimizerSection(Section):
     """AdamW with linear warm-up and cosine decay, moving average of the weights."""
 
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(1e-2, gt=0)
     weight_decay: float = Field(1e-6, ge=0)
-    batch_size: int = Field(16, ge=1, description="structures")
+    batch_size: int = Field(8, ge=1, description="structures")
     epochs: int = Field(500, ge=1)
     warmup_epochs: int = Field(5, ge=0)
     gradient_clip: float = Field(10.0, gt=0, description="norm")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
 from hesspot.errors import UserError
+from hesspot.files import write_atomically
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
 from hesspot.training.config import TrainingConfig
@@ -126,9 +126,7 @@ class Run:
             return
         header, *rows = log.read_text().splitlines()
         kept = [row for row in rows if row.count(",") == len(COLUMNS) - 1 and int(row.split(",")[0]) <= epoch]
-        temporary = log.with_suffix(".part")
-        temporary.write_text("\n".join([header, *kept]) + "\n")
-        os.replace(temporary, log)
+        write_atomically(log, ("\n".join([header, *kept]) + "\n").encode())
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """Linear warm-up, then half a cosine to a hundredth of the peak."""

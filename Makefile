@@ -1,0 +1,41 @@
+# The two commands: `make demo` and `make test`. Each makes .venv, installs, compiles the plugin, and runs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# One thread per process: torch on two busy threads can be many times slower than on one.
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test install plugin lint format clean
+
+demo: plugin
+	$(BIN)/python examples/demo/demo.py --out demo-out
+
+test: plugin lint
+	$(BIN)/pytest -n 2
+
+install: $(VENV)/.installed
+
+# torch first and pinned: a range, or another package asking for torch, would fetch the CUDA build of several GB.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e '.[all]'
+	touch $@
+
+plugin: install
+	$(BIN)/hesspot lammps build
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	find lammps_plugin -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find lammps_plugin -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
+
+clean:
+	rm -rf $(VENV) demo-out build
