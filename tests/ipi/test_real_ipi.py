@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import ase
 import ase.io
@@ -140,6 +142,15 @@ def test_a_killed_server_is_noticed(tmp_path, house, molecule, monkeypatch):
     killer.join()
     assert started[1].returncode == 1
     assert re.search("without saying EXIT|broke", (tmp_path / "driver-0.log").read_text())
+
+
+def test_the_example_runs(tmp_path, house):
+    example = Path(__file__).parents[2] / "examples/ipi/pimd-h2co"
+    shutil.copy(example / "start.xyz", tmp_path)
+    text = (example / "input.xml").read_text().replace("<total_steps>2000<", "<total_steps>10<")
+    (tmp_path / "input.xml").write_text(text)
+    run_ipi(tmp_path / "input.xml", house, tmp_path / "start.xyz", tmp_path, timeout=PATIENCE)
+    assert np.loadtxt(tmp_path / "simulation.out").shape == (2, 6)
 
 
 @pytest.mark.parametrize(
