@@ -124,9 +124,9 @@ void PairHesspot::load(const std::string &path)
 void PairHesspot::coeff(int narg, char **arg)
 {
   const int ntypes = atom->ntypes;
-  if (narg < 3 || std::string(arg[0]) != "*" || std::string(arg[1]) != "*")
-    error->all(FLERR, "pair_coeff of pair_style hesspot: write \"pair_coeff * * MODEL.pt ELEMENT ...\", "
-                      "with one element or NULL per atom type");
+  if (narg < 3)
+    error->all(FLERR, "pair_coeff of pair_style hesspot: the model file is missing; write \"pair_coeff * * MODEL.pt "
+                      "ELEMENT ...\", with one element or NULL per atom type");
   if (narg - 3 != ntypes)
     error->all(FLERR, "pair_coeff of pair_style hesspot: " + std::to_string(narg - 3) + " elements for " +
                           std::to_string(ntypes) + " atom types; name one element, or NULL, per atom type");
@@ -145,11 +145,14 @@ void PairHesspot::coeff(int narg, char **arg)
                             "; train a model with " + element + ", or write NULL for a type to be ignored");
     species_of_type[static_cast<std::size_t>(type)] = static_cast<int>(found - known.begin());
   }
+  // LAMMPS wants all pairs of types set, a hybrid style only those that it shall give to this one
+  const bool in_hybrid = force->pair != this;
   bool any = false;
   for (int i = 1; i <= ntypes; i++)
     for (int j = 1; j <= ntypes; j++) {
-      setflag[i][j] = species_of_type[i] >= 0 && species_of_type[j] >= 0;
-      any = any || setflag[i][j];
+      const bool both = species_of_type[i] >= 0 && species_of_type[j] >= 0;
+      setflag[i][j] = both || !in_hybrid;
+      any = any || both;
     }
   if (!any) error->all(FLERR, "pair_coeff of pair_style hesspot: all atom types are NULL; name at least one element");
 }

@@ -79,7 +79,6 @@ units metal
 atom_style atomic
 atom_modify map yes
 boundary {boundary(atoms)}
-box tilt large
 read_data {number}.data
 comm_modify cutoff {2.0 * cutoff + 2.0 * SKIN}
 neighbor {SKIN} bin

@@ -1,0 +1,126 @@
+"""The C++ model library, through hesspot-probe, against the derivatives in Python."""
+
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+from hesspot.derivatives import evaluate, hvp, scatter_to_atoms
+from hesspot.export import LoadedModel, read_model
+from hesspot.export.metadata import METADATA_NAME
+from hesspot.models.contract import Batch, build_batch
+
+pytestmark = pytest.mark.lammps
+
+#: Rounding of float64.
+TOLERANCE = 1e-9
+#: Of float32, for forces and products of some eV/Å and eV/Å².
+SINGLE_TOLERANCE = 2e-3
+
+
+def probe(plugin: Path, model: Path, cases: str, precision: str = "double") -> subprocess.CompletedProcess[str]:
+    command = [str(plugin.parent / "hesspot-probe"), str(model), precision]
+    return subprocess.run(command, input=cases, capture_output=True, text=True)
+
+
+def case_text(batch: Batch, directions: torch.Tensor) -> str:
+    along = directions[batch.neighbors] - directions[batch.centers]
+    lines = [f"{batch.n_atoms} {batch.n_edges}", " ".join(map(str, batch.species.tolist()))]
+    species = batch.species[batch.neighbors].tolist()
+    rows = zip(batch.centers.tolist(), species, batch.vectors.tolist(), along.tolist(), strict=True)
+    lines += [" ".join(map(repr, (center, element, *vector, *u))) for center, element, vector, u in rows]
+    return "\n".join(lines) + "\n"
+
+
+def changing_structures(count: int) -> list[Atoms]:
+    """Structures of all sizes, an atom without neighbours and no atom at all among them."""
+    rng = np.random.default_rng(0)
+    atoms = [Atoms("O"), Atoms(), Atoms("CO", positions=[[0, 0, 0], [0, 0, 50.0]])]
+    for k in range(count - len(atoms)):
+        crystal = molecule(["H2O", "CH3OH", "NH3", "HCN"][k % 4])
+        crystal.set_cell(rng.uniform(3.0, 5.0, 3))
+        crystal.pbc = k % 3 > 0
+        crystal = crystal * (1 + k % 2, 1, 1)
+        crystal.rattle(0.05, seed=k)
+        atoms.insert(k, crystal)
+    return atoms
+
+
+def assert_probe_agrees(plugin: Path, loaded: LoadedModel, precision: str, tolerance: float) -> None:
+    batches = [build_batch([atoms], loaded.elements, loaded.cutoff) for atoms in changing_structures(15)]
+    torch.manual_seed(0)
+    directions = [torch.randn(batch.n_atoms, 3, dtype=torch.float64) for batch in batches]
+    ended = probe(plugin, loaded.path, "".join(map(case_text, batches, directions)), precision)
+    assert ended.returncode == 0, ended.stderr
+    lines = iter(ended.stdout.splitlines())
+    for batch, direction in zip(batches, directions, strict=True):
+        energies = [float(next(lines)) for _ in range(batch.n_atoms)]
+        edges = np.array([next(lines).split() for _ in range(batch.n_edges)], dtype=float).reshape(-1, 6)
+        answer = evaluate(loaded, batch)
+        product = hvp(loaded, batch, direction).numpy()
+        forces = -scatter_to_atoms(torch.from_numpy(edges[:, :3]), batch)
+        np.testing.assert_allclose(energies, answer.atom_energies, atol=tolerance, rtol=0)
+        np.testing.assert_allclose(forces, answer.forces, atol=tolerance, rtol=0)
+        mine = scatter_to_atoms(torch.from_numpy(edges[:, 3:]), batch)
+        np.testing.assert_allclose(
+            mine, product, atol=tolerance * max(1.0, float(np.abs(product).max(initial=0))), rtol=0
+        )
+
+
+def test_gradient_and_double_backward_with_changing_shapes(plugin: Path, house_model_file: Path) -> None:
+    assert_probe_agrees(plugin, read_model(house_model_file), "double", TOLERANCE)
+
+
+def test_single_precision(plugin: Path, house_model_file: Path) -> None:
+    assert_probe_agrees(plugin, read_model(house_model_file), "single", SINGLE_TOLERANCE)
+
+
+def changed_metadata(source: Path, target: Path, **changes: object) -> Path:
+    """A copy of a model file with other entries in its metadata."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for item in old.infolist():
+            content = old.read(item)
+            if item.filename.endswith(METADATA_NAME):
+                content = json.dumps({**json.loads(content), **changes}).encode()
+            new.writestr(item.filename, content)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "does not exist"),
+        ("text", "no TorchScript archive or is truncated"),
+        ("truncated", "no TorchScript archive or is truncated"),
+        ("foreign", "without hesspot.json"),
+        ("newer", "format version 99, newer than 1"),
+        ("units", "has units Hartree and angstrom"),
+        ("incomplete", "bad entry"),
+    ],
+)
+def test_bad_model_file_is_one_sentence(
+    plugin: Path, house_model_file: Path, tmp_path: Path, kind: str, words: str
+) -> None:
+    file = tmp_path / "model.pt"
+    match kind:
+        case "text":
+            file.write_text("no model")
+        case "truncated":
+            file.write_bytes(house_model_file.read_bytes()[:-2000])
+        case "foreign":
+            torch.jit.save(torch.jit.script(torch.nn.SiLU()), file)
+        case "newer":
+            changed_metadata(house_model_file, file, format_version=99)
+        case "units":
+            changed_metadata(house_model_file, file, units={"energy": "Hartree", "length": "angstrom"})
+        case "incomplete":
+            changed_metadata(house_model_file, file, cutoff=None)
+    ended = probe(plugin, file, "")
+    assert ended.returncode == 1
+    assert words in ended.stderr and str(file) in ended.stderr and len(ended.stderr.splitlines()) == 1

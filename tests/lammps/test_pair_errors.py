@@ -1,0 +1,122 @@
+"""Bad input and failures during a run: all ranks end, with one clear sentence."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from lammps_runs import run_failing
+
+from hesspot.export import read_model
+from hesspot.export.metadata import METADATA_NAME
+from hesspot.lammps.run import error_of
+from hesspot.lammps.structure import write_data
+
+pytestmark = pytest.mark.lammps
+
+SCRIPT = """units metal
+atom_style atomic
+read_data structure.data
+pair_style hesspot
+pair_coeff * * "MODEL" H C O
+run 0
+"""
+
+
+def ethanol(folder: Path) -> None:
+    atoms = molecule("CH3CH2OH")
+    atoms.center(5.0)
+    atoms.pbc = True
+    write_data(folder / "structure.data", atoms, ["H", "C", "O"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("H C O", "H C Xx", "element Xx of atom type 3 is not in model"),
+        ("H C O", "H C", "2 elements for 3 atom types"),
+        ("H C O", "H C O N N", "5 elements for 3 atom types"),
+        ("H C O", "NULL NULL NULL", "all atom types are NULL"),
+        (' "MODEL" H C O', "", "the model file is missing"),
+        ("MODEL", "nothing.pt", "model file nothing.pt does not exist"),
+        ("MODEL", "truncated.pt", "truncated.pt is no TorchScript archive or is truncated"),
+        ("units metal", "units si", "units si are not supported; use units metal or real"),
+        ("units metal", "units metal\nnewton off", "newton off is not supported"),
+        ("style hesspot", "style hesspot precision half", "precision half is not known"),
+        ("style hesspot", "style hesspot max_edges 0", "max_edges 0 must be 1 or more"),
+        ("style hesspot", "style hesspot committee 4", "keyword committee is not known"),
+        ("style hesspot", "style hesspot precision", "keyword precision needs a value"),
+    ],
+)
+def test_bad_input(tmp_path: Path, house_model_file: Path, old: str, new: str, words: str) -> None:
+    ethanol(tmp_path)
+    (tmp_path / "truncated.pt").write_bytes(house_model_file.read_bytes()[:-2000])
+    script = SCRIPT.replace(old, new).replace("MODEL", str(house_model_file))
+    output = run_failing(tmp_path, script)
+    assert words in error_of(output), output
+    assert output.count("ERROR") == 1
+
+
+def test_coincident_atoms(tmp_path: Path, house_model_file: Path) -> None:
+    atoms = Atoms("HCO", positions=[[5, 5, 2], [5, 5, 8], [5, 5, 8.0004]], cell=[10, 10, 10], pbc=True)
+    write_data(tmp_path / "structure.data", atoms, ["H", "C", "O"])
+    message = error_of(run_failing(tmp_path, SCRIPT.replace("MODEL", str(house_model_file))))
+    assert "step 0" in message and "rank" in message and "on one place; remove one of them" in message
+    assert "atoms 2 and 3" in message or "atoms 3 and 2" in message
+
+
+def test_a_number_that_is_not_finite(tmp_path: Path, lj_model_file: Path) -> None:
+    """(σ/r)¹² overflows float32 at r = 2e-3 Å."""
+    atoms = Atoms("Ar3", positions=[[5, 5, 2], [5, 5, 8], [5, 5, 8.002]], cell=[14, 14, 14], pbc=True)
+    write_data(tmp_path / "structure.data", atoms, ["Ar"])
+    script = SCRIPT.replace("MODEL", str(lj_model_file)).replace("H C O", "Ar")
+    message = error_of(run_failing(tmp_path, script.replace("style hesspot", "style hesspot precision single")))
+    assert "the energy of atom" in message and "is not a finite number" in message
+
+
+class Failing(torch.nn.Module):
+    elements: list[str]
+    cutoff: float
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = ["H"]
+        self.cutoff = 4.0
+
+    def forward(
+        self, species: torch.Tensor, centers: torch.Tensor, neighbors: torch.Tensor, vectors: torch.Tensor
+    ) -> torch.Tensor:
+        if bool((vectors * vectors).sum() > 0):
+            raise RuntimeError("this model cannot see neighbours")
+        return torch.zeros(species.shape[0], dtype=torch.float64)
+
+
+def test_an_exception_of_the_model(tmp_path: Path, lj_model_file: Path) -> None:
+    metadata = read_model(lj_model_file).metadata.model_copy(update={"elements": ["H"], "cutoff": 4.0})
+    file = tmp_path / "failing.pt"
+    extra = {METADATA_NAME: metadata.model_dump_json()}
+    torch.jit.save(torch.jit.script(Failing()), str(file), _extra_files=extra)
+    atoms = Atoms("H3", positions=[[5, 5, 2], [5, 5, 8], [5, 5, 9]], cell=[10, 10, 10], pbc=True)
+    write_data(tmp_path / "structure.data", atoms, ["H"])
+    message = error_of(run_failing(tmp_path, SCRIPT.replace("MODEL", "failing.pt").replace("H C O", "H")))
+    assert "step 0" in message and "atoms:" in message and "this model cannot see neighbours" in message
+
+
+def test_special_bonds_that_hide_neighbours(tmp_path: Path, house_model_file: Path) -> None:
+    (tmp_path / "bonded.data").write_text(
+        "bonded\n\n2 atoms\n1 bonds\n1 atom types\n1 bond types\n0 10 xlo xhi\n0 10 ylo yhi\n0 10 zlo zhi\n\n"
+        "Masses\n\n1 1.0\n\nAtoms # bond\n\n1 1 1 5 5 5\n2 1 1 5 5 6\n\nBonds\n\n1 1 1 2\n"
+    )
+    script = f"""units metal
+atom_style bond
+bond_style zero
+special_bonds WHICH
+read_data bonded.data
+bond_coeff 1
+pair_style hesspot
+pair_coeff * * "{house_model_file}" H
+run 0
+"""
+    message = error_of(run_failing(tmp_path, script.replace("WHICH", "lj/coul 0 1 1"), ranks=1))
+    assert "use special_bonds lj/coul 1 1 1" in message
