@@ -63,7 +63,7 @@ def evaluate(
             return []
         ended = run_lammps("\n".join(script), ranks, folder, ["-log", "none"])
         if ended.returncode != 0:
-            raise UserError(f"LAMMPS on {ranks} ranks ended with status {ended.returncode}: {error_of(ended.stdout)}")
+            raise UserError(f"LAMMPS on {ranks} rank(s) ended with status {ended.returncode}: {error_of(ended.stdout)}")
         return [
             _read(folder, number, len(atoms), rotation, hessian)
             for number, (atoms, rotation) in enumerate(zip(structures, rotations, strict=True))

@@ -1,0 +1,66 @@
+"""The verification engine: LAMMPS's energies, forces, virials and Hessians against the model's analytic ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from hesspot.derivatives import evaluate as evaluate_batch
+from hesspot.derivatives import hessian
+from hesspot.errors import UserError
+from hesspot.export import read_model
+from hesspot.models.contract import build_batch
+from hesspot.verify.engines.lammps import evaluate
+
+pytestmark = pytest.mark.lammps
+
+ROUNDING = 1e-9
+#: Truncation of the central differences (see the engine's SHIFT), for Hessians of up to 100 eV/Å².
+HESSIAN_TOLERANCE = 1e-5
+
+
+def structures() -> list[Atoms]:
+    rotated = Atoms("CNO", positions=[[0, 0, 0], [1.2, 0.1, 0.3], [2.0, 1.5, -7]], pbc=True)
+    rotated.set_cell([[0.3, 3.1, 0.2], [2.8, 0.5, 0.7], [-0.4, 1.2, 4.0]])
+    rotated.rotate(33, (1, 2, 3), rotate_cell=True)
+    slab = Atoms("CNO", positions=[[0, 0, 0], [1.2, 0.1, 0.3], [2.0, 1.5, 2]], pbc=[True, True, False])
+    slab.set_cell([[3.1, 0.2, 0.3], [0.5, 3.3, 0.1], [0, 0, 0]])
+    # longer than twice the cutoff: atoms on two ranks act on each other through a third
+    chain = bulk("C", "sc", a=1.5) * (1, 1, 8)
+    chain.set_pbc([False, False, True])
+    chain.rattle(0.1, seed=1)
+    return [molecule("CH3OH"), Atoms("C"), rotated, slab, chain]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_energies_forces_virials_and_hessians(house_model_file: Path, tmp_path: Path, ranks: int) -> None:
+    loaded = read_model(house_model_file)
+    results = evaluate(house_model_file, structures(), ranks=ranks, workdir=tmp_path)
+    for atoms, result in zip(structures(), results, strict=True):
+        batch = build_batch([atoms], loaded.elements, loaded.cutoff)
+        answer = evaluate_batch(loaded, batch, virial=True)
+        assert result.virial is not None and result.hessian is not None and answer.virial is not None
+        np.testing.assert_allclose(result.energy, answer.energy[0], atol=ROUNDING, rtol=0)
+        np.testing.assert_allclose(result.forces, answer.forces, atol=ROUNDING, rtol=0)
+        np.testing.assert_allclose(result.virial, answer.virial[0], atol=10 * ROUNDING, rtol=0)
+        np.testing.assert_allclose(result.hessian, hessian(loaded, batch)[0], atol=HESSIAN_TOLERANCE, rtol=0)
+
+
+def test_without_hessian(house_model_file: Path) -> None:
+    assert evaluate(house_model_file, [molecule("H2O")], hessian=False)[0].hessian is None
+
+
+def test_no_structures(house_model_file: Path) -> None:
+    assert evaluate(house_model_file, []) == []
+
+
+def test_a_failed_run_is_one_sentence(house_model_file: Path) -> None:
+    atoms = Atoms("CO", positions=[[0, 0, 0], [0, 0, 1e-5]])
+    with pytest.raises(UserError, match=r"LAMMPS on 1 rank\(s\) ended with status 1: .* are on one place"):
+        evaluate(house_model_file, [atoms])
+    with pytest.raises(UserError, match="element Xe"):
+        evaluate(house_model_file, [Atoms("Xe")])
+    with pytest.raises(UserError, match="structure 0 has no atoms"):
+        evaluate(house_model_file, [Atoms()])
