@@ -58,6 +58,7 @@ def dynamics_input(
             "raise the one that is not"
         )
     pile = "<thermostat mode='pile_l'><tau units='femtosecond'>100</tau><pile_lambda>0.5</pile_lambda></thermostat>"
+    batch = f"<batch_size>{batch_size}</batch_size>\n    " if batch_size > 1 else ""  # i-PI 3.1 does not know it
     return f"""<simulation verbosity='low' safe_stride='100' floatformat='%21.13e'>
   <output prefix='simulation'>
     <properties filename='out' stride='{stride}'>
@@ -71,8 +72,7 @@ potential{{electronvolt}}]
   <prng><seed>{seed}</seed></prng>
   <ffsocket mode='unix' name='hesspot' pbc='False'>
     <address>{address}</address>
-    <batch_size>{batch_size}</batch_size>
-    <exit_on_disconnect>True</exit_on_disconnect>
+    {batch}<exit_on_disconnect>True</exit_on_disconnect>
   </ffsocket>
   <system>
     <initialize nbeads='{n_beads}'>
