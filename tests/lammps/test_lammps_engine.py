@@ -27,8 +27,8 @@ def structures() -> list[Atoms]:
     rotated.rotate(33, (1, 2, 3), rotate_cell=True)
     slab = Atoms("CNO", positions=[[0, 0, 0], [1.2, 0.1, 0.3], [2.0, 1.5, 2]], pbc=[True, True, False])
     slab.set_cell([[3.1, 0.2, 0.3], [0.5, 3.3, 0.1], [0, 0, 0]])
-    # longer than twice the cutoff: atoms on two ranks act on each other through a third
-    chain = bulk("C", "sc", a=1.5) * (1, 1, 8)
+    # so long that a rank does not see, as ghosts, all atoms that act on its own through a third atom
+    chain = bulk("C", "sc", a=1.5) * (1, 1, 16)
     chain.set_pbc([False, False, True])
     chain.rattle(0.1, seed=1)
     return [molecule("CH3OH"), Atoms("C"), rotated, slab, chain]
