@@ -6,7 +6,6 @@ that cut them, because thousands of small HDF5 groups are slow to open.
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from ase.neighborlist import neighbor_list
 from scipy.spatial.distance import pdist
 
 from hesspot.errors import UserError
+from hesspot.files import replacing
 
 FORMAT = "hesspot-dataset"
 VERSION = 1
@@ -215,18 +215,8 @@ class Dataset:
         """Validate and write; the file appears complete or not at all."""
         path = Path(path)
         self.validate(f"the dataset for {path}")
-        if not path.parent.is_dir():
-            raise UserError(f"cannot write {path}: the folder {path.parent} does not exist, create it")
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        try:
-            with h5py.File(temporary, "w") as file:
-                self._write_arrays(file)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            self._write_arrays(file)
 
     def _write_arrays(self, file: h5py.File) -> None:
         file.attrs["format"] = FORMAT
@@ -348,9 +338,3 @@ def _check_header(file: h5py.File, path: Path) -> None:
     units = json.loads(file.attrs["units"])
     if units != UNITS:
         raise UserError(f"{path} has the units {units}: hesspot reads {UNITS} only, convert it")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
