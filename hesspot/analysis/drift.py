@@ -5,6 +5,7 @@ pairs again and again, and the largest of the errors at all levels is taken, so 
 correlation time is short against the series.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,16 @@ class Estimate:
     error: float
 
     def __str__(self) -> str:
-        return f"{self.value:.6g} ± {self.error:.2g}"
+        """Value and error with two digits of the error, such as 1.234(56) written as 1.234 ± 0.056."""
+        if not (math.isfinite(self.error) and self.error > 0):
+            return f"{self.value:.6g} ± {self.error:.2g}"
+        exponent = math.floor(math.log10(self.error))
+        if -5 < exponent < 5:
+            decimals = max(0, 1 - exponent)
+            return f"{self.value:.{decimals}f} ± {self.error:.{decimals}f}"
+        scale = math.floor(math.log10(max(abs(self.value), self.error)))
+        decimals = scale - exponent + 1
+        return f"({self.value / 10**scale:.{decimals}f} ± {self.error / 10**scale:.{decimals}f})e{scale:+03d}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def verify(
     model: Annotated[Path, typer.Argument(help="exported model file")],
     data: Annotated[
-        Path | None, typer.Option(help="dataset with reference values; without it the file's fingerprint is used")
+        str | None,
+        typer.Option(help="dataset file, or shipped:NAME, with reference values [default: the file's fingerprint]"),
     ] = None,
     part: Annotated[str, typer.Option(help="part of the dataset: train, valid, test or all")] = "test",
     engines: Annotated[

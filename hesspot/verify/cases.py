@@ -8,6 +8,7 @@ import ase
 import numpy as np
 
 from hesspot.data.dataset import PARTS, Dataset
+from hesspot.data.shipped import find_dataset
 from hesspot.errors import UserError
 from hesspot.export import ModelMetadata
 
@@ -49,13 +50,15 @@ def from_fingerprint(metadata: ModelMetadata) -> list[Case]:
 
 
 def from_dataset(path: str | Path, part: str | None = "test") -> tuple[list[Case], str]:
-    """The structures of one part (train, valid, test; None for all) of a dataset file, and its level of theory.
+    """The structures of one part (train, valid, test; None for all) of a dataset, and its level of theory.
+
+    path: a dataset file, or shipped:NAME.
 
     UserError if there are none.
     """
     if part is not None and part not in PARTS:
         raise UserError(f"part {part!r} of {path} is not known; use one of {', '.join(PARTS)}, or all")
-    dataset = Dataset.read(path)
+    dataset = Dataset.read(find_dataset(str(path)))
     records = dataset.select(part=part) if part else dataset
     if not len(records):
         raise UserError(f"{path} has no structures in its part {part!r}; choose another with --part, or all")
