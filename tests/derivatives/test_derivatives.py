@@ -6,6 +6,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones as AseLennardJones
+
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.models.analytic import LennardJones
 from hesspot.models.contract import build_batch

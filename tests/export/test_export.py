@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from torch import Tensor
+
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
 from hesspot.export import read_model, write_model
@@ -15,7 +17,6 @@ from hesspot.export.file import check_against_fingerprint, eager_model, fingerpr
 from hesspot.export.metadata import METADATA_NAME
 from hesspot.models.contract import build_batch
 from hesspot.models.house import HouseConfig, HouseModel
-from torch import Tensor
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_model_that_cannot_be_served_is_refused_and_leaves_no_file(make, words
 
 def test_a_wrong_fingerprint_is_refused(model, entries, tmp_path):
     wrong = entries[0].model_copy(update={"energy": entries[0].energy + 1e-8})
-    with pytest.raises(UserError, match="energy per atom .* of H2O from the scripted model differs"):
+    with pytest.raises(UserError, match=r"energy per atom .* of H2O from the scripted model differs"):
         write_model(tmp_path / "model.pt", model, [wrong])
     assert list(tmp_path.iterdir()) == []
 

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from scipy.spatial.transform import Rotation
+
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.export.file import cast_floats
 from hesspot.models.contract import build_batch
 from hesspot.models.house import HouseConfig, HouseModel
-from scipy.spatial.transform import Rotation
 
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²
 STEP = 1e-3  # Å, of the walk through the cutoff

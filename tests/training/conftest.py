@@ -5,6 +5,7 @@ from pathlib import Path
 import ase
 import numpy as np
 import pytest
+
 from hesspot.data import Dataset, Record
 
 K, R0 = 30.0, 1.0  # eV/Å², Å

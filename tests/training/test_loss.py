@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+
 from hesspot.models.house import HouseConfig
 from hesspot.training import loss
 from hesspot.training.config import HessianSection, LossSection

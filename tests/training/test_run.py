@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+
 from hesspot.data import Dataset
 from hesspot.errors import UserError
 from hesspot.training.checkpoint import load_checkpoint, model_of
@@ -137,6 +138,7 @@ def test_a_loss_that_blows_up_stops_the_run(dataset_file, tmp_path):
 def test_shifts_are_the_atomic_energies():
     """Energies that are sums of atomic energies give these back."""
     import ase
+
     from hesspot.data import Record
 
     atomic = {"H": -13.5, "C": -1030.0, "O": -2041.0}
