@@ -18,6 +18,13 @@ from ipi_driver.protocol import all_finite
 #: Å that the neighbour lists reach beyond the cutoff.
 SKIN = 0.5
 
+#: Å; coordinates beyond this come from a run that has blown up, and a search for neighbours does not survive them.
+#: Along a direction that is not periodic, next to one that is, the time of the search grows with the extent.
+LARGEST, LARGEST_MIXED = 1e6, 1e4
+
+#: Å between opposite faces of a cell; a flatter one has more images of an atom than memory can hold.
+FLATTEST = 0.5
+
 
 class EvaluationError(UserError):
     """A structure that has no answer: `index` in the batch says which."""
@@ -90,13 +97,9 @@ class Evaluator:
 
     def _evaluate(self, positions: np.ndarray, cells: np.ndarray, names: Sequence[int]) -> Results:
         n_structures, n_atoms, _ = positions.shape
-        if not all_finite(positions, cells):
-            bad = next(k for k in range(n_structures) if not all_finite(positions[k], cells[k]))
-            raise EvaluationError("i-PI sent a position or a cell that is not finite", names[bad])
+        self._check_input(positions, cells, names)
         if not self.pbc.any():
             cells = np.broadcast_to(np.eye(3), cells.shape)
-        elif abs(volume := np.linalg.det(cells)).min() == 0.0:
-            raise EvaluationError("i-PI sent a cell of no volume", names[int(abs(volume).argmin())])
         batch = self._batch(positions, cells, names)
         answer = evaluate(self.model, batch, virial=True)
         assert answer.virial is not None
@@ -107,6 +110,21 @@ class Evaluator:
             bad = next(k for k in range(n_structures) if not all_finite(energy[k], forces[k], virial[k]))
             raise EvaluationError("the model gave an energy, force or virial that is not finite", names[bad])
         return Results(energy, forces, virial)
+
+    def _check_input(self, positions: np.ndarray, cells: np.ndarray, names: Sequence[int]) -> None:
+        """EvaluationError for what no search for neighbours can take; comparisons are such that NaN fails them."""
+        limit = LARGEST_MIXED if self.pbc.any() and not self.pbc.all() else LARGEST
+        if not np.abs(positions).max() <= limit:
+            bad = next(k for k, atoms in enumerate(positions) if not np.abs(atoms).max() <= limit)
+            raise EvaluationError(f"i-PI sent a position that is not finite or beyond {limit:g} Å", names[bad])
+        if not self.pbc.any() or np.array_equal(cells, self._offset_cells):
+            return
+        for index, cell in zip(names, cells, strict=True):
+            if not np.abs(cell).max() <= LARGEST or np.linalg.det(cell) == 0.0:
+                raise EvaluationError(f"i-PI sent a cell without a volume or beyond {LARGEST:g} Å", index)
+            heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+            if heights[self.pbc].min() < FLATTEST:
+                raise EvaluationError(f"i-PI sent a cell with opposite faces nearer than {FLATTEST} Å", index)
 
     def _batch(self, positions: np.ndarray, cells: np.ndarray, names: Sequence[int]) -> Batch:
         n_structures, n_atoms, _ = positions.shape

@@ -51,9 +51,11 @@ def check_order(template: ase.Atoms, positions: np.ndarray) -> None:
 
     i-PI never sends the elements, so an order can only be seen to be wrong where the geometry is the template's own.
     """
-    distance, nearest = cKDTree(template.positions).query(positions)
+    distance, nearest = cKDTree(template.positions).query(positions, distance_upper_bound=SAME_PLACE)
+    if np.isinf(distance).any():
+        return
     expected = template.numbers[nearest]
-    if (distance < SAME_PLACE).all() and (expected != template.numbers).any():
+    if (expected != template.numbers).any():
         atom = int(np.flatnonzero(expected != template.numbers)[0])
         raise UserError(
             f"i-PI has atom {atom} where the template has {ase.Atom(expected[atom]).symbol}, but atom {atom} of the "

@@ -100,6 +100,21 @@ def test_a_structure_without_an_answer_is_named(house, molecule, place, value, w
     assert caught.value.index == 1
 
 
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, False, True), (False, False, False)])
+@pytest.mark.parametrize("cell", [np.nan, 0.0, 1e-3, 0.4, 1e9, 1e300])
+@pytest.mark.parametrize("far", [1.0, 1e8, 1e18, 1e300, -np.inf])
+def test_numbers_that_kill_a_neighbour_search_are_refused(house, molecule, pbc, cell, far):
+    """Positions and cells of runs that blew up: an error, not a crash and no wait."""
+    evaluator = Evaluator(read_model(house), molecule.get_chemical_symbols(), pbc)
+    positions = molecule.positions.copy()
+    positions[2] *= far
+    if far == 1.0 and not any(pbc):
+        assert np.isfinite(evaluator(positions[None], np.eye(3)[None] * cell).energy).all()
+        return
+    with pytest.raises(EvaluationError, match="i-PI sent a"):
+        evaluator(positions[None], np.eye(3)[None] * cell)
+
+
 def test_a_number_that_the_model_cannot_give_is_caught(cliff):
     evaluator = Evaluator(read_model(cliff), ["H", "H"], [False] * 3)
     positions = np.array([[[0, 0, 0], [0, 0, 2.0]], [[0, 0, 0], [0, 0, 0.9]]])

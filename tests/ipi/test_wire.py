@@ -207,6 +207,13 @@ def test_another_order_of_the_elements_is_seen_at_the_first_positions():
     assert "order of the atoms" in str(outcome)
 
 
+def test_positions_far_from_the_template_say_nothing_about_its_order():
+    """Found by the streams above: a search in the tree of the template must not run over."""
+    for far in (5.0, 1e8, 1e300):
+        outcome, _ = run_on(init() + posdata(CELL, ATOMS.positions * ANGSTROM + far) + word("EXIT"))
+        assert outcome is None
+
+
 def test_extras_are_counted_in_bytes():
     text = '{"é": 1}'.encode()
     message = protocol.encode_forces(np.zeros(2), np.zeros((2, 1, 3)), np.zeros((2, 3, 3)), [text, b""])
