@@ -1,10 +1,13 @@
 """Real i-PI runs through `run_ipi`: every one is bounded in time, and ends all its processes."""
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
-import threading
+import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -116,32 +119,45 @@ def test_a_structure_without_an_answer_ends_the_whole_run(tmp_path, cliff):
     assert "Client shutdown" in (tmp_path / "i-pi.log").read_text() or (tmp_path / "RESTART").is_file()
 
 
-def test_a_killed_server_is_noticed(tmp_path, house, molecule, monkeypatch):
-    """kill -9 of i-PI in mid-run: the driver ends by itself, and `run_ipi` says what happened."""
-    started = []
+def test_a_killed_server_is_noticed_and_a_killed_driver_replaced(tmp_path, house, molecule):
+    """SIGTERM to a driver in mid-run: i-PI goes on with the next one. kill -9 to i-PI: that driver ends by itself."""
+    write_start(tmp_path / "start.xyz", molecule)
+    xml = dynamics_input(
+        "start.xyz", address="x", n_beads=4, batch_size=4, timestep=0.25, steps=10**6, temperature=300.0, stride=1
+    )
+    (tmp_path / "input.xml").write_text(xml.replace("<exit_on_disconnect>True</exit_on_disconnect>", ""))
+    table = tmp_path / "simulation.out"
 
-    class Remembered(subprocess.Popen):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            started.append(self)
-
-    def kill():
+    def wait_for_steps(more):
+        start = len(table.read_text().splitlines()) if table.is_file() else 0
         deadline = time.monotonic() + PATIENCE
-        table = tmp_path / "simulation.out"
-        while time.monotonic() < deadline and not (table.is_file() and len(table.read_text().splitlines()) > 10):
+        while not (table.is_file() and len(table.read_text().splitlines()) >= start + more):
+            assert time.monotonic() < deadline
             time.sleep(0.05)
-        started[0].kill()
-        started[1].wait(PATIENCE)
 
-    monkeypatch.setattr("ipi_driver.launch.subprocess.Popen", Remembered)
-    monkeypatch.setattr("ipi_driver.launch.POLL", 2.0)
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(UserError, match="ended with status"):
-        run(tmp_path, house, molecule, steps=10**6)
-    killer.join()
-    assert started[1].returncode == 1
-    assert re.search("without saying EXIT|broke", (tmp_path / "driver-0.log").read_text())
+    with contextlib.ExitStack() as stack:
+
+        def begin(*command):
+            process = subprocess.Popen(
+                command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            return process
+
+        prefix = f"{tmp_path}/s_"
+        server = begin(shutil.which("i-pi", path=sysconfig.get_path("scripts")), "-S", prefix, "input.xml")
+        command = [sys.executable, "-m", "ipi_driver.cli", str(house), "--template", "start.xyz", "--unix", "x"]
+        first = begin(*command, "--prefix", prefix)
+        wait_for_steps(20)
+        second = begin(*command, "--prefix", prefix)
+        first.terminate()
+        assert first.wait(PATIENCE) == 128 + signal.SIGTERM
+        wait_for_steps(20)
+        server.kill()
+        _, said = second.communicate(timeout=PATIENCE)
+        assert second.returncode == 1
+        assert re.search("without saying EXIT|broke", said)
 
 
 def test_the_example_runs(tmp_path, house):
