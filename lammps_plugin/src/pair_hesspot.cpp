@@ -5,7 +5,10 @@
 #include "units.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <thread>
 
 using namespace LAMMPS_NS;
 
@@ -16,6 +19,9 @@ constexpr double COINCIDENT = 1e-3;
 
 /// Edges that are evaluated at once unless the input script says otherwise; bounds the memory.
 constexpr bigint MAX_EDGES = 20000;
+
+/// For the launcher to forward the last message before MPI_Abort.
+constexpr std::chrono::milliseconds TIME_TO_FORWARD(500);
 
 std::string joined(const std::vector<std::string> &words)
 {
@@ -282,10 +288,18 @@ void PairHesspot::tally(std::size_t edge)
     for (int k = 0; k < 9; k++) cvatom[j][k] += w[k];
 }
 
+/// Ends the run on all ranks. What LAMMPS does next is MPI_Abort, at which a launcher may drop output that it has not
+/// read yet, the message among it: so it is given a moment.
 void PairHesspot::fail(const std::string &cause)
 {
-  error->one(FLERR, "pair_style hesspot: rank " + std::to_string(comm->me) + ", step " +
-                        std::to_string(update->ntimestep) + ", " + std::to_string(atom->nlocal) + " atoms: " + cause);
+  try {
+    error->one(FLERR, "pair_style hesspot: rank " + std::to_string(comm->me) + ", step " +
+                          std::to_string(update->ntimestep) + ", " + std::to_string(atom->nlocal) + " atoms: " + cause);
+  } catch (...) {
+    std::fflush(nullptr);
+    std::this_thread::sleep_for(TIME_TO_FORWARD);
+    throw;
+  }
 }
 
 double PairHesspot::memory_usage()

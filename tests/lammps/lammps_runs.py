@@ -48,11 +48,9 @@ def single_point(
     ranks: int = 1,
     units: str = "metal",
     before: str = "",
-    centroid: bool = True,
 ) -> Point:
     """Energy, forces and stresses with the pair commands `pair`; `before` is put ahead of the data file."""
     rotation = write_data(folder / "structure.data", atoms, elements)
-    stresses = "c_stress[*] c_centroid[*]" if centroid else "c_stress[*]"
     pressure = ", ".join(f"$(c_virial[{k}]:%.17g)" for k in range(1, 7))
     script = f"""
 units {units}
@@ -64,9 +62,9 @@ read_data structure.data
 compute virial all pressure NULL virial
 compute energy all pe/atom
 compute stress all stress/atom NULL virial
-{"compute centroid all centroid/stress/atom NULL virial" if centroid else ""}
+compute centroid all centroid/stress/atom NULL virial
 thermo_style custom step pe vol c_virial[*]
-dump 1 all custom 1 structure.dump id fx fy fz c_energy {stresses}
+dump 1 all custom 1 structure.dump id fx fy fz c_energy c_stress[*] c_centroid[*]
 dump_modify 1 sort id format float %.17g
 run 0 post no
 print '{{"energy": $(pe:%.17g), "volume": $(vol:%.17g), "pressure": [{pressure}]}}' file structure.json screen no
