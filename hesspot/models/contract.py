@@ -35,6 +35,9 @@ from hesspot.errors import UserError
 #: Two atoms closer than this (Å) are taken for one atom given twice.
 COINCIDENT = 1e-3
 
+#: Å; neighbour searches over larger extents overflow their grids.
+FARTHEST = 1e6
+
 
 class Model(Protocol):
     """What every model and every loaded model file offers."""
@@ -147,8 +150,14 @@ def find_edges(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centres (n_edges,), neighbours (n_edges,) and vectors (n_edges, 3) Å within `cutoff` Å, sorted by centre.
 
-    Cells smaller than the cutoff are covered by their images. UserError where two atoms coincide.
+    Cells smaller than the cutoff are covered by their images. UserError where two atoms coincide, and for
+    coordinates beyond `FARTHEST`.
     """
+    farthest = np.abs(positions).max(initial=0.0)
+    if not farthest < FARTHEST:
+        raise UserError(
+            f"a coordinate of {farthest:.3g} Å is beyond {FARTHEST:g} Å: the run has blown up, or the unit is wrong"
+        )
     finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     centers, neighbors, distances, vectors = finder.compute(
         points=np.ascontiguousarray(positions, dtype=np.float64),

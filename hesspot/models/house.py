@@ -105,7 +105,9 @@ class HouseModel(nn.Module):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("mean", torch.zeros(self.n_elements, self.n_descriptors))
         self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
-        self.register_buffer("frequencies", math.pi / config.cutoff * torch.arange(1, config.n_radial + 1))
+        self.register_buffer(
+            "frequencies", math.pi / config.cutoff * torch.arange(1.0, config.n_radial + 1, dtype=torch.float64)
+        )
         self.register_buffer("repeats3", torch.tensor([float({1: 1, 2: 3, 3: 6}[len(set(t))]) for t in _RANK3]))
         rank3_of_full = [_RANK3.index(tuple(sorted((a, m // 3, m % 3)))) for a in range(3) for m in range(9)]
         for name, index, size in [

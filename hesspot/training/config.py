@@ -45,7 +45,7 @@ class HessianSection(Section):
 class OptimizerSection(Section):
     """AdamW with linear warm-up and cosine decay, moving average of the weights."""
 
-    learning_rate: float = Field(1e-2, gt=0)
+    learning_rate: float = Field(5e-3, gt=0)
     weight_decay: float = Field(1e-6, ge=0)
     batch_size: int = Field(8, ge=1, description="structures")
     epochs: int = Field(500, ge=1)

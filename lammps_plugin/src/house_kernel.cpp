@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <new>
 
 namespace hesspot {
 namespace HESSPOT_INSTRUCTIONS {
@@ -49,22 +50,40 @@ template <typename Real> inline Dual<Real> operator/(const Dual<Real> &x, const 
   return {quotient, (x.b - quotient * y.b) / y.a};
 }
 
-inline float exponential(float x) { return std::exp(x); }
-inline double exponential(double x) { return std::exp(x); }
+inline float exponential(float x)
+{
+  return std::exp(x);
+}
+inline double exponential(double x)
+{
+  return std::exp(x);
+}
 template <typename Real> inline Dual<Real> exponential(const Dual<Real> &x)
 {
   const Real value = exponential(x.a);
   return {value, value * x.b};
 }
-inline float square_root(float x) { return std::sqrt(x); }
-inline double square_root(double x) { return std::sqrt(x); }
+inline float square_root(float x)
+{
+  return std::sqrt(x);
+}
+inline double square_root(double x)
+{
+  return std::sqrt(x);
+}
 template <typename Real> inline Dual<Real> square_root(const Dual<Real> &x)
 {
   const Real value = square_root(x.a);
   return {value, x.b / (2 * value)};
 }
-inline void sine_cosine(float x, float &sine, float &cosine) { sine = std::sin(x), cosine = std::cos(x); }
-inline void sine_cosine(double x, double &sine, double &cosine) { sine = std::sin(x), cosine = std::cos(x); }
+inline void sine_cosine(float x, float &sine, float &cosine)
+{
+  sine = std::sin(x), cosine = std::cos(x);
+}
+inline void sine_cosine(double x, double &sine, double &cosine)
+{
+  sine = std::sin(x), cosine = std::cos(x);
+}
 template <typename Real> inline void sine_cosine(const Dual<Real> &x, Dual<Real> &sine, Dual<Real> &cosine)
 {
   Real s, c;
@@ -72,11 +91,21 @@ template <typename Real> inline void sine_cosine(const Dual<Real> &x, Dual<Real>
   sine = {s, c * x.b};
   cosine = {c, -s * x.b};
 }
-inline bool beyond(float x, float y) { return x >= y; }
-inline bool beyond(double x, double y) { return x >= y; }
-template <typename Real> inline bool beyond(const Dual<Real> &x, Real y) { return x.a >= y; }
+inline bool beyond(float x, float y)
+{
+  return x >= y;
+}
+inline bool beyond(double x, double y)
+{
+  return x >= y;
+}
+template <typename Real> inline bool beyond(const Dual<Real> &x, Real y)
+{
+  return x.a >= y;
+}
 
-/// Where each element (row by row) of a full 3 × 3 matrix, and of a full 3 × 9 tensor, stands among the independent ones.
+/// Where each element (row by row) of a full 3 × 3 matrix, and of a full 3 × 9 tensor, stands among the independent
+/// ones.
 constexpr int FULL2[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
 constexpr int FULL3[27] = {0, 1, 2, 1, 3, 4, 2, 4, 5, 1, 3, 4, 3, 6, 7, 4, 7, 8, 2, 4, 5, 4, 7, 8, 5, 8, 9};
 /// How often each independent element of rank 3 occurs in the full tensor.
@@ -87,7 +116,7 @@ template <typename T> class Scratch {
  public:
   explicit Scratch(std::size_t size) : data_(static_cast<T *>(std::malloc(size * sizeof(T)))), next_(data_)
   {
-    if (!data_) std::abort();
+    if (!data_) throw std::bad_alloc();
   }
   ~Scratch() { std::free(data_); }
   Scratch(const Scratch &) = delete;
@@ -126,16 +155,14 @@ template <typename Real, typename T> class Kernel {
     matrices_bar_ = memory_.take(9 * 2 * C);
     descriptors_ = memory_.take(static_cast<std::size_t>(p.n_descriptors));
     descriptors_bar_ = memory_.take(static_cast<std::size_t>(p.n_descriptors));
-    activations_ = memory_.take(static_cast<std::size_t>(MAX_LAYERS * p.max_width));
-    slopes_ = memory_.take(static_cast<std::size_t>(MAX_LAYERS * p.max_width));
+    activations_ = memory_.take(static_cast<std::size_t>(MAX_HIDDEN_LAYERS * p.max_width));
+    slopes_ = memory_.take(static_cast<std::size_t>(MAX_HIDDEN_LAYERS * p.max_width));
     layer_bar_ = memory_.take(static_cast<std::size_t>(2 * p.max_width));
     radial_ = memory_.take(max_edges * static_cast<std::size_t>(p.n_radial));
     radial_slope_ = memory_.take(max_edges * static_cast<std::size_t>(p.n_radial));
     angular_ = memory_.take(max_edges * N_MONOMIALS);
     distance_ = memory_.take(max_edges);
   }
-
-  static constexpr int MAX_LAYERS = 8;
 
   /// Energy of a centre with n edges; `vectors` (3 n) and the answer `gradient` (3 n).
   T center(int species, int n, const std::int64_t *neighbor_species, const T *vectors, T *gradient)
@@ -165,8 +192,8 @@ template <typename Real, typename T> class Kernel {
   {
     const auto C = static_cast<std::size_t>(p.n_channels), K = static_cast<std::size_t>(p.n_radial);
     return 2 * static_cast<std::size_t>(p.n_elements) * K * N_MONOMIALS + 2 * C * N_MONOMIALS + 2 * 9 * C + 2 * 18 * C +
-           2 * static_cast<std::size_t>(p.n_descriptors) + static_cast<std::size_t>((2 * MAX_LAYERS + 2) * p.max_width) +
-           max_edges * (2 * K + N_MONOMIALS + 1);
+           2 * static_cast<std::size_t>(p.n_descriptors) +
+           static_cast<std::size_t>((2 * MAX_HIDDEN_LAYERS + 2) * p.max_width) + max_edges * (2 * K + N_MONOMIALS + 1);
   }
 
   /// Radial functions B_k(r) = sin(kπr/r_c)/r (1 − (r/r_c)²)⁴, their slopes, and the monomials of the unit vector.
@@ -188,8 +215,7 @@ template <typename Real, typename T> class Kernel {
     const T fraction = r * (Real(1) / p_.cutoff);
     const T rest = T(1) - fraction * fraction;
     const T envelope = rest * rest * rest * rest * inverse;
-    const T envelope_slope =
-        Real(-8) / p_.cutoff * (fraction * rest * rest * rest) * inverse - envelope * inverse;
+    const T envelope_slope = Real(-8) / p_.cutoff * (fraction * rest * rest * rest) * inverse - envelope * inverse;
     const Real pi = Real(3.14159265358979323846);
     T sine, cosine;
     sine_cosine(fraction * pi, sine, cosine);
@@ -254,8 +280,7 @@ template <typename Real, typename T> class Kernel {
       const T *const A = density_ + slot * N_MONOMIALS;
       const Real *const W = mix + slot * C * N_MONOMIALS;
       for (int c = 0; c < C; c++)
-        for (int m = 0; m < N_MONOMIALS; m++)
-          moments_[c * N_MONOMIALS + m] += W[c * N_MONOMIALS + m] * A[m];
+        for (int m = 0; m < N_MONOMIALS; m++) moments_[c * N_MONOMIALS + m] += W[c * N_MONOMIALS + m] * A[m];
     }
   }
 
@@ -285,8 +310,7 @@ template <typename Real, typename T> class Kernel {
       T *const w2 = matrices_ + 9 * c;
       T *const w31 = matrices_ + 9 * (C + c);
       for (int i = 0; i < 9; i++) w2[i] = m2[FULL2[i]];
-      for (int i = 0; i < 9; i++)
-        w31[i] = m3[FULL3[i]] * m1[0] + m3[FULL3[9 + i]] * m1[1] + m3[FULL3[18 + i]] * m1[2];
+      for (int i = 0; i < 9; i++) w31[i] = m3[FULL3[i]] * m1[0] + m3[FULL3[9 + i]] * m1[1] + m3[FULL3[18 + i]] * m1[2];
       for (int a = 0; a < 3; a++) {
         v1[a] = m1[a];
         v21[a] = w2[3 * a] * m1[0] + w2[3 * a + 1] * m1[1] + w2[3 * a + 2] * m1[2];

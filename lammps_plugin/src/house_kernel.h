@@ -14,6 +14,9 @@ namespace hesspot {
 /// Independent components of symmetric tensors of rank 0, 1, 2, 3 together.
 constexpr int N_MONOMIALS = 20;
 
+/// Hidden layers that a network may have.
+constexpr int MAX_HIDDEN_LAYERS = 8;
+
 /// One layer, y = weight x + bias; weight (n_out, n_in).
 template <typename Real> struct HouseLayer {
   int n_in, n_out;
@@ -22,10 +25,10 @@ template <typename Real> struct HouseLayer {
 
 /// The network of one element.
 template <typename Real> struct HouseNetwork {
-  int n_hidden;                     ///< number of hidden layers
-  const HouseLayer<Real> *hidden;   ///< with SiLU
-  HouseLayer<Real> readout;         ///< to one number
-  const Real *linear;               ///< (n_descriptors) linear part
+  int n_hidden;                          ///< number of hidden layers
+  const HouseLayer<Real> *hidden;        ///< with SiLU
+  HouseLayer<Real> readout;              ///< to one number
+  const Real *linear;                    ///< (n_descriptors) linear part
   const Real *mean, *inverse_deviation;  ///< (n_descriptors) standardisation
 };
 

@@ -25,7 +25,8 @@ Metadata parse_metadata(const std::string &text, const std::string &file)
     if (energy != "eV" || length != "angstrom")
       throw ModelError("model file " + file + " has units " + energy + " and " + length +
                        "; only eV and angstrom are read, export it again with `hesspot export`");
-    return {content.at("elements").get<std::vector<std::string>>(), content.at("cutoff").get<double>()};
+    return {content.at("elements").get<std::vector<std::string>>(), content.at("cutoff").get<double>(),
+            content.at("architecture").at("name").get<std::string>()};
   } catch (const nlohmann::json::exception &error) {
     throw ModelError(std::string(METADATA_NAME) + " in model file " + file + " has a bad entry (" + error.what() +
                      "); export the model again with `hesspot export`");

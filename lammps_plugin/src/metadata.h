@@ -17,7 +17,8 @@ inline constexpr int FORMAT_VERSION = 1;
 /// What an engine needs to know of `hesspot.json`.
 struct Metadata {
   std::vector<std::string> elements;
-  double cutoff;  ///< Angstrom
+  double cutoff;             ///< Angstrom
+  std::string architecture;  ///< "house" for a model that has a kernel of its own
 };
 
 /// ModelError if the text is no metadata of a model, has a newer format, or other units than eV and Angstrom.

@@ -46,7 +46,7 @@ std::unique_ptr<Model> load_model(const std::string &path, const Options &option
 
 std::unique_ptr<Model> load_model_content(const std::string &content, const std::string &name, const Options &options)
 {
-  return load_torchscript(content, name, options);
+  return load_archive(content, name, options);
 }
 
 }  // namespace hesspot

@@ -69,6 +69,14 @@ void PairHesspot::settings(int narg, char **arg)
       options.precision = hesspot::Precision::Single;
     } else if (keyword == "precision") {
       error->all(FLERR, "pair_style hesspot: precision " + value + " is not known; use double or single");
+    } else if (keyword == "backend" && value == "auto") {
+      options.backend = hesspot::Backend::Automatic;
+    } else if (keyword == "backend" && value == "torchscript") {
+      options.backend = hesspot::Backend::TorchScript;
+    } else if (keyword == "backend" && value == "kernel") {
+      options.backend = hesspot::Backend::Kernel;
+    } else if (keyword == "backend") {
+      error->all(FLERR, "pair_style hesspot: backend " + value + " is not known; use auto, torchscript or kernel");
     } else if (keyword == "threads") {
       options.threads = utils::inumeric(FLERR, value, false, lmp);
       if (options.threads < 1) error->all(FLERR, "pair_style hesspot: threads " + value + " must be 1 or more");
@@ -76,8 +84,8 @@ void PairHesspot::settings(int narg, char **arg)
       max_edges = utils::bnumeric(FLERR, value, false, lmp);
       if (max_edges < 1) error->all(FLERR, "pair_style hesspot: max_edges " + value + " must be 1 or more");
     } else {
-      error->all(FLERR,
-                 "pair_style hesspot: keyword " + keyword + " is not known; use precision, threads or max_edges");
+      error->all(FLERR, "pair_style hesspot: keyword " + keyword +
+                            " is not known; use precision, backend, threads or max_edges");
     }
   }
 }

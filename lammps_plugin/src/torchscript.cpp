@@ -4,6 +4,7 @@
 
 #include "torchscript.h"
 
+#include "house.h"
 #include "metadata.h"
 
 #include <torch/csrc/autograd/autograd.h>
@@ -146,9 +147,46 @@ class TorchScriptModel : public Model {
   }
 };
 
+std::vector<double> numbers(const torch::Tensor &tensor)
+{
+  const auto plain = tensor.detach().to(torch::kFloat64).contiguous();
+  return {plain.data_ptr<double>(), plain.data_ptr<double>() + plain.numel()};
+}
+
+Layer layer(const torch::jit::Module &module)
+{
+  return {numbers(module.attr("weight").toTensor()), numbers(module.attr("bias").toTensor())};
+}
+
+/// The weights of a scripted `hesspot.models.house.HouseModel`.
+HouseWeights house_weights(const torch::jit::Module &module)
+{
+  HouseWeights weights;
+  const auto mix = module.attr("mix").toTensor();
+  weights.n_radial = static_cast<int>(module.attr("n_radial").toInt());
+  weights.n_channels = static_cast<int>(mix.size(3));
+  weights.scale = module.attr("scale").toTensor().item<double>();
+  weights.mix = numbers(mix);
+  weights.shifts = module.attr("shifts").toDoubleVector();
+  const auto mean = module.attr("mean").toTensor(), inverse_deviation = module.attr("inverse_deviation").toTensor();
+  std::int64_t element = 0;
+  for (const auto &child : module.attr("networks").toModule().children()) {
+    Network network;
+    for (const auto &step : child.attr("layers").toModule().children())
+      if (step.hasattr("weight")) network.hidden.push_back(layer(step));
+    network.readout = layer(child.attr("readout").toModule());
+    network.linear = numbers(child.attr("linear").toModule().attr("weight").toTensor());
+    network.mean = numbers(mean[element]);
+    network.inverse_deviation = numbers(inverse_deviation[element]);
+    weights.networks.push_back(std::move(network));
+    element++;
+  }
+  return weights;
+}
+
 }  // namespace
 
-std::unique_ptr<Model> load_torchscript(const std::string &content, const std::string &name, const Options &options)
+std::unique_ptr<Model> load_archive(const std::string &content, const std::string &name, const Options &options)
 {
   // the last part of an archive is its directory, which a truncated file lacks
   if (content.rfind("PK\x05\x06") == std::string::npos)
@@ -159,8 +197,16 @@ std::unique_ptr<Model> load_torchscript(const std::string &content, const std::s
     std::istringstream stream(content);
     return torch::jit::load(stream, torch::Device(options.device), extra);
   });
-  return std::make_unique<TorchScriptModel>(parse_metadata(extra[METADATA_NAME], name), std::move(module), name,
-                                            options);
+  auto metadata = parse_metadata(extra[METADATA_NAME], name);
+  const bool has_kernel = metadata.architecture == "house" && options.device == "cpu";
+  if (options.backend == Backend::Kernel && !has_kernel)
+    throw ModelError("model " + name + " of architecture " + metadata.architecture + " has no kernel for device " +
+                     options.device + "; use the torchscript backend");
+  if (options.backend == Backend::TorchScript || !has_kernel)
+    return std::make_unique<TorchScriptModel>(std::move(metadata), std::move(module), name, options);
+  return with_cause("the weights of model " + name + " cannot be read: ", [&] {
+    return make_house(std::move(metadata.elements), metadata.cutoff, house_weights(module), options.precision, name);
+  });
 }
 
 }  // namespace hesspot

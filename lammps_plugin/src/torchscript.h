@@ -7,8 +7,8 @@
 
 namespace hesspot {
 
-/// A model from the content of a TorchScript archive.
-std::unique_ptr<Model> load_torchscript(const std::string &content, const std::string &name, const Options &options);
+/// A model from the content of a TorchScript archive, evaluated by the backend that the options ask for.
+std::unique_ptr<Model> load_archive(const std::string &content, const std::string &name, const Options &options);
 
 }  // namespace hesspot
 

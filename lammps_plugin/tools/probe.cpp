@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// hesspot-probe MODEL double|single: evaluates a model without LAMMPS.
+// hesspot-probe MODEL double|single torchscript|kernel: evaluates a model without LAMMPS.
 //
 // Reads cases from standard input until it ends, in text: "n_centers n_edges", the species of the centres, and for
 // each edge, sorted by centre, "center neighbor_species dx dy dz ux uy uz" with u the direction of H.v along the edge.
@@ -13,13 +13,14 @@
 
 int main(int argc, char **argv)
 {
-  if (argc != 3) {
-    std::cerr << "usage: hesspot-probe MODEL double|single < cases\n";
+  if (argc != 4) {
+    std::cerr << "usage: hesspot-probe MODEL double|single torchscript|kernel < cases\n";
     return 2;
   }
   try {
     hesspot::Options options;
     if (std::string(argv[2]) == "single") options.precision = hesspot::Precision::Single;
+    options.backend = std::string(argv[3]) == "kernel" ? hesspot::Backend::Kernel : hesspot::Backend::TorchScript;
     const auto model = hesspot::load_model(argv[1], options);
     std::size_t n_centers, n_edges;
     while (std::cin >> n_centers >> n_edges) {

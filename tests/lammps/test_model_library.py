@@ -12,9 +12,11 @@ from ase import Atoms
 from ase.build import molecule
 
 from hesspot.derivatives import evaluate, hvp, scatter_to_atoms
-from hesspot.export import LoadedModel, read_model
+from hesspot.export import LoadedModel, read_model, write_model
+from hesspot.export.file import fingerprint_entry
 from hesspot.export.metadata import METADATA_NAME
 from hesspot.models.contract import Batch, build_batch
+from hesspot.models.house import HouseConfig, HouseModel
 
 pytestmark = pytest.mark.lammps
 
@@ -24,8 +26,13 @@ TOLERANCE = 1e-9
 SINGLE_TOLERANCE = 2e-3
 
 
-def probe(plugin: Path, model: Path, cases: str, precision: str = "double") -> subprocess.CompletedProcess[str]:
-    command = [str(plugin.parent / "hesspot-probe"), str(model), precision]
+BACKENDS = ["torchscript", "kernel"]
+
+
+def probe(
+    plugin: Path, model: Path, cases: str, precision: str = "double", backend: str = "torchscript"
+) -> subprocess.CompletedProcess[str]:
+    command = [str(plugin.parent / "hesspot-probe"), str(model), precision, backend]
     return subprocess.run(command, input=cases, capture_output=True, text=True)
 
 
@@ -52,11 +59,11 @@ def changing_structures(count: int) -> list[Atoms]:
     return atoms
 
 
-def assert_probe_agrees(plugin: Path, loaded: LoadedModel, precision: str, tolerance: float) -> None:
+def assert_probe_agrees(plugin: Path, loaded: LoadedModel, precision: str, backend: str, tolerance: float) -> None:
     batches = [build_batch([atoms], loaded.elements, loaded.cutoff) for atoms in changing_structures(15)]
     torch.manual_seed(0)
     directions = [torch.randn(batch.n_atoms, 3, dtype=torch.float64) for batch in batches]
-    ended = probe(plugin, loaded.path, "".join(map(case_text, batches, directions)), precision)
+    ended = probe(plugin, loaded.path, "".join(map(case_text, batches, directions)), precision, backend)
     assert ended.returncode == 0, ended.stderr
     lines = iter(ended.stdout.splitlines())
     for batch, direction in zip(batches, directions, strict=True):
@@ -73,12 +80,33 @@ def assert_probe_agrees(plugin: Path, loaded: LoadedModel, precision: str, toler
         )
 
 
-def test_gradient_and_double_backward_with_changing_shapes(plugin: Path, house_model_file: Path) -> None:
-    assert_probe_agrees(plugin, read_model(house_model_file), "double", TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradient_and_products_with_changing_shapes(plugin: Path, house_model_file: Path, backend: str) -> None:
+    assert_probe_agrees(plugin, read_model(house_model_file), "double", backend, TOLERANCE)
 
 
-def test_single_precision(plugin: Path, house_model_file: Path) -> None:
-    assert_probe_agrees(plugin, read_model(house_model_file), "single", SINGLE_TOLERANCE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_single_precision(plugin: Path, house_model_file: Path, backend: str) -> None:
+    assert_probe_agrees(plugin, read_model(house_model_file), "single", backend, SINGLE_TOLERANCE)
+
+
+@pytest.mark.parametrize("hidden", [[7], [12, 9, 5]])
+def test_kernel_of_networks_of_any_depth(plugin: Path, tmp_path: Path, hidden: list[int]) -> None:
+    torch.manual_seed(3)
+    model = HouseModel(HouseConfig(elements=["H", "C", "N", "O"], cutoff=4.5, n_radial=3, n_channels=2, hidden=hidden))
+    model.mean.normal_()
+    model.inverse_deviation.uniform_(0.5, 2.0)
+    for parameter in model.parameters():
+        parameter.data.normal_(0.0, 0.3)
+    model.requires_grad_(False)
+    write_model(tmp_path / "model.pt", model, [fingerprint_entry(model, "water", molecule("H2O"))])
+    assert_probe_agrees(plugin, read_model(tmp_path / "model.pt"), "double", "kernel", TOLERANCE)
+
+
+def test_kernel_of_a_model_without_one_is_refused(plugin: Path, lj_model_file: Path) -> None:
+    ended = probe(plugin, lj_model_file, "", backend="kernel")
+    assert ended.returncode == 1
+    assert "architecture torchscript has no kernel" in ended.stderr
 
 
 def changed_metadata(source: Path, target: Path, **changes: object) -> Path:

@@ -44,6 +44,7 @@ def ethanol(folder: Path) -> None:
         ("units metal", "units si", "units si are not supported; use units metal or real"),
         ("units metal", "units metal\nnewton off", "newton off is not supported"),
         ("style hesspot", "style hesspot precision half", "precision half is not known"),
+        ("style hesspot", "style hesspot backend fast", "backend fast is not known; use auto, torchscript or kernel"),
         ("style hesspot", "style hesspot max_edges 0", "max_edges 0 must be 1 or more"),
         ("style hesspot", "style hesspot committee 4", "keyword committee is not known"),
         ("style hesspot", "style hesspot precision", "keyword precision needs a value"),

@@ -83,6 +83,13 @@ def test_same_as_in_python_on_any_number_of_ranks(
     )
 
 
+@pytest.mark.parametrize("backend", ["torchscript", "kernel"])
+def test_backends_agree(tmp_path: Path, house_model_file: Path, backend: str) -> None:
+    atoms = water_crystal()
+    pair = hesspot_pair(house_model_file, ELEMENTS, f"backend {backend}")
+    assert_same(single_point(tmp_path, atoms, ELEMENTS, pair, ranks=2), atoms, house_model_file)
+
+
 def test_portions_of_the_centres_change_nothing(tmp_path: Path, house_model_file: Path) -> None:
     atoms = water_crystal()
     pair = hesspot_pair(house_model_file, ELEMENTS, "max_edges 100")

@@ -25,7 +25,12 @@ class ModelError : public std::runtime_error {
 /// Floating-point type of the weights and of the edge vectors; energies are summed in double either way.
 enum class Precision { Double, Single };
 
+/// What evaluates the model: its TorchScript, which every file has; the kernel of the house model, which is many times
+/// faster and runs on the CPU; or the kernel where it can.
+enum class Backend { Automatic, TorchScript, Kernel };
+
 struct Options {
+  Backend backend = Backend::Automatic;
   Precision precision = Precision::Double;
   std::string device = "cpu";  ///< as torch names it: "cpu", "cuda:0", ...
   int threads = 1;             ///< threads inside one operation, for the whole process
