@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ def serve(
     model: Annotated[Path, typer.Argument(help="model file made by `hesspot export`")],
     template: Annotated[Path, typer.Option(help="structure with the atoms in the order of i-PI's input")],
     unix: Annotated[str | None, typer.Option(help="address of a unix socket, as in i-PI's input")] = None,
+    shm: Annotated[str | None, typer.Option(help="address of a socket with mode='shm'")] = None,
     inet: Annotated[str | None, typer.Option(help="HOST:PORT of an inet socket")] = None,
     prefix: Annotated[str, typer.Option(help="what i-PI puts before the address of a unix socket")] = "/tmp/ipi_",
     dtype: Annotated[Literal["float64", "float32"], typer.Option(help="precision of the model")] = "float64",
@@ -50,28 +52,36 @@ def serve(
 
     Exit status 0 after EXIT, 1 after an error (also when i-PI goes away without EXIT), 128 + n after signal n.
     """
+    from ipi_driver.answers import Answers
     from ipi_driver.connect import connect, inet_address, unix_address
-    from ipi_driver.driver import Driver
+    from ipi_driver.driver import Driver, InStream
     from ipi_driver.protocol import Connection
+    from ipi_driver.shm import InSharedMemory
     from ipi_driver.start import open_evaluator
 
-    if (unix is None) == (inet is None):
-        raise UserError("give either --unix NAME or --inet HOST:PORT, the address of the ffsocket in i-PI's input")
-    address = unix_address(unix, prefix) if unix is not None else inet_address(str(inet))
-    evaluator, atoms = open_evaluator(model, template, dtype, device, pbc, skin, tell)
-    connection = Connection(connect(address, timeout, tell))
-    tell(f"connected to {address}")
-    driver = Driver(connection, evaluator, atoms, failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz"))
-    start = time.monotonic()
-    try:
-        driver.run()
-        tell("i-PI said EXIT")
-    finally:
-        connection.close()
-        tell(
-            f"{driver.calls} evaluations of {evaluator.received} structures ({evaluator.evaluated} distinct ones, "
-            f"{evaluator.lists.built} neighbour lists) in {time.monotonic() - start:.1f} s"
+    if [unix, shm, inet].count(None) != 2:
+        raise UserError(
+            "give one of --unix NAME, --shm NAME and --inet HOST:PORT, the address and mode of the ffsocket in i-PI's "
+            "input"
         )
+    name = unix or shm
+    address = unix_address(name, prefix) if name is not None else inet_address(str(inet))
+    evaluator, atoms = open_evaluator(model, template, dtype, device, pbc, skin, tell)
+    answers = Answers(evaluator, atoms, evaluator.pbc, failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz"))
+    with contextlib.ExitStack() as stack:
+        connection = Connection(connect(address, timeout, tell))
+        stack.callback(connection.close)
+        tell(f"connected to {address}")
+        start = time.monotonic()
+        payload = InStream() if shm is None else stack.enter_context(contextlib.closing(InSharedMemory()))
+        try:
+            Driver(connection, answers, len(atoms), payload).run()
+            tell("i-PI said EXIT")
+        finally:
+            tell(
+                f"{answers.calls} evaluations of {evaluator.received} structures ({evaluator.evaluated} distinct ones, "
+                f"{evaluator.lists.built} neighbour lists) in {time.monotonic() - start:.1f} s"
+            )
 
 
 def _terminate(number: int, frame: object) -> None:

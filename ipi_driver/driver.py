@@ -1,20 +1,14 @@
-"""The state machine between i-PI and a model."""
+"""The state machine of a socket."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
+from typing import Protocol
 
-import ase
-import ase.io
-
-from hesspot.errors import UserError
-from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
 from ipi_driver import protocol
-from ipi_driver.evaluator import EvaluationError, Evaluator
-from ipi_driver.protocol import Connection, Header, ProtocolError, all_finite
-from ipi_driver.template import check_order
+from ipi_driver.answers import Answer
+from ipi_driver.protocol import Connection, Header, ProtocolError, Structures
 
 
 class State(Enum):
@@ -35,27 +29,40 @@ ALLOWED = {
 }
 
 
+class Payload(Protocol):
+    """How numbers travel: what follows POSDATA, and the answer to GETFORCE."""
+
+    def receive(self, connection: Connection, n_atoms: int, batch_size: int) -> Structures: ...
+
+    def message(self, answer: Answer) -> bytes: ...
+
+
+class InStream:
+    """All numbers go through the socket."""
+
+    def receive(self, connection: Connection, n_atoms: int, batch_size: int) -> Structures:
+        return protocol.read_structures(connection, n_atoms, batch_size)
+
+    def message(self, answer: Answer) -> bytes:
+        return protocol.encode_forces(answer.energies, answer.forces, answer.virials, answer.extras)
+
+
 class Driver:
-    """Serves one connection with one evaluator.
+    """Serves one connection with `answers`, for structures of `n_atoms` atoms."""
 
-    A structure without a finite answer is written to `failed` (extended XYZ) and ends the driver; no such number is
-    ever sent. `calls` counts the evaluations, batches counting once.
-    """
-
-    def __init__(self, connection: Connection, evaluator: Evaluator, template: ase.Atoms, failed: Path):
-        self.connection = connection
-        self.evaluator = evaluator
-        self.template = template
-        self.failed = failed
+    def __init__(self, connection: Connection, answers: Callable[[Structures], Answer], n_atoms: int, payload: Payload):
         self.state = State.NEEDINIT
-        self.batch_size = 1
-        self.calls = 0
-        self._answer = b""
+        self._connection = connection
+        self._answers = answers
+        self._n_atoms = n_atoms
+        self._payload = payload
+        self._batch_size = 1
+        self._message = b""
 
     def run(self) -> None:
         """Answer messages until EXIT. ServerGone at the end of the stream, UserError for what cannot be answered."""
         while True:
-            header = self.connection.read_header()
+            header = self._connection.read_header()
             if self.state not in ALLOWED[header]:
                 raise ProtocolError(
                     f"the server sent {header.name} while the driver was {self.state.value}, which i-PI never does; "
@@ -63,47 +70,16 @@ class Driver:
                 )
             match header:
                 case Header.STATUS:
-                    self.connection.send(protocol.padded(self.state.value))
+                    self._connection.send(protocol.padded(self.state.value))
                 case Header.INIT:
-                    self.batch_size = protocol.read_init(self.connection).batch_size
+                    self._batch_size = protocol.read_init(self._connection).batch_size
                     self.state = State.READY
                 case Header.POSDATA:
-                    self._answer = self._evaluate()
+                    structures = self._payload.receive(self._connection, self._n_atoms, self._batch_size)
+                    self._message = self._payload.message(self._answers(structures))
                     self.state = State.HAVEDATA
                 case Header.GETFORCE:
-                    self.connection.send(self._answer)
+                    self._connection.send(self._message)
                     self.state = State.READY
                 case Header.EXIT:
                     return
-
-    def _evaluate(self) -> bytes:
-        structures = protocol.read_structures(self.connection, len(self.template), self.batch_size)
-        positions, cells = structures.positions * BOHR, structures.cells * BOHR
-        if self.calls == 0 and all_finite(positions):
-            check_order(self.template, positions[0])
-        try:
-            results = self.evaluator(positions, cells)
-        except EvaluationError as error:
-            atoms = ase.Atoms(
-                self.template.numbers,
-                positions=positions[error.index],
-                cell=cells[error.index],
-                pbc=self.evaluator.pbc,
-            )
-            write_atomically(self.failed, atoms)
-            raise UserError(
-                f"{error} for structure {error.index} of {len(positions)} in evaluation {self.calls}; the structure is "
-                f"in {self.failed}, and nothing was sent to i-PI: look at the run that led there (time step, start "
-                "structure) and at the training data near it"
-            ) from error
-        self.calls += 1
-        return protocol.encode_forces(
-            results.energy / HARTREE, results.forces / HARTREE_PER_BOHR, results.virial / HARTREE
-        )
-
-
-def write_atomically(path: Path, atoms: ase.Atoms) -> None:
-    """Write extended XYZ so that the file is whole or not there."""
-    part = path.with_name(path.name + ".part")
-    ase.io.write(part, atoms, format="extxyz")
-    os.replace(part, path)

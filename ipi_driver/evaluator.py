@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from hesspot.derivatives import evaluate
-from hesspot.errors import UserError
 from hesspot.export import LoadedModel
 from hesspot.models.contract import COINCIDENT, Batch, species_of
 from ipi_driver.neighbors import EdgeList, EdgeListCache
 from ipi_driver.protocol import all_finite
+from ipi_driver.results import EvaluationError, Results
 
 #: Å that the neighbour lists reach beyond the cutoff.
 SKIN = 0.5
@@ -24,23 +24,6 @@ LARGEST, LARGEST_MIXED = 1e6, 1e4
 
 #: Å between opposite faces of a cell; a flatter one has more images of an atom than memory can hold.
 FLATTEST = 0.5
-
-
-class EvaluationError(UserError):
-    """A structure that has no answer: `index` in the batch says which."""
-
-    def __init__(self, message: str, index: int):
-        super().__init__(message)
-        self.index = index
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """energy (n_structures,) eV; forces (n_structures, n_atoms, 3) eV/Å; virial (n_structures, 3, 3) eV; float64."""
-
-    energy: np.ndarray
-    forces: np.ndarray
-    virial: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,11 +123,11 @@ def _socket_options(input_xml: Path) -> list[str]:
         raise UserError(f"i-PI input {input_xml} has {len(sockets)} ffsocket elements; it must have one")
     address = (sockets[0].findtext("address") or "localhost").strip()
     mode = sockets[0].get("mode", "inet").strip()
-    if mode == "unix":
-        return ["--unix", address]
+    if mode in ("unix", "shm"):
+        return [f"--{mode}", address]
     if mode == "inet":
         return ["--inet", f"{address}:{(sockets[0].findtext('port') or '65535').strip()}"]
-    raise UserError(f"the ffsocket of {input_xml} has mode {mode!r}; use unix or inet")
+    raise UserError(f"the ffsocket of {input_xml} has mode {mode!r}; use unix, shm or inet")
 
 
 def _program(name: str) -> str:

@@ -169,17 +169,12 @@ def parse_batch_size(text: str) -> int:
 
 def read_structures(connection: Connection, n_atoms: int, batch_size: int) -> Structures:
     """What follows the header POSDATA; ProtocolError if the server's number of atoms is not `n_atoms`."""
-    size = 8 * batch_size * (18 + 3 * n_atoms)
-    if size > MAX_PAYLOAD:
-        raise ProtocolError(
-            f"a batch of {batch_size} structures of {n_atoms} atoms needs {size} bytes in one message, more than "
-            f"{MAX_PAYLOAD}; choose a smaller batch_size in the ffsocket of i-PI's input"
-        )
+    check_payload(n_atoms, batch_size)
     if batch_size == 1:
         cells = connection.read_floats(18)
-        _check_atoms(connection.read_int(), n_atoms)
+        check_atoms(connection.read_int(), n_atoms)
     else:
-        _check_atoms(connection.read_int(), n_atoms)
+        check_atoms(connection.read_int(), n_atoms)
         cells = connection.read_floats(18 * batch_size)
     positions = connection.read_floats(3 * n_atoms * batch_size)
     return Structures(
@@ -188,7 +183,18 @@ def read_structures(connection: Connection, n_atoms: int, batch_size: int) -> St
     )
 
 
-def _check_atoms(sent: int, expected: int) -> None:
+def check_payload(n_atoms: int, batch_size: int) -> None:
+    """ProtocolError for a batch that no message can hold."""
+    size = 8 * batch_size * (18 + 3 * n_atoms)
+    if size > MAX_PAYLOAD:
+        raise ProtocolError(
+            f"a batch of {batch_size} structures of {n_atoms} atoms needs {size} bytes in one message, more than "
+            f"{MAX_PAYLOAD}; choose a smaller batch_size in the forcefield of i-PI's input"
+        )
+
+
+def check_atoms(sent: int, expected: int) -> None:
+    """ProtocolError if i-PI's number of atoms is not the template's."""
     if sent != expected:
         raise ProtocolError(
             f"i-PI sent {sent} atoms, but the template has {expected}; give --template the structure of i-PI's input"
@@ -206,17 +212,22 @@ def encode_forces(energies: np.ndarray, forces: np.ndarray, virials: np.ndarray,
     energies (N,) Hartree, forces (N, n_atoms, 3) Hartree/Bohr, virials (N, 3, 3) Hartree; extras N texts in UTF-8
     (none of them is the same as N empty ones), whose lengths are counted in bytes.
     """
-    texts = extras or [b""] * len(energies)
     parts = [
         padded("FORCEREADY"),
         np.asarray(energies, dtype=np.float64).tobytes(),
         np.int32(forces.shape[1]).tobytes(),
         np.asarray(forces, dtype=np.float64).tobytes(),
         np.asarray(virials, dtype=np.float64).tobytes(),
+        encode_extras(extras, len(energies)),
     ]
-    for text in texts:
-        parts += [np.int32(len(text)).tobytes(), text]
     return b"".join(parts)
+
+
+def encode_extras(extras: Sequence[bytes], count: int) -> bytes:
+    """`count` texts, each after its length in bytes as int32; no extras are `count` empty ones."""
+    if not extras:
+        return bytes(4 * count)
+    return b"".join(np.int32(len(text)).tobytes() + text for text in extras)
 
 
 def all_finite(*arrays: np.ndarray) -> bool:

@@ -58,10 +58,24 @@ def test_batches_give_the_beads_what_single_requests_give(tmp_path, house, molec
     assert counts[2] <= 5 * counts[0]
 
 
+@pytest.mark.parametrize(("batch", "consolidated"), [(1, False), (1, True), (4, True)])
+def test_shared_memory_gives_the_very_numbers_of_a_unix_socket(tmp_path, house, molecule, batch, consolidated):
+    """Four beads; i-PI knows single messages without batches only."""
+    messages = f"<consolidate_messages>{consolidated}</consolidate_messages><address>test</address>"
+
+    def change(mode):
+        return lambda xml: xml.replace("mode='unix'", f"mode='{mode}'").replace("<address>test</address>", messages)
+
+    settings = {"n_beads": 4, "batch_size": batch}
+    stream, _ = run(tmp_path / "stream", house, molecule, change=change("unix"), **settings)
+    shared, _ = run(tmp_path / "shared", house, molecule, change=change("shm"), **settings)
+    np.testing.assert_array_equal(shared, stream)
+
+
 def test_nve_conserves_the_energy(tmp_path, springs):
     """Harmonic, ω dt < 0.043: velocity Verlet moves the total energy by (ω dt)²/8 ≈ 2e-4 of itself, no more."""
     model, atoms, _ = springs
-    table, _ = run(tmp_path, model, atoms, thermostat=False, steps=120, timestep=0.1)
+    table, _ = run(tmp_path, model, atoms, thermostat="none", steps=120, timestep=0.1)
     conserved, potential = table[:, 2], table[:, 5]
     assert np.ptp(potential) > 0.02
     assert np.ptp(conserved) < 1e-3 * np.ptp(potential)
@@ -174,7 +188,7 @@ def test_the_example_runs(tmp_path, house):
     [
         ("<simulation>", "is no XML"),
         ("<simulation></simulation>", "0 ffsocket"),
-        ("<simulation><ffsocket mode='shm'><address>x</address></ffsocket></simulation>", "mode 'shm'"),
+        ("<simulation><ffsocket mode='tcp'><address>x</address></ffsocket></simulation>", "mode 'tcp'"),
     ],
 )
 def test_inputs_that_cannot_be_run(tmp_path, house, xml, words):

@@ -15,9 +15,10 @@ from ipi_server import Reply, batched_posdata, init, posdata, word
 
 from hesspot.errors import UserError
 from ipi_driver import protocol
-from ipi_driver.driver import Driver
-from ipi_driver.evaluator import Results
+from ipi_driver.answers import Answers
+from ipi_driver.driver import Driver, InStream
 from ipi_driver.protocol import Connection, ProtocolError, ServerGone
+from ipi_driver.results import Results
 
 ANGSTROM = 1e-10 / scipy.constants.value("Bohr radius")
 EV = scipy.constants.e / scipy.constants.value("Hartree energy")
@@ -30,8 +31,6 @@ ATOMS = ase.Atoms("OH2", positions=[[0, 0, 0], [0.9, 0, 0], [0, 0.9, 0]])
 
 class Well:
     """E = ½Σx², F = −x, and a virial equal to the cell, whose rows must be the lattice vectors; eV, Å."""
-
-    pbc = np.zeros(3, dtype=bool)
 
     def __call__(self, positions, cells):
         return Results(0.5 * (positions**2).sum((1, 2)), -positions, cells)
@@ -51,7 +50,8 @@ def start(tmp_path=Path(".")):
     def serve():
         connection = Connection(client)
         try:
-            Driver(connection, Well(), ATOMS, tmp_path / "failed.xyz").run()
+            answers = Answers(Well(), ATOMS, ATOMS.pbc, tmp_path / "failed.xyz")
+            Driver(connection, answers, len(ATOMS), InStream()).run()
             outcome.append(None)
         except UserError as error:
             outcome.append(error)

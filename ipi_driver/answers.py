@@ -1,0 +1,73 @@
+"""From what i-PI asks to what it gets: units, the check of the template, and structures that have no answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+
+from hesspot.errors import UserError
+from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
+from ipi_driver.protocol import Structures, all_finite
+from ipi_driver.results import Evaluate, EvaluationError
+from ipi_driver.template import check_order
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """energies (N,) Hartree, forces (N, n_atoms, 3) Hartree/Bohr, virials (N, 3, 3) Hartree; N extras, or none."""
+
+    energies: np.ndarray
+    forces: np.ndarray
+    virials: np.ndarray
+    extras: Sequence[bytes] = ()
+
+
+class Answers:
+    """Answers structures with an evaluator, in atomic units.
+
+    template: the atoms in i-PI's order; pbc (3,) bool, for the file `failed` (extended XYZ) that a structure without a
+    finite answer is written to before the driver ends: no such number is ever sent. `calls` counts the evaluations,
+    batches counting once.
+    """
+
+    def __init__(self, evaluate: Evaluate, template: ase.Atoms, pbc: np.ndarray, failed: Path):
+        self.template = template
+        self.calls = 0
+        self._evaluate = evaluate
+        self._pbc = pbc
+        self._failed = failed
+
+    def __call__(self, structures: Structures) -> Answer:
+        """The answer; UserError for what cannot be answered."""
+        positions, cells = structures.positions * BOHR, structures.cells * BOHR
+        if self.calls == 0 and all_finite(positions):
+            check_order(self.template, positions[0])
+        try:
+            results = self._evaluate(positions, cells)
+        except EvaluationError as error:
+            atoms = ase.Atoms(
+                self.template.numbers, positions=positions[error.index], cell=cells[error.index], pbc=self._pbc
+            )
+            write_atomically(self._failed, atoms)
+            raise UserError(
+                f"{error} for structure {error.index} of {len(positions)} in evaluation {self.calls}; the structure is "
+                f"in {self._failed}, and nothing was sent to i-PI: look at the run that led there (time step, start "
+                "structure) and at the training data near it"
+            ) from error
+        self.calls += 1
+        return Answer(
+            results.energy / HARTREE, results.forces / HARTREE_PER_BOHR, results.virial / HARTREE, results.extras
+        )
+
+
+def write_atomically(path: Path, atoms: ase.Atoms) -> None:
+    """Write extended XYZ so that the file is whole or not there."""
+    part = path.with_name(path.name + ".part")
+    ase.io.write(part, atoms, format="extxyz")
+    os.replace(part, path)

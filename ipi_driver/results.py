@@ -1,0 +1,40 @@
+"""What every evaluator takes and gives, in whichever process the model is. No torch here: the front process has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from hesspot.errors import UserError
+
+
+class EvaluationError(UserError):
+    """A structure that has no answer: `index` in the batch says which."""
+
+    def __init__(self, message: str, index: int):
+        super().__init__(message)
+        self.index = index
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """energy (n_structures,) eV; forces (n_structures, n_atoms, 3) eV/Å; virial (n_structures, 3, 3) eV; float64.
+
+    extras: a text in UTF-8 for each structure, or nothing.
+    """
+
+    energy: np.ndarray
+    forces: np.ndarray
+    virial: np.ndarray
+    extras: tuple[bytes, ...] = ()
+
+
+class Evaluate(Protocol):
+    """positions (n_structures, n_atoms, 3) Å, cells (n_structures, 3, 3) Å with lattice vectors as rows.
+
+    EvaluationError for a structure without an answer.
+    """
+
+    def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results: ...
