@@ -11,14 +11,19 @@
 
 #include "atom.h"
 #include "comm.h"
+#include "compute.h"
 #include "error.h"
+#include "fix.h"
 #include "force.h"
+#include "input.h"
 #include "lammps.h"
 #include "memory.h"
+#include "modify.h"
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair.h"
 #include "update.h"
 #include "utils.h"
+#include "variable.h"
 
 #endif

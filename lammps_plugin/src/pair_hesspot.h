@@ -3,6 +3,7 @@
 #ifndef HESSPOT_PAIR_HESSPOT_H
 #define HESSPOT_PAIR_HESSPOT_H
 
+#include "hessian_blocks.h"
 #include "lammps_headers.h"
 
 #include <hesspot/model.h>
@@ -29,6 +30,11 @@ class PairHesspot : public Pair {
   void compute(int, int) override;
   double memory_usage() override;
 
+  // second derivatives of the own centres, in eV and Angstrom
+  void hvp(const double *const *, double **);
+  void hessian(int, hesspot::HessianBlocks &);
+  double curvature_unit() const { return energy_unit; }  // LAMMPS's, per eV/Angstrom^2
+
  private:
   /// Centres with their edges that are evaluated at once, and the LAMMPS atoms that they stand for.
   struct Portion {
@@ -50,6 +56,7 @@ class PairHesspot : public Pair {
   void check_environment();
   void add_center(int, double);
   void evaluate_portion();
+  void differentiate(const hesspot::Edges &, const std::vector<double> &, std::vector<double> &);
   void tally(std::size_t);
   [[noreturn]] void fail(const std::string &);
 };

@@ -2,6 +2,7 @@
 //
 // Registers the styles with LAMMPS. Called by the loader once the versions are known to fit.
 
+#include "compute_hesspot_hvp.h"
 #include "lammps_plugin_api.h"
 #include "pair_hesspot.h"
 
@@ -10,6 +11,11 @@ using namespace LAMMPS_NS;
 static void *create_pair(void *lmp)
 {
   return new PairHesspot(static_cast<LAMMPS *>(lmp));
+}
+
+static void *create_hvp(void *lmp, int narg, char **arg)
+{
+  return new ComputeHesspotHvp(static_cast<LAMMPS *>(lmp), narg, arg);
 }
 
 extern "C" void hesspot_register(void *lmp, void *handle, void *regfunc)
@@ -22,5 +28,11 @@ extern "C" void hesspot_register(void *lmp, void *handle, void *regfunc)
   plugin.author = "The hesspot developers";
   plugin.creator.v1 = create_pair;
   plugin.handle = handle;
+  reinterpret_cast<lammpsplugin_regfunc>(regfunc)(&plugin, lmp);
+
+  plugin.style = "compute";
+  plugin.name = "hesspot/hvp";
+  plugin.info = "hesspot: exact Hessian-vector products " HESSPOT_VERSION;
+  plugin.creator.v2 = create_hvp;
   reinterpret_cast<lammpsplugin_regfunc>(regfunc)(&plugin, lmp);
 }
