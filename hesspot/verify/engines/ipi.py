@@ -16,7 +16,7 @@ import numpy as np
 from hesspot.errors import UserError
 from hesspot.units import AMU, BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 from hesspot.verify.results import EngineResult
-from ipi_driver.inputs import with_cell
+from ipi_driver.inputs import array, standard_form
 from ipi_driver.launch import run_ipi
 
 #: Displacement of the central differences, Bohr (5e-5 Å). With fourth derivatives of the energy up to 1e4 eV/Å⁴ the
@@ -50,7 +50,7 @@ def evaluate(
 
 
 def _run_group(model: Path, structures: Sequence[ase.Atoms], hessian: bool, folder: Path) -> list[EngineResult]:
-    standard = [_standard_form(atoms) for atoms in structures]
+    standard = [standard_form(atoms) for atoms in structures]
     first, n_atoms = standard[0][0], len(structures[0])
     first.write(folder / "template.xyz", format="extxyz")
     steps = 3 * n_atoms + 1 if hessian else 1
@@ -66,25 +66,6 @@ def _run_group(model: Path, structures: Sequence[ase.Atoms], hessian: bool, fold
     return [_read(folder, k, atoms, rotation, hessian) for k, (atoms, rotation) in enumerate(standard)]
 
 
-def _standard_form(atoms: ase.Atoms) -> tuple[ase.Atoms, np.ndarray]:
-    """The structure turned so that its lattice matrix is triangular, as i-PI wants it, and the rotation Q (3, 3):
-    turned vectors are x·Qᵀ."""
-    turned = with_cell(atoms)
-    cell, rotation = turned.cell.standard_form()
-    lower = cell.array
-    if np.linalg.det(rotation) < 0:
-        flip = np.diag([1.0, 1.0, -1.0])
-        lower, rotation = lower @ flip, flip @ rotation
-    bare = ase.Atoms(
-        atoms.get_chemical_symbols(), positions=atoms.positions @ rotation.T, cell=np.tril(lower), pbc=atoms.pbc
-    )
-    return bare, rotation
-
-
-def _array(values: np.ndarray) -> str:
-    return "[" + ", ".join(repr(float(value)) for value in values.ravel()) + "]"
-
-
 def _input(structures: Sequence[ase.Atoms], steps: int) -> str:
     n = len(structures[0])
     forces = ", ".join(f"atom_f(atom={a};bead=0)" for a in range(n))
@@ -93,11 +74,11 @@ def _input(structures: Sequence[ase.Atoms], steps: int) -> str:
         systems.append(f"""
   <system prefix='s{number}'>
     <beads natoms='{n}' nbeads='1'>
-      <q shape='(1, {3 * n})'>{_array(atoms.positions / BOHR)}</q>
-      <m shape='({n})'>{_array(atoms.get_masses() * AMU)}</m>
+      <q shape='(1, {3 * n})'>{array(atoms.positions / BOHR)}</q>
+      <m shape='({n})'>{array(atoms.get_masses() * AMU)}</m>
       <names shape='({n})'>[{", ".join(atoms.get_chemical_symbols())}]</names>
     </beads>
-    <cell shape='(3, 3)'>{_array(atoms.cell.array.T / BOHR)}</cell>
+    <cell shape='(3, 3)'>{array(atoms.cell.array.T / BOHR)}</cell>
     <forces><force forcefield='hesspot'></force></forces>
     <motion mode='vibrations'>
       <vibrations mode='fd'><pos_shift>{SHIFT}</pos_shift><asr>none</asr><prefix>s{number}</prefix></vibrations>
