@@ -7,6 +7,15 @@
 #include <nlohmann/json.hpp>
 
 namespace hesspot {
+namespace {
+
+ModelError bad_entry(const std::string &file, const std::exception &error)
+{
+  return ModelError(std::string(METADATA_NAME) + " in model file " + file + " has a bad entry (" + error.what() +
+                    "); export the model again with `hesspot export`");
+}
+
+}  // namespace
 
 Metadata parse_metadata(const std::string &text, const std::string &file)
 {
@@ -28,9 +37,36 @@ Metadata parse_metadata(const std::string &text, const std::string &file)
     return {content.at("elements").get<std::vector<std::string>>(), content.at("cutoff").get<double>(),
             content.at("architecture").at("name").get<std::string>()};
   } catch (const nlohmann::json::exception &error) {
-    throw ModelError(std::string(METADATA_NAME) + " in model file " + file + " has a bad entry (" + error.what() +
-                     "); export the model again with `hesspot export`");
+    throw bad_entry(file, error);
   }
+}
+
+std::vector<FingerprintEntry> parse_fingerprint(const std::string &text, const std::string &file)
+{
+  std::vector<FingerprintEntry> fingerprint;
+  try {
+    for (const auto &stored : nlohmann::json::parse(text).at("fingerprint")) {
+      FingerprintEntry entry;
+      const std::size_t n_atoms = stored.at("numbers").get_to(entry.numbers).size();
+      stored.at("name").get_to(entry.name);
+      stored.at("cell").get_to(entry.cell);
+      stored.at("pbc").get_to(entry.periodic);
+      stored.at("energy").get_to(entry.energy);
+      stored.at("virial").get_to(entry.virial);
+      const std::initializer_list<std::pair<const char *, std::vector<Vector> *>> vectors = {
+          {"positions", &entry.positions},
+          {"forces", &entry.forces},
+          {"directions", &entry.directions},
+          {"hvp", &entry.products}};
+      for (const auto &[name, rows] : vectors)
+        if (stored.at(name).get_to(*rows).size() != n_atoms)
+          throw std::length_error(std::string(name) + " of " + entry.name + " has not one row per atom");
+      fingerprint.push_back(std::move(entry));
+    }
+  } catch (const std::exception &error) {
+    throw bad_entry(file, error);
+  }
+  return fingerprint;
 }
 
 }  // namespace hesspot

@@ -3,6 +3,8 @@
 #ifndef HESSPOT_METADATA_H
 #define HESSPOT_METADATA_H
 
+#include "fingerprint.h"
+
 #include <string>
 #include <vector>
 
@@ -23,6 +25,9 @@ struct Metadata {
 
 /// ModelError if the text is no metadata of a model, has a newer format, or other units than eV and Angstrom.
 Metadata parse_metadata(const std::string &text, const std::string &file);
+
+/// The stored structures and answers of the trained model. ModelError if an entry is incomplete.
+std::vector<FingerprintEntry> parse_fingerprint(const std::string &text, const std::string &file);
 
 }  // namespace hesspot
 

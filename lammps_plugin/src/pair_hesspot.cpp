@@ -2,12 +2,14 @@
 
 #include "pair_hesspot.h"
 
-#include "units.h"
+#include "restart_text.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <new>
 #include <thread>
 
 using namespace LAMMPS_NS;
@@ -20,6 +22,9 @@ constexpr double COINCIDENT = 1e-3;
 /// Edges that are evaluated at once unless the input script says otherwise; bounds the memory.
 constexpr bigint MAX_EDGES = 20000;
 
+/// LAMMPS's number of the group `all`.
+constexpr int ALL = 0;
+
 /// For the launcher to forward the last message before MPI_Abort.
 constexpr std::chrono::milliseconds TIME_TO_FORWARD(500);
 
@@ -30,6 +35,29 @@ std::string joined(const std::vector<std::string> &words)
   return text;
 }
 
+/// FNV-1a, to tell whether a file is the one of a restart.
+std::uint64_t hash_of(const std::string &content)
+{
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const unsigned char byte : content) hash = (hash ^ byte) * 0x100000001b3;
+  return hash;
+}
+
+/// The GPU for this rank: those of a node are dealt out to the ranks on it.
+std::string cuda_device(MPI_Comm world)
+{
+  MPI_Comm node;
+  int rank_on_node;
+  MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_rank(node, &rank_on_node);
+  MPI_Comm_free(&node);
+  const int devices = hesspot::n_cuda_devices();
+  if (devices == 0)
+    throw hesspot::ModelError("device cuda: torch finds no GPU on this node; use device cpu, or a torch for CUDA on a "
+                              "node with a GPU");
+  return "cuda:" + std::to_string(rank_on_node % devices);
+}
+
 /// The size in bytes that a vector holds.
 template <typename T> double held(const std::vector<T> &values)
 {
@@ -38,10 +66,9 @@ template <typename T> double held(const std::vector<T> &values)
 
 }  // namespace
 
-PairHesspot::PairHesspot(LAMMPS *lmp) : Pair(lmp), max_edges(MAX_EDGES), energy_unit(1.0)
+PairHesspot::PairHesspot(LAMMPS *lmp) : Pair(lmp), max_edges(MAX_EDGES), model_hash(0), scale(nullptr)
 {
   single_enable = 0;
-  restartinfo = 0;
   one_coeff = 1;
   manybody_flag = 1;
   no_virial_fdotr_compute = 1;
@@ -54,29 +81,37 @@ PairHesspot::~PairHesspot()
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
+    memory->destroy(scale);
   }
 }
 
 void PairHesspot::settings(int narg, char **arg)
 {
+  options = {};
+  max_edges = MAX_EDGES;
+  given_settings.assign(arg, arg + narg);
+  forget_model();
   for (int i = 0; i < narg; i += 2) {
     const std::string keyword = arg[i];
     if (i + 1 == narg) error->all(FLERR, "pair_style hesspot: keyword " + keyword + " needs a value");
     const std::string value = arg[i + 1];
-    if (keyword == "precision" && value == "double") {
-      options.precision = hesspot::Precision::Double;
-    } else if (keyword == "precision" && value == "single") {
-      options.precision = hesspot::Precision::Single;
-    } else if (keyword == "precision") {
-      error->all(FLERR, "pair_style hesspot: precision " + value + " is not known; use double or single");
-    } else if (keyword == "backend" && value == "auto") {
-      options.backend = hesspot::Backend::Automatic;
-    } else if (keyword == "backend" && value == "torchscript") {
-      options.backend = hesspot::Backend::TorchScript;
-    } else if (keyword == "backend" && value == "kernel") {
-      options.backend = hesspot::Backend::Kernel;
+    const auto choice = [&](const std::vector<std::string> &choices) {
+      const auto found = std::find(choices.begin(), choices.end(), value);
+      if (found == choices.end())
+        error->all(FLERR,
+                   "pair_style hesspot: " + keyword + " " + value + " is not known; use one of " + joined(choices));
+      return found - choices.begin();
+    };
+    if (keyword == "precision") {
+      options.precision = choice({"double", "single"}) == 0 ? hesspot::Precision::Double : hesspot::Precision::Single;
     } else if (keyword == "backend") {
-      error->all(FLERR, "pair_style hesspot: backend " + value + " is not known; use auto, torchscript or kernel");
+      constexpr hesspot::Backend BACKENDS[] = {hesspot::Backend::Automatic, hesspot::Backend::TorchScript,
+                                               hesspot::Backend::Kernel};
+      options.backend = BACKENDS[choice({"auto", "torchscript", "kernel"})];
+    } else if (keyword == "device") {
+      options.device = choice({"cpu", "cuda"}) == 0 ? "cpu" : "cuda";
+    } else if (keyword == "verify") {
+      options.verify = choice({"no", "yes"}) == 1;
     } else if (keyword == "threads") {
       options.threads = utils::inumeric(FLERR, value, false, lmp);
       if (options.threads < 1) error->all(FLERR, "pair_style hesspot: threads " + value + " must be 1 or more");
@@ -85,9 +120,18 @@ void PairHesspot::settings(int narg, char **arg)
       if (max_edges < 1) error->all(FLERR, "pair_style hesspot: max_edges " + value + " must be 1 or more");
     } else {
       error->all(FLERR, "pair_style hesspot: keyword " + keyword +
-                            " is not known; use precision, backend, threads or max_edges");
+                            " is not known; use precision, backend, device, verify, threads or max_edges");
     }
   }
+}
+
+/// After new settings the model has to be read again, so pair_coeff is needed again.
+void PairHesspot::forget_model()
+{
+  model.reset();
+  if (!allocated) return;
+  for (int i = 1; i <= atom->ntypes; i++)
+    for (int j = 1; j <= atom->ntypes; j++) setflag[i][j] = 0;
 }
 
 void PairHesspot::allocate()
@@ -95,6 +139,12 @@ void PairHesspot::allocate()
   const int n = atom->ntypes;
   memory->create(setflag, n + 1, n + 1, "pair:setflag");
   memory->create(cutsq, n + 1, n + 1, "pair:cutsq");
+  memory->create(scale, n + 1, n + 1, "pair:scale");
+  for (int i = 0; i <= n; i++)
+    for (int j = 0; j <= n; j++) {
+      setflag[i][j] = 0;
+      scale[i][j] = 1.0;
+    }
   allocated = 1;
 }
 
@@ -117,8 +167,11 @@ void PairHesspot::load(const std::string &path)
   } else if (size >= 0) {
     content.resize(static_cast<std::size_t>(size));
     MPI_Bcast(content.data(), static_cast<int>(size), MPI_BYTE, 0, world);
+    model_hash = hash_of(content);
     try {
-      model = hesspot::load_model_content(content, path, options);
+      auto for_this_rank = options;
+      if (options.device == "cuda") for_this_rank.device = cuda_device(world);
+      model = hesspot::load_model_content(content, path, for_this_rank);
     } catch (const std::exception &exception) {
       problem = exception.what();
     }
@@ -126,8 +179,12 @@ void PairHesspot::load(const std::string &path)
   struct {
     int fine, rank;
   } mine = {problem.empty() ? 1 : 0, comm->me}, worst;
+  int n_fine;
   MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MINLOC, world);
+  MPI_Allreduce(&mine.fine, &n_fine, 1, MPI_INT, MPI_SUM, world);
   if (worst.fine) return;
+  model.reset();
+  if (n_fine > 0) problem += " (on rank " + std::to_string(worst.rank) + ", and not on all ranks)";
   int length = static_cast<int>(problem.size());
   MPI_Bcast(&length, 1, MPI_INT, worst.rank, world);
   problem.resize(static_cast<std::size_t>(length));
@@ -145,7 +202,10 @@ void PairHesspot::coeff(int narg, char **arg)
     error->all(FLERR, "pair_coeff of pair_style hesspot: " + std::to_string(narg - 3) + " elements for " +
                           std::to_string(ntypes) + " atom types; name one element, or NULL, per atom type");
   if (!allocated) allocate();
+  forget_model();
   load(arg[2]);
+  model_file = arg[2];
+  symbol_of_type.assign(arg + 3, arg + narg);
 
   const auto &known = model->elements();
   species_of_type.assign(static_cast<std::size_t>(ntypes) + 1, -1);
@@ -173,17 +233,19 @@ void PairHesspot::coeff(int narg, char **arg)
 
 void PairHesspot::init_style()
 {
+  if (!model) error->all(FLERR, "pair_style hesspot has no model; write pair_coeff after pair_style");
   check_environment();
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
 void PairHesspot::check_environment()
 {
-  const auto unit = hesspot::energy_per_ev(update->unit_style);
-  if (!unit)
+  const auto known = hesspot::units_of(update->unit_style);
+  if (!known)
     error->all(FLERR, std::string("pair_style hesspot: units ") + update->unit_style +
-                          " are not supported; use units metal or real");
-  energy_unit = *unit;
+                          " are not supported, because they do not say how long an Angstrom is; use units metal, real, "
+                          "si or electron");
+  units = *known;
   if (!force->newton_pair)
     error->all(FLERR, "pair_style hesspot: newton off is not supported, because forces on ghost atoms have to be sent "
                       "to their owners; use newton on");
@@ -193,25 +255,65 @@ void PairHesspot::check_environment()
       if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
         error->all(FLERR, "pair_style hesspot: special_bonds removes bonded neighbors from the neighbor list, but the "
                           "model needs all of them; use special_bonds lj/coul 1 1 1");
+  bool partly = neighbor->nex_type > 0 || neighbor->nex_mol > 0;
+  for (int m = 0; m < neighbor->nex_group; m++)
+    partly = partly || (neighbor->ex1_group[m] != ALL && neighbor->ex2_group[m] != ALL);
+  if (partly && comm->me == 0)
+    error->warning(FLERR, "pair_style hesspot: neigh_modify exclude hides some neighbors of atoms that stay, whose "
+                          "energies then are those of incomplete surroundings");
 }
 
 double PairHesspot::init_one(int, int)
 {
-  return model->cutoff();
+  return units.length * model->cutoff();
 }
 
 void PairHesspot::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
+  check_scale();
   const double cutoff_squared = model->cutoff() * model->cutoff();
-  for (int ii = 0; ii < list->inum; ii++) {
-    const int i = list->ilist[ii];
-    if (species_of_type[atom->type[i]] < 0) continue;
-    const auto after = static_cast<bigint>(portion.edges.n_edges()) + list->numneigh[i];
-    if (after > max_edges && portion.edges.n_centers() > 0) evaluate_portion();
-    add_center(i, cutoff_squared);
+  try {
+    for (int ii = 0; ii < list->inum; ii++) {
+      const int i = list->ilist[ii];
+      if (!is_center(i)) continue;
+      const auto after = static_cast<bigint>(portion.edges.n_edges()) + list->numneigh[i];
+      if (after > max_edges && portion.edges.n_centers() > 0) evaluate_portion();
+      add_center(i, cutoff_squared);
+    }
+    if (portion.edges.n_centers() > 0) evaluate_portion();
+  } catch (const std::bad_alloc &) {
+    fail("the memory is used up; use a smaller max_edges, or fewer ranks on a node");
   }
-  if (portion.edges.n_centers() > 0) evaluate_portion();
+}
+
+/// The energy of a center is scaled by the entry of its own type; an entry of two types that differs from those of
+/// both cannot be meant so.
+void PairHesspot::check_scale()
+{
+  for (int i = 1; i <= atom->ntypes; i++)
+    for (int j = i + 1; j <= atom->ntypes; j++)
+      if (scale[i][j] != scale[i][i] && scale[i][j] != scale[j][j])
+        error->all(FLERR, "pair_style hesspot: scale of atom types " + std::to_string(i) + " and " + std::to_string(j) +
+                              ", but there is no energy of a pair of types; scale * *, or a type with itself");
+}
+
+bool PairHesspot::is_center(int i) const
+{
+  return species_of_type[atom->type[i]] >= 0 && !is_excluded(i);
+}
+
+/// Whether `neigh_modify exclude` removes all neighbors of an atom, which then counts as absent: fix gcmc takes atoms
+/// away for a trial in this way.
+bool PairHesspot::is_excluded(int i) const
+{
+  for (int m = 0; m < neighbor->nex_group; m++)
+    if ((neighbor->ex2_group[m] == ALL && atom->mask[i] & neighbor->ex1_bit[m]) ||
+        (neighbor->ex1_group[m] == ALL && atom->mask[i] & neighbor->ex2_bit[m]))
+      return true;
+  if (neighbor->nex_type == 0) return false;
+  const int *const with = neighbor->ex_type[atom->type[i]];
+  return std::all_of(with + 1, with + 1 + atom->ntypes, [](int excluded) { return excluded; });
 }
 
 void PairHesspot::add_center(int i, double cutoff_squared)
@@ -224,9 +326,9 @@ void PairHesspot::add_center(int i, double cutoff_squared)
     const int j = neighbors[jj] & NEIGHMASK;
     const int species = species_of_type[atom->type[j]];
     if (species < 0) continue;
-    const double dx = x[j][0] - x[i][0];
-    const double dy = x[j][1] - x[i][1];
-    const double dz = x[j][2] - x[i][2];
+    const double dx = (x[j][0] - x[i][0]) / units.length;
+    const double dy = (x[j][1] - x[i][1]) / units.length;
+    const double dz = (x[j][2] - x[i][2]) / units.length;
     const double r_squared = dx * dx + dy * dy + dz * dz;
     if (r_squared >= cutoff_squared) continue;
     if (r_squared < COINCIDENT * COINCIDENT)
@@ -243,12 +345,16 @@ void PairHesspot::evaluate_portion()
   auto &[edges, center_atoms, neighbor_atoms, energies, gradient] = portion;
   try {
     model->evaluate(edges, energies, gradient);
+  } catch (const std::bad_alloc &) {
+    throw;
   } catch (const std::exception &exception) {
-    fail(exception.what());
+    const std::string cause = exception.what();
+    const bool memory_used_up = cause.find("allocate memory") != std::string::npos;
+    fail(cause + (memory_used_up ? "; use a smaller max_edges, or fewer ranks on a node" : ""));
   }
 
   for (std::size_t c = 0; c < energies.size(); c++) {
-    const double energy = energy_unit * energies[c];
+    const double energy = units.energy * center_scale(center_atoms[c]) * energies[c];
     if (!std::isfinite(energy))
       fail("the energy of atom " + std::to_string(atom->tag[center_atoms[c]]) +
            " is not a finite number; check the structure, or use a smaller timestep");
@@ -261,10 +367,11 @@ void PairHesspot::evaluate_portion()
     const int i = center_atoms[edges.centers[e]];
     const int j = neighbor_atoms[e];
     double *const g = &gradient[3 * e];
+    const double scale_of_center = center_scale(i);
     for (int k = 0; k < 3; k++) {
-      g[k] *= energy_unit;
-      f[i][k] += g[k];
-      f[j][k] -= g[k];
+      g[k] *= scale_of_center;
+      f[i][k] += units.force() * g[k];
+      f[j][k] -= units.force() * g[k];
     }
     if (!std::isfinite(g[0] + g[1] + g[2]))
       fail("the force between atoms " + std::to_string(atom->tag[i]) + " and " + std::to_string(atom->tag[j]) +
@@ -285,8 +392,9 @@ void PairHesspot::tally(std::size_t edge)
   const double *const g = &portion.gradient[3 * edge];
   const int j = portion.neighbor_atoms[edge];
   // LAMMPS's order: xx yy zz xy xz yz yx zx zy
-  const double w[9] = {-v[0] * g[0], -v[1] * g[1], -v[2] * g[2], -v[0] * g[1], -v[0] * g[2],
-                       -v[1] * g[2], -v[1] * g[0], -v[2] * g[0], -v[2] * g[1]};
+  double w[9] = {-v[0] * g[0], -v[1] * g[1], -v[2] * g[2], -v[0] * g[1], -v[0] * g[2],
+                 -v[1] * g[2], -v[1] * g[0], -v[2] * g[0], -v[2] * g[1]};
+  for (double &component : w) component *= units.energy;
   const double symmetric[6] = {w[0], w[1], w[2], 0.5 * (w[3] + w[6]), 0.5 * (w[4] + w[7]), 0.5 * (w[5] + w[8])};
   if (vflag_global)
     for (int k = 0; k < 6; k++) virial[k] += symmetric[k];
@@ -308,6 +416,58 @@ void PairHesspot::fail(const std::string &cause)
     std::this_thread::sleep_for(TIME_TO_FORWARD);
     throw;
   }
+}
+
+void *PairHesspot::extract(const char *name, int &dim)
+{
+  dim = 2;
+  return std::string(name) == "scale" ? scale : nullptr;
+}
+
+/// The settings, and the arguments of pair_coeff with the path of the file from the root and the hash of its content.
+void PairHesspot::write_restart(FILE *file)
+{
+  write_restart_settings(file);
+  hesspot::write_text(file, std::filesystem::absolute(model_file).string());
+  hesspot::write_text(file, std::to_string(model_hash));
+  hesspot::write_text(file, joined(symbol_of_type));
+}
+
+/// A file that is gone or has changed is no error yet: the input script may name another one with pair_coeff.
+void PairHesspot::read_restart(FILE *file)
+{
+  read_restart_settings(file);
+  allocate();
+  const std::string path = hesspot::read_text(file, lmp), hash = hesspot::read_text(file, lmp);
+  const auto symbols = utils::split_words(hesspot::read_text(file, lmp));
+  int same = 0;
+  if (comm->me == 0) {
+    try {
+      same = std::to_string(hash_of(hesspot::read_file(path))) == hash;
+    } catch (const hesspot::ModelError &) {
+    }
+    if (!same)
+      error->warning(FLERR, "pair_style hesspot: model file " + path +
+                                " of the restart is not there any more or has changed; give one with pair_coeff");
+  }
+  MPI_Bcast(&same, 1, MPI_INT, 0, world);
+  if (!same) return;
+  std::vector<std::string> words{"*", "*", path};
+  words.insert(words.end(), symbols.begin(), symbols.end());
+  auto arguments = hesspot::arguments_of(words);
+  coeff(static_cast<int>(arguments.size()), arguments.data());
+}
+
+void PairHesspot::write_restart_settings(FILE *file)
+{
+  hesspot::write_text(file, joined(given_settings));
+}
+
+void PairHesspot::read_restart_settings(FILE *file)
+{
+  auto words = utils::split_words(hesspot::read_text(file, lmp));
+  auto arguments = hesspot::arguments_of(words);
+  settings(static_cast<int>(arguments.size()), arguments.data());
 }
 
 double PairHesspot::memory_usage()

@@ -5,9 +5,12 @@
 
 #include "hessian_blocks.h"
 #include "lammps_headers.h"
+#include "units.h"
 
 #include <hesspot/model.h>
 
+#include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,12 +31,17 @@ class PairHesspot : public Pair {
   void init_style() override;
   double init_one(int, int) override;
   void compute(int, int) override;
+  void *extract(const char *, int &) override;
+  void write_restart(FILE *) override;
+  void read_restart(FILE *) override;
+  void write_restart_settings(FILE *) override;
+  void read_restart_settings(FILE *) override;
   double memory_usage() override;
 
   // second derivatives of the own centres, in eV and Angstrom
   void hvp(const double *const *, double **);
   void hessian(int, hesspot::HessianBlocks &);
-  double curvature_unit() const { return energy_unit; }  // LAMMPS's, per eV/Angstrom^2
+  double curvature_unit() const { return units.curvature(); }  // LAMMPS's, per eV/Angstrom^2
 
  private:
   /// Centres with their edges that are evaluated at once, and the LAMMPS atoms that they stand for.
@@ -44,16 +52,26 @@ class PairHesspot : public Pair {
     std::vector<double> energies, gradient;
   };
 
+  std::vector<std::string> given_settings;  // arguments of pair_style
   hesspot::Options options;
   bigint max_edges;  // that are evaluated at once
   std::unique_ptr<hesspot::Model> model;
-  std::vector<int> species_of_type;  // -1: NULL
-  double energy_unit;                // LAMMPS's, per eV
+  std::string model_file;
+  std::uint64_t model_hash;                 // of the file's content
+  std::vector<std::string> symbol_of_type;  // as in pair_coeff, from the first type
+  std::vector<int> species_of_type;         // -1: NULL
+  double **scale;                           // of the energies of the centers, on its diagonal
+  hesspot::Units units;
   Portion portion;
 
   void load(const std::string &);
+  void forget_model();
   void allocate();
   void check_environment();
+  void check_scale();
+  bool is_center(int) const;
+  bool is_excluded(int) const;
+  double center_scale(int i) const { return scale[atom->type[i]][atom->type[i]]; }
   void add_center(int, double);
   void evaluate_portion();
   void differentiate(const hesspot::Edges &, const std::vector<double> &, std::vector<double> &);

@@ -35,7 +35,7 @@ void PairHesspot::hvp(const double *const *direction, double **product)
   };
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
-    if (species_of_type[atom->type[i]] < 0) continue;
+    if (!is_center(i)) continue;
     const auto after = static_cast<bigint>(edges.n_edges()) + list->numneigh[i];
     if (after > max_edges && edges.n_centers() > 0) multiply();
     add_center(i, cutoff_squared);
@@ -57,7 +57,7 @@ void PairHesspot::hessian(int groupbit, hesspot::HessianBlocks &sum)
   std::vector<double> along, curvature;
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
-    if (species_of_type[atom->type[i]] < 0) continue;
+    if (!is_center(i)) continue;
     add_center(i, cutoff_squared);
     const std::size_t n_edges = edges.n_edges();
 

@@ -4,11 +4,13 @@
 
 #include "torchscript.h"
 
+#include "fingerprint.h"
 #include "house.h"
 #include "metadata.h"
 
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/cuda.h>
 #include <torch/headeronly/version.h>
 #include <torch/script.h>
 
@@ -197,16 +199,27 @@ std::unique_ptr<Model> load_archive(const std::string &content, const std::strin
     std::istringstream stream(content);
     return torch::jit::load(stream, torch::Device(options.device), extra);
   });
+  std::vector<FingerprintEntry> fingerprint;
   auto metadata = parse_metadata(extra[METADATA_NAME], name);
+  if (options.verify) fingerprint = parse_fingerprint(extra[METADATA_NAME], name);
   const bool has_kernel = metadata.architecture == "house" && options.device == "cpu";
   if (options.backend == Backend::Kernel && !has_kernel)
     throw ModelError("model " + name + " of architecture " + metadata.architecture + " has no kernel for device " +
                      options.device + "; use the torchscript backend");
+  std::unique_ptr<Model> model;
   if (options.backend == Backend::TorchScript || !has_kernel)
-    return std::make_unique<TorchScriptModel>(std::move(metadata), std::move(module), name, options);
-  return with_cause("the weights of model " + name + " cannot be read: ", [&] {
-    return make_house(std::move(metadata.elements), metadata.cutoff, house_weights(module), options.precision, name);
-  });
+    model = std::make_unique<TorchScriptModel>(std::move(metadata), std::move(module), name, options);
+  else
+    model = with_cause("the weights of model " + name + " cannot be read: ", [&] {
+      return make_house(std::move(metadata.elements), metadata.cutoff, house_weights(module), options.precision, name);
+    });
+  if (options.verify) replay_fingerprint(*model, fingerprint, options.precision, name);
+  return model;
+}
+
+int n_cuda_devices()
+{
+  return static_cast<int>(torch::cuda::device_count());
 }
 
 }  // namespace hesspot

@@ -34,6 +34,7 @@ struct Options {
   Precision precision = Precision::Double;
   std::string device = "cpu";  ///< as torch names it: "cpu", "cuda:0", ...
   int threads = 1;             ///< threads inside one operation, for the whole process
+  bool verify = false;         ///< replay the fingerprint in the file; ModelError if the answers deviate
 };
 
 /// Centres, and the edges from each of them to its neighbours within the cutoff.
@@ -78,6 +79,9 @@ class Model {
   std::vector<std::string> elements_;
   double cutoff_;
 };
+
+/// GPUs that torch can use in this process.
+int n_cuda_devices();
 
 /// Reads the file at `path`. ModelError if it is missing, is no hesspot model, is truncated, or has a newer format.
 std::unique_ptr<Model> load_model(const std::string &path, const Options &options = {});
