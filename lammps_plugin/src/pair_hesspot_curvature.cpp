@@ -24,11 +24,14 @@ void PairHesspot::hvp(const double *const *direction, double **product)
       for (int k = 0; k < 3; k++)
         along.push_back(direction[neighbor_atoms[e]][k] - direction[center_atoms[edges.centers[e]]][k]);
     differentiate(edges, along, curvature);
-    for (std::size_t e = 0; e < edges.n_edges(); e++)
+    for (std::size_t e = 0; e < edges.n_edges(); e++) {
+      const int i = center_atoms[edges.centers[e]];
       for (int k = 0; k < 3; k++) {
-        product[neighbor_atoms[e]][k] += curvature[3 * e + k];
-        product[center_atoms[edges.centers[e]]][k] -= curvature[3 * e + k];
+        const double share = center_scale(i) * curvature[3 * e + k];
+        product[neighbor_atoms[e]][k] += share;
+        product[i][k] -= share;
       }
+    }
     edges.clear();
     center_atoms.clear();
     neighbor_atoms.clear();
@@ -114,7 +117,7 @@ void PairHesspot::hessian(int groupbit, hesspot::HessianBlocks &sum)
       for (std::size_t column = 0; column <= n_others; column++) {
         if (!(atom->mask[some_image[row]] & groupbit) || !(atom->mask[some_image[column]] & groupbit)) continue;
         auto &block = sum.at(atoms[row], atoms[column]);
-        for (std::size_t k = 0; k < 9; k++) block[k] += blocks[row * atoms.size() + column][k];
+        for (std::size_t k = 0; k < 9; k++) block[k] += center_scale(i) * blocks[row * atoms.size() + column][k];
       }
     edges.clear();
     center_atoms.clear();
