@@ -21,6 +21,26 @@ DYNAMICS_COLUMNS = (
 )
 
 
+def read_structures(path: Path) -> list[ase.Atoms]:
+    """All structures of a file in any format that ASE reads; UserError if they have no atoms, or different ones."""
+    if not path.is_file():
+        raise UserError(f"structure file {path} does not exist; give a file that ASE reads")
+    try:
+        structures = list(ase.io.iread(path, ":"))
+    except Exception as error:
+        raise UserError(
+            f"structure file {path} cannot be read by ASE ({type(error).__name__}: {error}); give it as extended XYZ"
+        ) from error
+    if not structures or len(structures[0]) == 0:
+        raise UserError(f"structure file {path} has no atoms; give one with atoms")
+    for number, atoms in enumerate(structures):
+        if atoms.get_chemical_symbols() != structures[0].get_chemical_symbols():
+            raise UserError(
+                f"structure {number} of {path} has other atoms than the first; give the beads of one path, in one order"
+            )
+    return structures
+
+
 def with_cell(atoms: ase.Atoms) -> ase.Atoms:
     """A copy whose directions that are not periodic have a lattice vector too, longer than the structure by 100 Å."""
     atoms = atoms.copy()

@@ -7,6 +7,8 @@ from rich.console import Console
 
 from hesspot.cli import data, lammps
 from hesspot.cli.export import export
+from hesspot.cli.ipi_hessian import ipi_hessian
+from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
 from hesspot.cli.train import train
 from hesspot.cli.verify import verify
@@ -31,6 +33,8 @@ app.command("train")(train)
 app.command("export")(export)
 app.command("verify")(verify)
 app.add_typer(lammps.app, name="lammps")
+app.command("ipi-input")(ipi_input)
+app.command("ipi-hessian")(ipi_hessian)
 
 
 def main() -> None:

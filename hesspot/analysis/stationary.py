@@ -1,0 +1,47 @@
+"""Minima and saddle points by Newton's method with analytic Hessians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ase
+import numpy as np
+
+from hesspot.analysis.normal_modes import normal_modes
+from hesspot.errors import UserError
+from hesspot.units import SQRT_EV_PER_A2_AMU
+
+#: eV/Å; where a search ends.
+CONVERGED = 1e-8
+
+#: Å, the largest displacement of an atom in one step; and the number of steps after which a search gives up.
+LONGEST_STEP, STEPS = 0.1, 100
+
+#: cm⁻¹; softer modes are treated as if they had this frequency, so that steps stay finite.
+SOFTEST = 20.0
+
+
+def stationary_point(
+    atoms: ase.Atoms, derivatives: Callable[[ase.Atoms], tuple[np.ndarray, np.ndarray]]
+) -> tuple[ase.Atoms, np.ndarray]:
+    """The stationary point that Newton steps from `atoms` lead to, and its Hessian.
+
+    derivatives: forces (n, 3) eV/Å and Hessian (3n, 3n) eV/Å² of a structure. Steps are taken along the vibrations
+    alone, uphill along those with negative curvature, so that a geometry near a saddle point of any order stays there.
+    UserError if no point with forces below 1e-8 eV/Å is found.
+    """
+    atoms = atoms.copy()
+    for _ in range(STEPS):
+        forces, hessian = derivatives(atoms)
+        if np.abs(forces).max() <= CONVERGED:
+            return atoms, hessian
+        modes = normal_modes(atoms, hessian)
+        root = np.sqrt(np.repeat(modes.masses, 3))
+        stiff = np.maximum(np.abs(modes.frequencies), SOFTEST) / SQRT_EV_PER_A2_AMU
+        curvatures = np.where(modes.frequencies < 0, -1.0, 1.0) * stiff**2
+        step = (modes.vectors.T @ (modes.vectors @ (forces.ravel() / root) / curvatures) / root).reshape(-1, 3)
+        atoms.positions += step * min(1.0, LONGEST_STEP / np.linalg.norm(step, axis=1).max())
+    raise UserError(
+        f"no stationary point of {atoms.symbols} was found in {STEPS} Newton steps (largest force component left: "
+        f"{np.abs(forces).max():.2g} eV/Å); start nearer to one"
+    )

@@ -1,0 +1,195 @@
+"""The usual i-PI runs, from a structure and a model: a folder with input.xml, start.xyz and run.sh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+
+from hesspot.errors import UserError
+from hesspot.export import LoadedModel, read_model
+from hesspot.files import write_atomically
+from ipi_driver import curvature, inputs
+from ipi_driver.curvature import ADDRESS
+from ipi_driver.run_script import write_run_script
+
+
+@dataclass(frozen=True)
+class Settings:
+    """temperature K; timestep fs; stride of the properties, steps; points: couplings of a thermodynamic integration."""
+
+    temperature: float = 300.0
+    beads: int = 1
+    timestep: float = 0.5
+    steps: int = 10_000
+    stride: int = 10
+    points: int = 5
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "beads", "timestep", "steps", "stride", "points"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} of an i-PI run is {getattr(self, name)}; it must be positive")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of run: what it is, the beads it has unless told otherwise, and how its input is written."""
+
+    about: str
+    beads: int
+    write: Callable[[ase.Atoms, Sequence[Path], Path, Settings], str]
+
+
+def write_case(name: str, atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> None:
+    """Write the folder of one of `CASES`. UserError for what cannot run."""
+    if name not in CASES:
+        raise UserError(f"there is no case {name!r}; choose one of {', '.join(CASES)}")
+    if not models or (len(models) > 1) != (name == "committee"):
+        raise UserError(
+            f"{len(models)} models were given for {name}; a committee takes two or more, every other case one"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    xml = CASES[name].write(atoms, models, folder, settings)
+    write_atomically(folder / "input.xml", xml.encode())
+    write_run_script(folder, _addresses(models))
+
+
+def _addresses(models: Sequence[Path]) -> dict[str, Path]:
+    if len(models) == 1:
+        return {ADDRESS: models[0]}
+    return {f"{ADDRESS}-{number}": model for number, model in enumerate(models)}
+
+
+def _checked_start(atoms: ase.Atoms, models: Sequence[Path], folder: Path) -> tuple[ase.Atoms, LoadedModel]:
+    """The start structure as i-PI will read it and the first model, after all models have evaluated it."""
+    (start,) = inputs.write_start(folder / "start.xyz", atoms)
+    loaded = [read_model(model) for model in models]
+    for model in loaded:
+        curvature.derivatives(model, [start])
+    return start, loaded[0]
+
+
+def _dynamics(about: str, thermostat: str) -> Callable[[ase.Atoms, Sequence[Path], Path, Settings], str]:
+    def write(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+        _checked_start(atoms, models, folder)
+        return inputs.dynamics_input(
+            "start.xyz",
+            address=ADDRESS,
+            n_beads=settings.beads,
+            timestep=settings.timestep,
+            steps=settings.steps,
+            temperature=settings.temperature,
+            thermostat=thermostat,
+            batch_size=settings.beads,
+            stride=settings.stride,
+            seed=settings.seed,
+            about=about,
+        )
+
+    return write
+
+
+def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+    _checked_start(atoms, models, folder)
+    members = "\n    ".join(
+        inputs.ffsocket(address, address, settings.beads).replace("\n", "\n  ") for address in _addresses(models)
+    )
+    committee = f"""<ffcommittee name='committee' pbc='False'>
+    <weights>[{", ".join(["1.0"] * len(models))}]</weights>
+    <!-- factor between the spread of the members and the error; calibrate it on test data -->
+    <alpha>1.0</alpha>
+    {members}
+  </ffcommittee>"""
+    spread = f"""
+    <!-- energies (Ha) and forces (Ha/Bohr) of the members -->
+    <trajectory filename='pots' stride='{settings.stride}' extra_type='committee_pot'> extras </trajectory>
+    <trajectory filename='forces' stride='{10 * settings.stride}' extra_type='committee_force'> extras </trajectory>"""
+    contents = [
+        inputs.initial_beads("start.xyz", settings.beads, settings.temperature),
+        f"<forces>{inputs.force('committee')}</forces>",
+        inputs.dynamics(settings.timestep, "pile"),
+    ]
+    about = (
+        f"Dynamics on the mean of {len(models)} models, each served by its own driver; their disagreement is written."
+    )
+    blocks = [
+        inputs.dynamics_output(settings.stride, more=spread),
+        committee,
+        inputs.system(contents, settings.temperature),
+    ]
+    return inputs.simulation(about, blocks, settings.steps, settings.seed)
+
+
+def _integration(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+    model = read_model(models[0])
+    (start,) = inputs.write_start(folder / "start.xyz", curvature.relaxed(model, atoms))
+    reference = curvature.ffdebye(curvature.derivatives(model, [start]), folder)
+    nodes, weights = np.polynomial.legendre.leggauss(settings.points)
+    systems = []
+    for number, (coupling, weight) in enumerate(zip((nodes + 1) / 2, weights / 2, strict=True)):
+        contents = [
+            f"<!-- lambda {coupling:.6f}, weight in the integral {weight:.6f} -->",
+            inputs.initial_beads("start.xyz", settings.beads, settings.temperature),
+            f"<forces>{inputs.force('harmonic', 1 - coupling)}{inputs.force('hesspot', coupling)}</forces>",
+            inputs.dynamics(settings.timestep, "pile"),
+        ]
+        systems.append(inputs.system(contents, settings.temperature, prefix=f"l{number}"))
+    columns = (
+        "step, time{femtosecond}, conserved{electronvolt}, pot_component_raw{electronvolt}(0), "
+        "pot_component_raw{electronvolt}(1)"
+    )
+    about = (
+        "Thermodynamic integration from the harmonic reference to the model, all couplings (Gauss-Legendre) in one\n"
+        "run: F = F_harmonic + sum over systems of weight * mean(column 5 - column 4) of lN_simulation.out, in eV.\n"
+        "Meant for crystals, and for molecules that keep their orientation: the harmonic reference holds it, the\n"
+        "model of a free molecule does not."
+    )
+    blocks = [
+        inputs.dynamics_output(settings.stride, columns),
+        reference,
+        inputs.ffsocket("hesspot", ADDRESS, settings.beads),
+        *systems,
+    ]
+    return inputs.simulation(about, blocks, settings.steps, settings.seed)
+
+
+def _instanton(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+    model = read_model(models[0])
+    saddle = curvature.relaxed(model, atoms)
+    path = curvature.path_over_saddle(model, saddle, settings.temperature, settings.beads)
+    here = curvature.derivatives(model, inputs.write_start(folder / "start.xyz", *path))
+    return curvature.input_for("instanton", here, folder, curvature.Settings(settings.temperature, seed=settings.seed))
+
+
+CASES = {
+    "nve": Case(
+        "constant energy", 1, _dynamics("Classical dynamics at constant energy: watch the column conserved.", "none")
+    ),
+    "nvt": Case("constant temperature", 1, _dynamics("Classical dynamics with a Langevin thermostat.", "pile")),
+    "pimd": Case(
+        "path integrals with the PILE thermostat",
+        32,
+        _dynamics(
+            "Path integral dynamics with the PILE-L thermostat. Beads: converged when P is several times\n"
+            "hbar omega / kT of the highest frequency.",
+            "pile",
+        ),
+    ),
+    "trpmd": Case(
+        "thermostatted ring-polymer dynamics, for spectra and diffusion",
+        32,
+        _dynamics(
+            "Thermostatted ring-polymer dynamics (Rossi, Ceriotti, Manolopoulos, J. Chem. Phys. 140, 234116, 2014):\n"
+            "all modes but the centroid are thermostatted. Start it from the end of a pimd run: put that run's\n"
+            "checkpoint in the place of start.xyz, with mode='chk'.",
+            "trpmd",
+        ),
+    ),
+    "committee": Case("several models, their mean and their disagreement", 1, _committee),
+    "ti": Case("free energy, from the harmonic reference to the model", 1, _integration),
+    "instanton": Case("tunnelling rate over a saddle point", 20, _instanton),
+}

@@ -1,0 +1,359 @@
+"""Analytic Hessians of a model, in files that i-PI reads in the place of its own finite differences.
+
+i-PI takes a Hessian in Ha/Bohr², or a dynamical matrix H_ab/√(m_a m_b) in atomic units, as an array read from a text
+file. Both are written with all their digits, at the positions that i-PI will read and in the frame that it will use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+
+from hesspot.analysis.normal_modes import IMAGINARY, NormalModes, mass_weighted, normal_modes, rigid_basis
+from hesspot.analysis.stationary import stationary_point
+from hesspot.derivatives import evaluate, hessian
+from hesspot.errors import UserError
+from hesspot.export import LoadedModel
+from hesspot.models.contract import build_batch
+from hesspot.units import BOHR, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, INVERSE_CM, IPI_AMU
+from ipi_driver import inputs
+
+#: eV/Å; a geometry with larger forces is no stationary point.
+STATIONARY = 1e-3
+
+#: Å that the farthest-moving atom of the first path of an instanton is away from the saddle point at its ends.
+STRETCH = 0.1
+
+#: The address of the socket in the inputs that hesspot writes.
+ADDRESS = "hesspot"
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """A structure, or the beads of a path, with its derivatives.
+
+    beads: P structures; energies (P,) eV, forces (P, n, 3) eV/Å, hessians (P, 3n, 3n) eV/Å².
+    """
+
+    beads: list[ase.Atoms]
+    energies: np.ndarray
+    forces: np.ndarray
+    hessians: np.ndarray
+
+    @property
+    def force_calls(self) -> int:
+        """Force calls of i-PI's own central differences: two for each coordinate of each bead."""
+        return 6 * len(self.beads[0]) * len(self.beads)
+
+    @property
+    def largest_force(self) -> float:
+        """Largest component of any force, eV/Å."""
+        return float(np.abs(self.forces).max())
+
+    def modes(self) -> NormalModes:
+        """Vibrations of the first bead."""
+        return normal_modes(self.beads[0], self.hessians[0])
+
+    def rigid(self) -> np.ndarray:
+        """Translations and rotations of the first bead in mass-weighted coordinates, as rows."""
+        return rigid_basis(self.beads[0], self.beads[0].get_masses())
+
+    def sum_rule(self) -> str:
+        """i-PI's name of the projection that fits: it has none for linear molecules."""
+        if self.beads[0].pbc.any():
+            return "crystal"
+        return "poly" if len(self.rigid()) == 6 else "none"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """temperature K; timestep fs; steps of dynamics; seed of i-PI's random numbers."""
+
+    temperature: float = 300.0
+    timestep: float = 0.5
+    steps: int = 1000
+    seed: int = 1
+
+
+def derivatives(model: LoadedModel, beads: list[ase.Atoms]) -> Curvature:
+    """Energies, forces and Hessians of all beads, in one batch."""
+    batch = build_batch(beads, model.elements, model.cutoff)
+    values = evaluate(model, batch)
+    curvature = Curvature(
+        beads,
+        values.energy.numpy(),
+        values.forces.numpy().reshape(len(beads), -1, 3),
+        np.stack([matrix.numpy() for matrix in hessian(model, batch)]),
+    )
+    if not (np.isfinite(curvature.forces).all() and np.isfinite(curvature.hessians).all()):
+        raise UserError(
+            f"the model gives a force or a Hessian of {beads[0].symbols} that is not a finite number; "
+            "check that the geometry is one the model was trained for"
+        )
+    return curvature
+
+
+def relaxed(model: LoadedModel, atoms: ase.Atoms) -> ase.Atoms:
+    """The model's own stationary point next to `atoms`: a minimum or a saddle point."""
+
+    def forces_and_hessian(structure: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
+        here = derivatives(model, [structure])
+        return here.forces[0], here.hessians[0]
+
+    return stationary_point(atoms, forces_and_hessian)[0]
+
+
+def path_over_saddle(
+    model: LoadedModel, saddle: ase.Atoms, temperature: float, n_beads: int, stretch: float = STRETCH
+) -> list[ase.Atoms]:
+    """Half a ring polymer over a saddle point: a cosine along the imaginary mode, as i-PI starts an instanton.
+
+    The atom that moves farthest is `stretch` Å from the saddle point at both ends. UserError if the structure is no
+    saddle point of first order, or the temperature (K) not below the crossover ħω/(2πk), above which there is no
+    instanton.
+    """
+    here = derivatives(model, [saddle])
+    modes = here.modes()
+    if modes.n_imaginary != 1:
+        raise UserError(
+            f"{saddle.symbols} has {modes.n_imaginary} imaginary frequencies in this model; an instanton starts from a "
+            "saddle point with one"
+        )
+    crossover = INVERSE_CM * -modes.frequencies[0] / (2.0 * np.pi * BOLTZMANN)
+    if temperature >= crossover:
+        raise UserError(
+            f"there is no instanton at {temperature:g} K over a barrier of {modes.frequencies[0]:.0f} cm⁻¹; choose a "
+            f"temperature below {crossover:.0f} K"
+        )
+    if n_beads < 2:
+        raise UserError(f"an instanton of {n_beads} beads has no path; take 10 or more")
+    direction = modes.displacements()[0]
+    direction *= stretch / np.linalg.norm(direction, axis=1).max()
+    beads = []
+    for phase in np.linspace(0.0, np.pi, n_beads):
+        bead = saddle.copy()
+        bead.positions += np.cos(phase) * direction
+        beads.append(bead)
+    return beads
+
+
+def ffdebye(curvature: Curvature, folder: Path, name: str = "harmonic") -> str:
+    """The forcefield ½(x − x₀)·H·(x − x₀) + V₀ around a minimum, which i-PI evaluates itself."""
+    _refuse_unless_minimum(curvature)
+    np.savetxt(folder / "hessian.dat", curvature.hessians[0] / HARTREE_PER_BOHR2, fmt="%.17e")
+    positions = curvature.beads[0].positions / BOHR
+    return f"""<ffdebye name='{name}'>
+    <!-- Ha/Bohr²; positions in Bohr, energy in Ha -->
+    {_from_file("hessian", curvature.hessians[0].shape)}
+    <x_reference shape='({positions.size})'>{inputs.array(positions)}</x_reference>
+    <v_reference>{float(curvature.energies[0] / HARTREE)!r}</v_reference>
+  </ffdebye>"""
+
+
+def input_for(purpose: str, curvature: Curvature, folder: Path, settings: Settings | None = None) -> str:
+    """Write the matrix of one of `PURPOSES` to `folder`, and return the XML of the run that reads it.
+
+    The beads of `curvature` must be the structures that `write_start` wrote there as start.xyz and returned. UserError
+    for a geometry that i-PI cannot start from.
+    """
+    if purpose not in PURPOSES:
+        raise UserError(f"i-PI takes no Hessian for {purpose!r}; choose one of {', '.join(PURPOSES)}")
+    if len(curvature.beads) > 1 and purpose != "instanton":
+        raise UserError(f"{len(curvature.beads)} structures were given for {purpose}, which takes one; give it alone")
+    return PURPOSES[purpose](curvature, folder, settings or Settings())
+
+
+def _vibrations(curvature: Curvature, folder: Path, settings: Settings) -> str:
+    _write_dynmat(curvature, folder, project=False)
+    size = curvature.hessians.shape[1]
+    motion = f"""<motion mode='vibrations'>
+      <vibrations mode='fd'>
+        <!-- H_ab / sqrt(m_a m_b), atomic units -->
+        {_from_file("dynmat", (size, size))}
+        <asr>{curvature.sum_rule()}</asr>
+        <prefix>phonons</prefix>
+      </vibrations>
+    </motion>"""
+    about = (
+        "Normal modes from an analytic Hessian. i-PI starts behind its last displacement (step = 3N), so it needs no\n"
+        "forces and no driver; it writes simulation.phonons.hess, .eigval, .eigvec and .mode."
+    )
+    return _input(about, curvature, motion, steps=size + 1, first_step=size)
+
+
+def _minimize(curvature: Curvature, folder: Path, settings: Settings) -> str:
+    np.savetxt(folder / "hessian.dat", curvature.hessians[0] / HARTREE_PER_BOHR2, fmt="%.17e")
+    motion = f"""<motion mode='minimize'>
+      <optimizer mode='bfgstrm'>
+        <!-- Ha/Bohr² -->
+        {_from_file("hessian_trm", curvature.hessians[0].shape, "hessian")}
+        <tolerances> <energy>1e-8</energy> <force>1e-5</force> <position>1e-4</position> </tolerances>
+      </optimizer>
+    </motion>"""
+    about = "Geometry optimisation with a trust radius, started from an analytic Hessian instead of the unit matrix."
+    return _input(about, curvature, motion, steps=500, stride=1)
+
+
+def _scp(curvature: Curvature, folder: Path, settings: Settings) -> str:
+    _refuse_unless_minimum(curvature)
+    if not curvature.beads[0].pbc.any() and len(curvature.rigid()) != 6:
+        raise UserError(
+            f"i-PI's self-consistent phonons cannot take out the rotations of {curvature.beads[0].symbols}, which is "
+            "linear; use imf"
+        )
+    _write_dynmat(curvature, folder, project=True)
+    size, samples, iterations = curvature.hessians.shape[1], 200, 10
+    motion = f"""<motion mode='scp'>
+      <scp mode='qn'>
+        <prefix>phonons</prefix>
+        <asr>{curvature.sum_rule()}</asr>
+        <!-- H_ab / sqrt(m_a m_b), atomic units: the first trial potential -->
+        {_from_file("dynmat", (size, size))}
+        <!-- structures drawn in each iteration; i-PI 3.3 fails with more than one of them at a time -->
+        <max_steps>{samples}</max_steps>
+        <nparallel>1</nparallel>
+        <max_iter>{iterations}</max_iter>
+        <displace_mode>nmik</displace_mode>
+      </scp>
+    </motion>"""
+    about = "Self-consistent phonons that start from an analytic dynamical matrix."
+    return _input(about, curvature, motion, settings, steps=iterations * (samples + 2) + 1)
+
+
+def _imf(curvature: Curvature, folder: Path, settings: Settings) -> str:
+    _refuse_unless_minimum(curvature)
+    _write_dynmat(curvature, folder, project=True)
+    size = curvature.hessians.shape[1]
+    motion = f"""<motion mode='normalmodes'>
+      <normalmodes mode='imf'>
+        <prefix>modes</prefix>
+        <asr>{curvature.sum_rule()}</asr>
+        <!-- H_ab / sqrt(m_a m_b), atomic units -->
+        {_from_file("dynmat", (size, size))}
+        <!-- spacing of the points along a mode, in its rms displacement; energy up to which they go, in its harmonic
+             energy; basis functions; convergence of the free energy, Ha -->
+        <fnmrms>0.5</fnmrms> <nevib>5.0</nevib> <nbasis>10</nbasis> <athresh>1e-6</athresh>
+      </normalmodes>
+    </motion>"""
+    about = (
+        "Anharmonic free energy of independent modes along those of an analytic Hessian. The result is at the end of\n"
+        "i-PI's log. mode='vscf' couples them in pairs."
+    )
+    return _input(about, curvature, motion, settings, steps=size + 1)
+
+
+def _ffdebye(curvature: Curvature, folder: Path, settings: Settings) -> str:
+    contents = [
+        inputs.initial_beads("start.xyz", 1, settings.temperature),
+        f"<forces>{inputs.force('harmonic')}</forces>",
+        inputs.dynamics(settings.timestep, "pile"),
+    ]
+    about = "Dynamics in the harmonic potential of an analytic Hessian. i-PI evaluates it: there is no driver."
+    blocks = [
+        inputs.dynamics_output(10),
+        ffdebye(curvature, folder),
+        inputs.system(contents, settings.temperature),
+    ]
+    return inputs.simulation(about, blocks, settings.steps, settings.seed)
+
+
+def _instanton(curvature: Curvature, folder: Path, settings: Settings) -> str:
+    n_beads, size = curvature.hessians.shape[:2]
+    if n_beads < 2:
+        raise UserError("an instanton of one bead has no path; take 10 beads or more")
+    side_by_side = np.concatenate(list(curvature.hessians), axis=1) / HARTREE_PER_BOHR2
+    np.savetxt(folder / "hessian.dat", side_by_side, fmt="%.17e")
+    motion = f"""<motion mode='instanton'>
+      <instanton mode='rate'>
+        <tolerances> <energy>1e-6</energy> <force>1e-5</force> <position>1e-3</position> </tolerances>
+        <biggest_step>0.3</biggest_step>
+        <opt>nichols</opt>
+        <!-- Ha/Bohr², those of all beads side by side; Powell's update keeps them up to date without force calls -->
+        {_from_file("hessian", (size, n_beads * size))}
+        <hessian_init>False</hessian_init>
+        <hessian_update>powell</hessian_update>
+        <hessian_asr>{curvature.sum_rule()}</hessian_asr>
+        <!-- files of the last step only: simulation.instanton_FINAL_*.xyz and .hess_* -->
+        <alt_out>-1</alt_out>
+        <!-- hesspot ipi-hessian on the final path gives its exact Hessians, without 6N displacements of all beads -->
+        <hessian_final>False</hessian_final>
+      </instanton>
+    </motion>"""
+    about = (
+        "Instanton rate: half a ring polymer over the saddle point, optimised from analytic Hessians of its beads.\n"
+        f"{n_beads} beads stand for the {2 * n_beads} of the full ring."
+    )
+    return _input(about, curvature, motion, settings, steps=300, batch_size=n_beads, stride=1)
+
+
+#: Purposes whose runs need no forces of the model.
+WITHOUT_DRIVER = ("vibrations", "ffdebye")
+
+#: What i-PI reads a Hessian for.
+PURPOSES: dict[str, Callable[[Curvature, Path, Settings], str]] = {
+    "vibrations": _vibrations,
+    "instanton": _instanton,
+    "ffdebye": _ffdebye,
+    "scp": _scp,
+    "imf": _imf,
+    "minimize": _minimize,
+}
+
+
+def _input(
+    about: str,
+    curvature: Curvature,
+    motion: str,
+    settings: Settings | None = None,
+    *,
+    steps: int,
+    first_step: int = 0,
+    batch_size: int = 1,
+    stride: int = 1000,
+) -> str:
+    """An input with one system served by the driver, in an ensemble if there are settings."""
+    contents = [
+        inputs.initial_beads("start.xyz", len(curvature.beads)),
+        f"<forces>{inputs.force('hesspot')}</forces>",
+        motion,
+    ]
+    output = f"""<output prefix='simulation'>
+    <properties filename='out' stride='{stride}'> [step, potential{{electronvolt}}] </properties>
+    <checkpoint filename='checkpoint' stride='1000'/>
+  </output>"""
+    blocks = [
+        output,
+        inputs.ffsocket("hesspot", ADDRESS, batch_size),
+        inputs.system(contents, settings.temperature if settings else None),
+    ]
+    return inputs.simulation(about, blocks, steps, settings.seed if settings else 1, first_step)
+
+
+def _write_dynmat(curvature: Curvature, folder: Path, project: bool) -> None:
+    """`dynmat.dat`, with the masses as i-PI has them; without translations and rotations if `project`."""
+    weighted = mass_weighted(curvature.hessians[0] / HARTREE_PER_BOHR2, curvature.beads[0].get_masses() * IPI_AMU)
+    if project:
+        rigid = curvature.rigid()
+        vibrations = np.eye(len(weighted)) - rigid.T @ rigid
+        weighted = vibrations @ weighted @ vibrations
+    np.savetxt(folder / "dynmat.dat", weighted, fmt="%.17e")
+
+
+def _from_file(tag: str, shape: tuple[int, ...], stem: str = "") -> str:
+    return f"<{tag} mode='file' shape='{shape}'>{stem or tag}.dat</{tag}>"
+
+
+def _refuse_unless_minimum(curvature: Curvature) -> None:
+    what = curvature.beads[0].symbols
+    if curvature.largest_force > STATIONARY:
+        raise UserError(
+            f"the largest force on {what} is {curvature.largest_force:.2g} eV/Å, so that it is no minimum of this "
+            "model; relax it first (--relax)"
+        )
+    lowest = curvature.modes().frequencies.min(initial=np.inf)
+    if lowest < -IMAGINARY:
+        raise UserError(f"{what} has an imaginary frequency ({lowest:.0f} cm⁻¹): it is no minimum; start from one")

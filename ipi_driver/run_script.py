@@ -1,0 +1,38 @@
+"""`run.sh`: starts i-PI and its drivers in the folder of an input, and ends them together."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from hesspot.files import write_atomically
+
+
+def write_run_script(folder: Path, drivers: Mapping[str, Path]) -> Path:
+    """Write `run.sh`; drivers: the model file that each socket address is served with, none for i-PI alone.
+
+    Sockets live in a private folder, so that no other run and no left-over file is in the way. The script ends with
+    i-PI's exit status, or that of the first driver that fails.
+    """
+    start = ['i-pi -S "$sockets/" input.xml > i-pi.log 2>&1 & processes="$!"']
+    for address, model in drivers.items():
+        command = shlex.join(["hesspot-ipi", str(model.resolve()), "--template", "start.xyz", "--unix", address])
+        start.append(f'{command} --prefix "$sockets/" > driver-{address}.log 2>&1 & processes="$processes $!"')
+    lines = [
+        "#!/usr/bin/env bash",
+        "# Starts i-PI and its drivers; logs in i-pi.log and driver-*.log. When one of them fails, all end.",
+        "set -eu",
+        'cd "$(dirname "$0")"',
+        "export OMP_NUM_THREADS=1  # the fastest for molecules; take more for large structures",
+        "sockets=$(mktemp -d)",
+        "processes=",
+        "trap 'kill $processes 2>/dev/null || true; rm -rf \"$sockets\"' EXIT",
+        "trap 'exit 143' TERM INT",
+        *start,
+        "for _ in $processes; do wait -n; done",
+        "",
+    ]
+    path = folder / "run.sh"
+    write_atomically(path, "\n".join(lines).encode())
+    return path
