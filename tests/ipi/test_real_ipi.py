@@ -134,7 +134,10 @@ def test_a_structure_without_an_answer_ends_the_whole_run(tmp_path, cliff):
 
 
 def test_a_killed_server_is_noticed_and_a_killed_driver_replaced(tmp_path, house, molecule):
-    """SIGTERM to a driver in mid-run: i-PI goes on with the next one. kill -9 to i-PI: that driver ends by itself."""
+    """SIGTERM to a driver in mid-run: i-PI goes on with the next one; kill -9 to its worker: this one goes on.
+
+    kill -9 to i-PI: the driver ends by itself, with its worker.
+    """
     write_start(tmp_path / "start.xyz", molecule)
     xml = dynamics_input(
         "start.xyz", address="x", n_beads=4, batch_size=4, timestep=0.25, steps=10**6, temperature=300.0, stride=1
@@ -168,10 +171,25 @@ def test_a_killed_server_is_noticed_and_a_killed_driver_replaced(tmp_path, house
         first.terminate()
         assert first.wait(PATIENCE) == 128 + signal.SIGTERM
         wait_for_steps(20)
+        first_worker = worker_of(second)
+        os.kill(first_worker, signal.SIGKILL)
+        wait_for_steps(20)
+        second_worker = worker_of(second)
+        assert second_worker != first_worker
         server.kill()
         _, said = second.communicate(timeout=PATIENCE)
         assert second.returncode == 1
         assert re.search("without saying EXIT|broke", said)
+        assert said.count("was ended by SIGKILL") == 1
+        assert not Path(f"/proc/{second_worker}").exists()
+    steps = np.loadtxt(table)[:, 0]
+    np.testing.assert_array_equal(steps, np.arange(len(steps)))
+
+
+def worker_of(driver):
+    """The process that evaluates for a driver: its only child."""
+    (child,) = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+    return int(child)
 
 
 def test_the_example_runs(tmp_path, house):

@@ -5,7 +5,7 @@ import os
 import socket
 import struct
 import threading
-from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import ase
 import numpy as np
@@ -33,21 +33,17 @@ def well(positions, cells):
 
 @contextlib.contextmanager
 def segments(batch, n_atoms=3):
-    """i-PI's six, in the order of its message: name → (segment, array)."""
+    """i-PI's six, in the order of its message: names and arrays."""
     shapes = [(batch, n_atoms, 3), (batch, 3, 3), (batch, 3, 3), (batch,), (batch, n_atoms, 3), (batch, 3, 3)]
-    made = [
-        SharedMemory(create=True, size=8 * int(np.prod(s)), name=f"test_{os.getpid()}_{k}")
-        for k, s in enumerate(shapes)
-    ]
-    arrays = [np.ndarray(shape, buffer=one.buf) for shape, one in zip(shapes, made, strict=True)]
+    paths = [Path(f"/dev/shm/test_{os.getpid()}_{k}") for k in range(len(shapes))]
+    for path, shape in zip(paths, shapes, strict=True):
+        path.write_bytes(bytes(8 * int(np.prod(shape))))
+    arrays = [np.memmap(path, float, "r+", shape=shape) for path, shape in zip(paths, shapes, strict=True)]
     try:
-        yield [one.name for one in made], arrays
+        yield [path.name for path in paths], arrays
     finally:
-        arrays.clear()
-        for one in made:
-            with contextlib.suppress(BufferError):
-                one.close()
-            one.unlink()
+        for path in paths:
+            path.unlink()
 
 
 def start():
@@ -92,10 +88,10 @@ def test_numbers_travel_in_both_directions(batch, rng):
             np.testing.assert_allclose(force, -x * BOHR / HARTREE_PER_BOHR, rtol=ROUNDING)
             np.testing.assert_allclose(vir, cells * BOHR / HARTREE, rtol=ROUNDING)
         server.sendall(word("EXIT"))
+        server.close()
         thread.join(30.0)
         assert outcome == [None]
         assert all(os.path.exists(f"/dev/shm/{name}") for name in names), "the segments are i-PI's to remove"
-    server.close()
 
 
 @pytest.mark.parametrize(
