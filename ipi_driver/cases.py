@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,13 +56,16 @@ def write_case(name: str, atoms: ase.Atoms, models: Sequence[Path], folder: Path
     folder.mkdir(parents=True, exist_ok=True)
     xml = CASES[name].write(atoms, models, folder, settings)
     write_atomically(folder / "input.xml", xml.encode())
-    write_run_script(folder, _addresses(models))
-
-
-def _addresses(models: Sequence[Path]) -> dict[str, Path]:
     if len(models) == 1:
-        return {ADDRESS: models[0]}
-    return {f"{ADDRESS}-{number}": model for number, model in enumerate(models)}
+        write_run_script(folder, {ADDRESS: models[0]})
+    else:
+        write_run_script(folder, dict(zip(_addresses(folder, len(models)), models, strict=True)), private=False)
+
+
+def _addresses(folder: Path, n_models: int) -> list[str]:
+    """Addresses of a committee, which are the same in every folder's name space: so they carry the folder's mark."""
+    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    return [f"{ADDRESS}-{mark}-{number}" for number in range(n_models)]
 
 
 def _checked_start(atoms: ase.Atoms, models: Sequence[Path], folder: Path) -> tuple[ase.Atoms, LoadedModel]:
@@ -96,7 +100,8 @@ def _dynamics(about: str, thermostat: str) -> Callable[[ase.Atoms, Sequence[Path
 def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
     _checked_start(atoms, models, folder)
     members = "\n    ".join(
-        inputs.ffsocket(address, address, settings.beads).replace("\n", "\n  ") for address in _addresses(models)
+        inputs.ffsocket(f"member-{number}", address, settings.beads).replace("\n", "\n  ")
+        for number, address in enumerate(_addresses(folder, len(models)))
     )
     committee = f"""<ffcommittee name='committee' pbc='False'>
     <weights>[{", ".join(["1.0"] * len(models))}]</weights>

@@ -9,16 +9,20 @@ from pathlib import Path
 from hesspot.files import write_atomically
 
 
-def write_run_script(folder: Path, drivers: Mapping[str, Path]) -> Path:
+def write_run_script(folder: Path, drivers: Mapping[str, Path], *, private: bool = True) -> Path:
     """Write `run.sh`; drivers: the model file that each socket address is served with, none for i-PI alone.
 
-    Sockets live in a private folder, so that no other run and no left-over file is in the way. The script ends with
-    i-PI's exit status, or that of the first driver that fails.
+    Sockets live in a private folder, so that no other run and no left-over file is in the way, or, if not `private`,
+    at /tmp/ipi_ADDRESS: the sockets of a committee are there whatever i-PI's option -S says. The script ends with
+    status 0, or that of the first process that fails.
     """
-    start = ['i-pi -S "$sockets/" input.xml > i-pi.log 2>&1 & processes="$!"']
+    server, options = 'i-pi -S "$sockets/" input.xml', ' --prefix "$sockets/"'
+    if not private:
+        server, options = "i-pi input.xml", ""
+    start = [f'{server} > i-pi.log 2>&1 & processes="$!"']
     for address, model in drivers.items():
         command = shlex.join(["hesspot-ipi", str(model.resolve()), "--template", "start.xyz", "--unix", address])
-        start.append(f'{command} --prefix "$sockets/" > driver-{address}.log 2>&1 & processes="$processes $!"')
+        start.append(f'{command}{options} > driver-{address}.log 2>&1 & processes="$processes $!"')
     lines = [
         "#!/usr/bin/env bash",
         "# Starts i-PI and its drivers; logs in i-pi.log and driver-*.log. When one of them fails, all end.",
