@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from hesspot.export.metadata import (
     Reference,
 )
 from hesspot.files import replacing
+from hesspot.kernel import HouseKernel
 from hesspot.models.contract import Batch, Model, build_batch
 
 #: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
@@ -44,11 +45,12 @@ REPEATED_CALLS = 5
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model read from a file: the scripted module, ready to be called, and its metadata."""
+    """A model read from a file, ready to be called: the scripted module, its metadata, and its kernel if it has one."""
 
     module: Any
     metadata: ModelMetadata
     path: Path
+    kernel: HouseKernel | None = None
 
     @property
     def elements(self) -> list[str]:
@@ -59,7 +61,8 @@ class LoadedModel:
         return self.metadata.cutoff
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
-        energies: Tensor = self.module(species, centers, neighbors, vectors)
+        evaluator = self.kernel or self.module
+        energies: Tensor = evaluator(species, centers, neighbors, vectors)
         return energies
 
 
@@ -80,8 +83,16 @@ def cast_floats(module: torch.nn.Module, dtype: torch.dtype) -> None:
             tensor.data = tensor.data.to(dtype)
 
 
-def read_model(path: str | Path, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> LoadedModel:
+def read_model(
+    path: str | Path,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+    backend: Literal["auto", "kernel", "torchscript"] = "auto",
+) -> LoadedModel:
     """Read an exported model.
+
+    backend: the kernel of the house model, which runs on the CPU and needs edges sorted by centre; the file's
+    TorchScript; or the kernel where the model has one.
 
     UserError if the file is missing, is no hesspot model, is truncated or changed, or has a newer format.
     """
@@ -113,9 +124,16 @@ def read_model(path: str | Path, dtype: torch.dtype = torch.float64, device: tor
         )
     for tensor in [*module.parameters(), *module.buffers()]:
         tensor.requires_grad_(False)
+    has_kernel = metadata.architecture.name == "house" and torch.device(device).type == "cpu"
+    if backend == "kernel" and not has_kernel:
+        raise UserError(
+            f"model {path} of architecture {metadata.architecture.name} has no kernel for device {device}; "
+            "use the torchscript backend"
+        )
+    kernel = HouseKernel(module, dtype) if has_kernel and backend != "torchscript" else None
     cast_floats(module, dtype)
     module.eval()
-    return LoadedModel(module, metadata, path)
+    return LoadedModel(module, metadata, path, kernel)
 
 
 def _parse_metadata(text: str | bytes, path: Path) -> ModelMetadata:
@@ -260,5 +278,5 @@ def write_model(
     )
     with replacing(path) as temporary:
         torch.jit.save(scripted, str(temporary), _extra_files={METADATA_NAME: metadata.model_dump_json()})
-        check_against_fingerprint(read_model(temporary), fingerprint, "the file read back")
+        check_against_fingerprint(read_model(temporary, backend="torchscript"), fingerprint, "the file read back")
     return metadata

@@ -5,7 +5,7 @@
 #include "torchscript.h"
 
 #include "fingerprint.h"
-#include "house.h"
+#include "house_model.h"
 #include "metadata.h"
 
 #include <torch/csrc/autograd/autograd.h>
@@ -165,8 +165,10 @@ HouseWeights house_weights(const torch::jit::Module &module)
 {
   HouseWeights weights;
   const auto mix = module.attr("mix").toTensor();
+  weights.n_elements = static_cast<int>(mix.size(1));
   weights.n_radial = static_cast<int>(module.attr("n_radial").toInt());
   weights.n_channels = static_cast<int>(mix.size(3));
+  weights.cutoff = module.attr("cutoff").toDouble();
   weights.scale = module.attr("scale").toTensor().item<double>();
   weights.mix = numbers(mix);
   weights.shifts = module.attr("shifts").toDoubleVector();
@@ -211,7 +213,7 @@ std::unique_ptr<Model> load_archive(const std::string &content, const std::strin
     model = std::make_unique<TorchScriptModel>(std::move(metadata), std::move(module), name, options);
   else
     model = with_cause("the weights of model " + name + " cannot be read: ", [&] {
-      return make_house(std::move(metadata.elements), metadata.cutoff, house_weights(module), options.precision, name);
+      return make_house(std::move(metadata.elements), house_weights(module), options.precision, name);
     });
   if (options.verify) replay_fingerprint(*model, fingerprint, options.precision, name);
   return model;

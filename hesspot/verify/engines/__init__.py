@@ -31,7 +31,7 @@ def _torchscript(model: Path, structures: Sequence[Atoms], ranks: int) -> list[E
     from hesspot.export import read_model
     from hesspot.verify.engines.trained import one_by_one
 
-    return one_by_one(read_model(model), structures)
+    return one_by_one(read_model(model, backend="torchscript"), structures)
 
 
 def _ase(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:

@@ -1,0 +1,188 @@
+"""The house model's kernel: plain C++ loops, compiled for several instruction sets, in the place of TorchScript.
+
+It gives the numbers of the torch model to rounding and is many times faster. It keeps the contract of
+`hesspot.models.contract` and joins torch's graph, so that forces, virials, H·v and Hessians are computed as for any
+other model. CPU only; no derivatives with respect to the weights, none beyond the second with respect to positions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hesspot.errors import UserError
+
+#: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
+SOURCES = Path(__file__).parent
+
+_POINTER: Any = ctypes.c_void_p
+
+
+def _library() -> ctypes.CDLL:
+    found = sorted(SOURCES.glob("_house*.so"))
+    if not found:
+        raise UserError(f"the kernel of the house model is not built in {SOURCES}; install hesspot again with pip")
+    library = ctypes.CDLL(str(found[0]))
+    library.hesspot_house_new.restype = _POINTER
+    library.hesspot_house_new.argtypes = [ctypes.c_int] * 5 + [
+        _POINTER,
+        ctypes.c_double,
+        ctypes.c_double,
+        _POINTER,
+        ctypes.c_int,
+    ]
+    library.hesspot_house_delete.argtypes = [_POINTER]
+    library.hesspot_house_delete.restype = None
+    edges: list[Any] = [_POINTER, ctypes.c_int64] + [_POINTER] * 6
+    library.hesspot_house_evaluate.argtypes = edges
+    library.hesspot_house_hvp.argtypes = edges
+    library.hesspot_house_instructions.restype = ctypes.c_char_p
+    return library
+
+
+def instructions() -> str:
+    """The instruction set that the kernel uses on this processor: baseline, avx2 or avx512."""
+    name: bytes = _library().hesspot_house_instructions()
+    return name.decode()
+
+
+class HouseKernel:
+    """A house model, evaluated by the kernel. Calls are as in the contract; edges must be sorted by centre.
+
+    module: a `HouseModel`, or its scripted form, in float64; dtype: float64, or float32 for the arithmetic.
+    """
+
+    def __init__(self, module: Any, dtype: torch.dtype = torch.float64):
+        self.elements: list[str] = list(module.elements)
+        self.cutoff: float = float(module.cutoff)
+        self.dtype = dtype
+        self._library = _library()
+        state = {name: value.detach().double().numpy() for name, value in module.state_dict().items()}
+        n_hidden = sum(name.startswith("networks.0.layers.") and name.endswith(".bias") for name in state)
+        layers = [f"layers.{2 * layer}" for layer in range(n_hidden)]
+        parts = [state["mix"], np.asarray(module.shifts, dtype=np.float64)]
+        for element in range(len(self.elements)):
+            names = [f"{layer}.{kind}" for layer in [*layers, "readout"] for kind in ("weight", "bias")]
+            parts += [state[f"networks.{element}.{name}"] for name in [*names, "linear.weight"]]
+            parts += [state["mean"][element], state["inverse_deviation"][element]]
+        weights = np.concatenate([part.ravel() for part in parts])
+        widths = np.array([len(state[f"networks.0.{layer}.bias"]) for layer in layers], dtype=np.intc)
+        n_elements = len(self.elements)
+        pointer = self._library.hesspot_house_new(
+            n_elements,
+            state["mix"].shape[2] // n_elements,
+            state["mix"].shape[3],
+            state["mean"].shape[1],
+            n_hidden,
+            widths.ctypes.data,
+            self.cutoff,
+            float(state["scale"]),
+            weights.ctypes.data,
+            int(dtype == torch.float32),
+        )
+        if not pointer:
+            raise UserError("the weights do not fit together as a house model; export it again with `hesspot export`")
+        self._pointer = pointer
+        weakref.finalize(self, self._library.hesspot_house_delete, pointer)
+
+    def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        counts = torch.bincount(centers, minlength=species.shape[0])
+        if centers.shape[0] > 1 and not bool((centers[1:] >= centers[:-1]).all()):
+            raise ValueError("the kernel needs edges that are sorted by centre")
+        first_edge = torch.zeros(species.shape[0] + 1, dtype=torch.int64)
+        torch.cumsum(counts, 0, out=first_edge[1:])
+        graph = _Graph(self, species.contiguous(), centers, first_edge, species[neighbors])
+        energies: Tensor = _Energies.apply(vectors, graph)
+        return energies
+
+
+class _Graph:
+    """The part of a call that is not differentiated."""
+
+    def __init__(self, model: HouseKernel, species: Tensor, centers: Tensor, first_edge: Tensor, neighbors: Tensor):
+        self.model, self.centers = model, centers
+        self._kept = species, first_edge, neighbors
+        self._arguments = (
+            model._pointer,
+            species.shape[0],
+            species.data_ptr(),
+            first_edge.data_ptr(),
+            neighbors.data_ptr(),
+        )
+
+    def evaluate(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n_centers,) and gradient (n_edges, 3), float64."""
+        plain = vectors.detach().to(torch.float64).contiguous()
+        energies, gradient = torch.empty(self._kept[0].shape[0], dtype=torch.float64), torch.empty_like(plain)
+        library = self.model._library
+        self._check(
+            library.hesspot_house_evaluate(*self._arguments, plain.data_ptr(), energies.data_ptr(), gradient.data_ptr())
+        )
+        return energies, gradient
+
+    def hvp(self, vectors: Tensor, directions: Tensor) -> Tensor:
+        """Σ over each centre's own Hessian times directions (n_edges, 3), float64."""
+        plain, along = (value.detach().to(torch.float64).contiguous() for value in (vectors, directions))
+        products = torch.empty_like(plain)
+        library = self.model._library
+        self._check(
+            library.hesspot_house_hvp(*self._arguments, plain.data_ptr(), along.data_ptr(), products.data_ptr())
+        )
+        return products
+
+    @staticmethod
+    def _check(status: int) -> None:
+        if status:
+            raise MemoryError("the kernel of the house model ran out of memory")
+
+
+class _Energies(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, graph: _Graph) -> Tensor:
+        energies, gradient = graph.evaluate(vectors)
+        ctx.save_for_backward(vectors, gradient.to(vectors.dtype))
+        ctx.graph = graph
+        return energies
+
+    @staticmethod
+    def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor, None]:
+        vectors, gradient = ctx.saved_tensors
+        return _Gradient.apply(vectors, gradient, weights[0].to(vectors.dtype), ctx.graph), None
+
+
+class _Gradient(torch.autograd.Function):
+    """g of each edge times the weight of its centre's energy."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, gradient: Tensor, weights: Tensor, graph: _Graph) -> Tensor:
+        ctx.save_for_backward(vectors, gradient, weights)
+        ctx.graph = graph
+        return gradient * weights[graph.centers].unsqueeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, *directions: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        vectors, gradient, weights = ctx.saved_tensors
+        products, in_weights = _Product.apply(vectors, gradient, weights, directions[0], ctx.graph)
+        return products, None, in_weights, None
+
+
+class _Product(torch.autograd.Function):
+    """The derivatives of Σ gradient·directions: with respect to the vectors, and to the weights of the energies."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, vectors: Tensor, gradient: Tensor, weights: Tensor, directions: Tensor, graph: _Graph
+    ) -> tuple[Tensor, Tensor]:
+        products = graph.hvp(vectors, directions * weights[graph.centers].unsqueeze(1)).to(vectors.dtype)
+        along = (gradient * directions).sum(1)
+        return products, torch.zeros_like(weights).index_add(0, graph.centers, along)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError("the kernel of the house model has no third derivatives; use the torchscript backend")

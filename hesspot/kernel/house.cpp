@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+
+#include "house.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace hesspot {
+
+namespace baseline {
+extern const HouseKernel kernel;
+}
+#ifdef HESSPOT_X86
+namespace avx2 {
+extern const HouseKernel kernel;
+}
+namespace avx512 {
+extern const HouseKernel kernel;
+}
+#endif
+
+const HouseKernel &house_kernel() {
+#ifdef HESSPOT_X86
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return avx512::kernel;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return avx2::kernel;
+#endif
+  return baseline::kernel;
+}
+
+namespace {
+
+constexpr int RANK_OF_MONOMIAL[N_MONOMIALS] = {0, 1, 1, 1, 2, 2, 2, 2, 2, 2,
+                                               3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
+
+template <typename Real>
+std::vector<Real> converted(const std::vector<double> &values) {
+  return std::vector<Real>(values.begin(), values.end());
+}
+
+} // namespace
+
+/// Weights in the arrangement and the precision of the kernel.
+template <typename Real> class House::Parameters {
+public:
+  explicit Parameters(const HouseWeights &weights) {
+    const auto S = static_cast<std::size_t>(weights.n_elements),
+               K = static_cast<std::size_t>(weights.n_radial),
+               C = static_cast<std::size_t>(weights.n_channels), slots = S * K;
+    const std::size_t D =
+        C + 3 * C * (3 * C + 1) / 2 + 2 * C * (2 * C + 1) / 2 + C * (C + 1) / 2;
+    const auto need = [](bool fits) {
+      if (!fits)
+        throw std::invalid_argument(
+            "the weights do not fit together as a house model");
+    };
+    need(S > 0 && K > 0 && C > 0 && weights.mix.size() == 4 * S * slots * C &&
+         weights.shifts.size() == S && weights.networks.size() == S);
+    mix_.resize(S * slots * C * N_MONOMIALS);
+    for (std::size_t s = 0; s < S; s++)
+      for (std::size_t slot = 0; slot < slots; slot++)
+        for (std::size_t c = 0; c < C; c++)
+          for (std::size_t m = 0; m < N_MONOMIALS; m++) {
+            const auto rank = static_cast<std::size_t>(RANK_OF_MONOMIAL[m]);
+            mix_[((s * slots + slot) * C + c) * N_MONOMIALS + m] =
+                static_cast<Real>(
+                    weights.mix[((rank * S + s) * slots + slot) * C + c]);
+          }
+    std::size_t widest = 1;
+    for (const auto &network : weights.networks) {
+      std::size_t width = D;
+      std::vector<HouseLayer<Real>> layers;
+      for (const auto &layer : network.hidden) {
+        need(!layer.bias.empty() &&
+             layer.weight.size() == width * layer.bias.size());
+        layers.push_back(stored(layer, width));
+        width = layer.bias.size();
+        widest = std::max(widest, width);
+      }
+      need(layers.size() <= MAX_HIDDEN_LAYERS &&
+           network.readout.weight.size() == width &&
+           network.readout.bias.size() == 1 && network.linear.size() == D &&
+           network.mean.size() == D && network.inverse_deviation.size() == D);
+      const auto readout = stored(network.readout, width);
+      layers_.push_back(std::move(layers));
+      networks_.push_back({static_cast<int>(network.hidden.size()),
+                           layers_.back().data(), readout, keep(network.linear),
+                           keep(network.mean),
+                           keep(network.inverse_deviation)});
+    }
+    kernel = {weights.n_elements,
+              weights.n_radial,
+              weights.n_channels,
+              static_cast<int>(D),
+              static_cast<int>(widest),
+              static_cast<Real>(weights.cutoff),
+              static_cast<Real>(weights.scale),
+              mix_.data(),
+              networks_.data()};
+  }
+  Parameters(const Parameters &) = delete;
+  Parameters &operator=(const Parameters &) = delete;
+
+  HouseParameters<Real> kernel;
+
+private:
+  std::vector<Real> mix_;
+  std::vector<std::vector<Real>> arrays_;
+  std::vector<std::vector<HouseLayer<Real>>> layers_;
+  std::vector<HouseNetwork<Real>> networks_;
+
+  const Real *keep(const std::vector<double> &values) {
+    arrays_.push_back(converted<Real>(values));
+    return arrays_.back().data();
+  }
+
+  HouseLayer<Real> stored(const Layer &layer, std::size_t n_in) {
+    return {static_cast<int>(n_in), static_cast<int>(layer.bias.size()),
+            keep(layer.weight), keep(layer.bias)};
+  }
+};
+
+House::House(const HouseWeights &weights, bool single_precision)
+    : shifts_(weights.shifts) {
+  if (single_precision)
+    single_ = std::make_unique<Parameters<float>>(weights);
+  else
+    double_ = std::make_unique<Parameters<double>>(weights);
+}
+
+House::~House() = default;
+
+void House::evaluate(const HouseEdges &edges, double *energies,
+                     double *gradient) const {
+  if (double_)
+    house_kernel().evaluate_double(double_->kernel, edges, energies, gradient);
+  else
+    house_kernel().evaluate_single(single_->kernel, edges, energies, gradient);
+  for (std::size_t c = 0; c < edges.n_centers; c++)
+    energies[c] += shifts_[static_cast<std::size_t>(edges.species[c])];
+}
+
+void House::hvp(const HouseEdges &edges, const double *directions,
+                double *products) const {
+  if (double_)
+    house_kernel().hvp_double(double_->kernel, edges, directions, products);
+  else
+    house_kernel().hvp_single(single_->kernel, edges, directions, products);
+}
+
+} // namespace hesspot

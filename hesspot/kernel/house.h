@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+//
+// A house model without torch: its weights as the exported file holds them, and
+// its evaluation by the kernel.
+
+#ifndef HESSPOT_HOUSE_H
+#define HESSPOT_HOUSE_H
+
+#include "house_kernel.h"
+
+#include <memory>
+#include <vector>
+
+namespace hesspot {
+
+/// y = weight x + bias; weight (n_out, n_in), row by row.
+struct Layer {
+  std::vector<double> weight, bias;
+};
+
+/// The network of one element: hidden layers with SiLU, a readout and a linear
+/// part on the standardised descriptors.
+struct Network {
+  std::vector<Layer> hidden;
+  Layer readout;
+  std::vector<double> linear, mean, inverse_deviation;
+};
+
+struct HouseWeights {
+  int n_elements = 0, n_radial = 0, n_channels = 0;
+  double cutoff = 0.0, scale = 1.0;
+  std::vector<double>
+      mix; ///< (4 ranks, elements, elements · n_radial, n_channels)
+  std::vector<double> shifts; ///< (elements) eV
+  std::vector<Network> networks;
+};
+
+/// Energies are summed in double; everything else is computed in double, or in
+/// single precision.
+class House {
+public:
+  /// std::invalid_argument if the sizes of the weights do not fit together.
+  House(const HouseWeights &weights, bool single_precision);
+  ~House();
+
+  /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
+  /// eV/Angstrom.
+  void evaluate(const HouseEdges &edges, double *energies,
+                double *gradient) const;
+
+  /// Products (3 n_edges) of each centre's Hessian with the directions (3
+  /// n_edges) of its edges.
+  void hvp(const HouseEdges &edges, const double *directions,
+           double *products) const;
+
+private:
+  template <typename Real> class Parameters;
+  std::vector<double> shifts_;
+  std::unique_ptr<Parameters<double>> double_;
+  std::unique_ptr<Parameters<float>> single_;
+};
+
+} // namespace hesspot
+
+#endif

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+//
+// The house model (docs/model.md) as plain loops: energy, gradient and Hessian
+// products of one centre after another. The same source is compiled for several
+// instruction sets; `house_kernel()` picks the best that the processor has.
+
+#ifndef HESSPOT_HOUSE_KERNEL_H
+#define HESSPOT_HOUSE_KERNEL_H
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hesspot {
+
+/// Independent components of symmetric tensors of rank 0, 1, 2, 3 together.
+constexpr int N_MONOMIALS = 20;
+
+/// Hidden layers that a network may have.
+constexpr int MAX_HIDDEN_LAYERS = 8;
+
+/// One layer, y = weight x + bias; weight (n_out, n_in).
+template <typename Real> struct HouseLayer {
+  int n_in, n_out;
+  const Real *weight, *bias;
+};
+
+/// The network of one element.
+template <typename Real> struct HouseNetwork {
+  int n_hidden;                         ///< number of hidden layers
+  const HouseLayer<Real> *hidden;       ///< with SiLU
+  HouseLayer<Real> readout;             ///< to one number
+  const Real *linear;                   ///< (n_descriptors) linear part
+  const Real *mean, *inverse_deviation; ///< (n_descriptors) standardisation
+};
+
+/// All that the kernel reads; the arrays belong to the caller.
+template <typename Real> struct HouseParameters {
+  int n_elements, n_radial, n_channels, n_descriptors, max_width;
+  Real cutoff, scale;
+  /// (n_elements of the centre, n_elements of the neighbour, n_radial,
+  /// n_channels, N_MONOMIALS)
+  const Real *mix;
+  const HouseNetwork<Real> *networks; ///< (n_elements)
+};
+
+/// Edges of `n_centers` centres; those of centre c are first_edge[c] ...
+/// first_edge[c + 1] - 1.
+struct HouseEdges {
+  std::size_t n_centers;
+  const std::int64_t *species;          ///< (n_centers)
+  const std::size_t *first_edge;        ///< (n_centers + 1)
+  const std::int64_t *neighbor_species; ///< (n_edges)
+  const double *vectors;                ///< (3 n_edges)
+};
+
+/// The functions of one instruction set. Energies are without the shifts of the
+/// elements.
+struct HouseKernel {
+  const char *name;
+  void (*evaluate_double)(const HouseParameters<double> &, const HouseEdges &,
+                          double *energies, double *gradient);
+  void (*evaluate_single)(const HouseParameters<float> &, const HouseEdges &,
+                          double *energies, double *gradient);
+  void (*hvp_double)(const HouseParameters<double> &, const HouseEdges &,
+                     const double *directions, double *products);
+  void (*hvp_single)(const HouseParameters<float> &, const HouseEdges &,
+                     const double *directions, double *products);
+};
+
+/// The best kernel for the processor that this runs on.
+const HouseKernel &house_kernel();
+
+} // namespace hesspot
+
+#endif

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+#include "house_model.h"
+
+#include <stdexcept>
+
+namespace hesspot {
+namespace {
+
+class HouseModel : public Model {
+ public:
+  HouseModel(std::vector<std::string> elements, const HouseWeights &weights, bool single_precision) :
+      Model(std::move(elements), weights.cutoff), house_(weights, single_precision)
+  {
+  }
+
+  void evaluate(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) override
+  {
+    energies.resize(edges.n_centers());
+    gradient.resize(edges.vectors.size());
+    house_.evaluate(view_of(edges), energies.data(), gradient.data());
+  }
+
+  void hvp(const Edges &edges, const std::vector<double> &directions, std::vector<double> &products) override
+  {
+    products.resize(edges.vectors.size());
+    house_.hvp(view_of(edges), directions.data(), products.data());
+  }
+
+ private:
+  House house_;
+  std::vector<std::size_t> first_edge_;
+
+  HouseEdges view_of(const Edges &edges)
+  {
+    first_edge_.assign(edges.n_centers() + 1, 0);
+    for (const auto center : edges.centers) first_edge_[static_cast<std::size_t>(center) + 1]++;
+    for (std::size_t c = 0; c < edges.n_centers(); c++) first_edge_[c + 1] += first_edge_[c];
+    return {edges.n_centers(), edges.species.data(), first_edge_.data(), edges.neighbor_species.data(),
+            edges.vectors.data()};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Model> make_house(std::vector<std::string> elements, const HouseWeights &weights, Precision precision,
+                                  const std::string &name)
+{
+  try {
+    return std::make_unique<HouseModel>(std::move(elements), weights, precision == Precision::Single);
+  } catch (const std::invalid_argument &error) {
+    throw ModelError("model " + name + ": " + error.what() + "; export it again with `hesspot export`");
+  }
+}
+
+}  // namespace hesspot

@@ -1,0 +1,52 @@
+"""Builds the kernel of the house model; everything else is in pyproject.toml."""
+
+import platform
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = Path("hesspot/kernel")
+FLAGS = [
+    "-std=c++20",
+    "-O3",
+    "-fPIC",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fassociative-math",
+]
+AVX2 = ["-mavx2", "-mfma"]
+#: The kernel is compiled once for each instruction set, and picks one when it runs.
+VARIANTS = {"baseline": []}
+if platform.machine() in ("x86_64", "AMD64"):
+    VARIANTS |= {"avx2": AVX2, "avx512": [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]}
+
+
+class BuildKernel(build_ext):
+    """Compiles one source several times with flags of its own."""
+
+    def build_extension(self, ext: Extension) -> None:
+        objects = []
+        for name, flags in VARIANTS.items():
+            objects += self.compiler.compile(
+                [str(SOURCES / "house_kernel.cpp")],
+                output_dir=str(Path(self.build_temp) / name),
+                macros=[("HESSPOT_INSTRUCTIONS", name)],
+                extra_postargs=[*FLAGS, *flags],
+            )
+        objects += self.compiler.compile(
+            [str(SOURCES / "house.cpp"), str(SOURCES / "python.cpp")],
+            output_dir=self.build_temp,
+            macros=[("HESSPOT_X86", "1")] if len(VARIANTS) > 1 else [],
+            extra_postargs=FLAGS,
+        )
+        self.compiler.link_shared_object(
+            objects, self.get_ext_fullpath(ext.name), target_lang="c++", libraries=["stdc++"]
+        )
+
+
+setup(
+    ext_modules=[Extension("hesspot.kernel._house", sources=[], depends=[str(p) for p in SOURCES.glob("*.[hc]*")])],
+    cmdclass={"build_ext": BuildKernel},
+)

@@ -1,0 +1,118 @@
+"""Risk: a kernel that is not the model: another number, a lost derivative, a wrong order of edges."""
+
+import ase
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from hesspot.derivatives import evaluate, hessian, hvp
+from hesspot.errors import UserError
+from hesspot.export import read_model
+from hesspot.kernel import HouseKernel, instructions
+from hesspot.models.contract import build_batch
+from hesspot.models.house import HouseConfig, HouseModel
+
+ROUNDING = 1e-11  # eV, eV/Å, eV/Å²: the same float64 operations in another order
+SINGLE = 2e-4  # relative to the largest value: float32 rounding of some hundred operations
+SIGNAL = 1e-2
+
+
+def make(**changed) -> HouseModel:
+    torch.manual_seed(8)
+    settings = {"elements": ["H", "C", "N", "O"], "cutoff": 4.0, "hidden": [12, 10], **changed}
+    model = HouseModel(HouseConfig(**settings))
+    model.shifts = [-13.0, -1030.0, -1480.0, -2040.0][: len(model.elements)]
+    model.scale.fill_(10.0)
+    model.mean.normal_()
+    model.inverse_deviation.uniform_(0.5, 2.0)
+    for network in model.networks:
+        torch.nn.init.normal_(network.linear.weight, std=0.1)
+    return model.requires_grad_(False)
+
+
+def batch_of(model):
+    crystal = ase.Atoms(
+        "COH", cell=[3.1, 3.3, 2.9], pbc=True, scaled_positions=[[0, 0, 0], [0.4, 0.5, 0.4], [0.7, 0, 0.8]]
+    )
+    structures = [molecule("CH3OH"), crystal, ase.Atoms("O"), molecule("HCN")]
+    structures[0].rattle(0.1, seed=1)
+    return build_batch(structures, model.elements, model.cutoff)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"n_radial": 3, "n_channels": 2}, {"n_radial": 11, "n_channels": 9, "hidden": [5]}, {"hidden": [4] * 4}],
+)
+def test_everything_is_the_models(changed):
+    model = make(**changed)
+    kernel = HouseKernel(model)
+    batch = batch_of(model)
+    directions = torch.randn(batch.n_atoms, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mine, theirs = (evaluate(which, batch, virial=True, atom_virial=True) for which in (kernel, model))
+    assert theirs.forces.abs().max() > SIGNAL
+    for name in ("energy", "atom_energies", "forces", "virial", "atom_virial"):
+        torch.testing.assert_close(getattr(mine, name), getattr(theirs, name), atol=ROUNDING, rtol=1e-14)
+    product = hvp(model, batch, directions)
+    assert product.abs().max() > SIGNAL
+    torch.testing.assert_close(hvp(kernel, batch, directions), product, atol=ROUNDING, rtol=1e-13)
+    for one, other in zip(hessian(kernel, batch), hessian(model, batch), strict=True):
+        torch.testing.assert_close(one, other, atol=ROUNDING, rtol=1e-13)
+    chunked = evaluate(kernel, batch, max_edges=20)
+    torch.testing.assert_close(chunked.forces, theirs.forces, atol=ROUNDING, rtol=1e-14)
+
+
+def test_weighted_energies_differentiate_twice():
+    """Not only the sum of energies: torch's own checks of first and second derivatives, by differences."""
+    model = make(elements=["H", "O"], n_radial=3, n_channels=2, hidden=[4])
+    kernel = HouseKernel(model)
+    batch = build_batch([molecule("H2O")], model.elements, model.cutoff)
+    weights = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
+
+    def energy(vectors):
+        return (kernel(batch.species, batch.centers, batch.neighbors, vectors) * weights).sum()
+
+    vectors = batch.vectors.clone().requires_grad_(True)
+    assert torch.autograd.gradcheck(energy, vectors)
+    assert torch.autograd.gradgradcheck(energy, vectors)
+
+
+def test_third_derivatives_are_refused():
+    model = make()
+    batch = batch_of(model)
+    vectors = batch.vectors.clone().requires_grad_(True)
+    energies = HouseKernel(model)(batch.species, batch.centers, batch.neighbors, vectors)
+    (first,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
+    (second,) = torch.autograd.grad(first.pow(2).sum(), vectors, create_graph=True)
+    with pytest.raises(RuntimeError, match="no third derivatives; use the torchscript backend"):
+        torch.autograd.grad(second.sum(), vectors)
+
+
+def test_single_precision_is_near_and_not_the_same():
+    model = make()
+    batch = batch_of(model)
+    expected = evaluate(model, batch).forces
+    rounded = evaluate(HouseKernel(model, torch.float32), batch.to(dtype=torch.float32)).forces
+    difference = float((rounded - expected).abs().max() / expected.abs().max())
+    assert 1e-12 < difference < SINGLE
+
+
+def test_edges_in_disorder_are_refused():
+    model = make()
+    batch = batch_of(model)
+    with pytest.raises(ValueError, match="sorted by centre"):
+        HouseKernel(model)(batch.species, batch.centers.flip(0), batch.neighbors.flip(0), batch.vectors.flip(0))
+
+
+def test_files_choose_their_backend(house_model_file, lj_model_file):
+    batch = build_batch([molecule("CH3OH")], ["H", "C", "N", "O"], 4.0)
+    kernel, scripted = (read_model(house_model_file, backend=backend) for backend in ("auto", "torchscript"))
+    assert kernel.kernel is not None and scripted.kernel is None
+    np.testing.assert_allclose(evaluate(kernel, batch).forces, evaluate(scripted, batch).forces, atol=ROUNDING, rtol=0)
+    assert read_model(lj_model_file).kernel is None
+    with pytest.raises(UserError, match="architecture torchscript has no kernel"):
+        read_model(lj_model_file, backend="kernel")
+
+
+def test_instructions_are_known():
+    assert instructions() in ("baseline", "avx2", "avx512")
