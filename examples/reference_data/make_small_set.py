@@ -5,7 +5,8 @@
 About 70 CPU minutes on one core at RKS B3LYP/6-31G(d). Stationary points are optimised with analytic Hessians and
 refused unless they have the right number of imaginary modes; around each, normal modes are sampled (train: 300 to
 1000 K, test: 1500 to 2500 K); three reactions get a path of steepest descent, whose ends are optimised and compared
-with the named minima. Finished structures are kept in OUT.parts/: a stopped run continues where it was, and OUT is
+with the named minima: every second point of it, beginning at the saddle point, is for testing, the others for training.
+Finished structures are kept in OUT.parts/: a stopped run continues where it was, and OUT is
 written again after every stage, so that an unfinished set can be used.
 """
 
@@ -149,6 +150,7 @@ class Maker:
                 done.properties["n_imaginary"] = float(modes.n_imaginary)
                 self.say(f"{record.name}: cm⁻¹ {np.array2string(modes.frequencies, precision=1)}")
             self.store.put(done)
+        done = replace(done, part=record.part)
         self.records[done.name] = done
         return done
 
@@ -196,7 +198,8 @@ class Maker:
             here, energy = along_imaginary(saddle.atoms_only(), saddle.hessian, sign * path.step), saddle.energy
             for i in range(1, count + 1):
                 name = f"{path.system}_irc_{side}{i:02d}"
-                record = self.label(Record.from_atoms(here, name, part="test", kind="irc", system=path.system))
+                part = "test" if i % 2 else "train"
+                record = self.label(Record.from_atoms(here, name, part=part, kind="irc", system=path.system))
                 if record is None:
                     return
                 if record.energy > energy:
