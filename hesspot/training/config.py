@@ -30,7 +30,7 @@ class LossSection(Section):
 
     energy: float = Field(1.0, ge=0, description="of ΔE²/n, eV²")
     forces: float = Field(1.0, ge=0, description="of Σ|ΔF|²/(3n), (eV/Å)²")
-    hessian: float = Field(0.02, ge=0, description="of Σ(ΔH)²/(3n)², (eV/Å²)²")
+    hessian: float = Field(0.1, ge=0, description="of Σ(ΔH)²/(3n)², (eV/Å²)²")
 
 
 class HessianSection(Section):
@@ -46,7 +46,7 @@ class OptimizerSection(Section):
     """AdamW with linear warm-up and cosine decay, moving average of the weights."""
 
     learning_rate: float = Field(5e-3, gt=0)
-    weight_decay: float = Field(1e-6, ge=0)
+    weight_decay: float = Field(1e-2, ge=0)
     batch_size: int = Field(8, ge=1, description="structures")
     epochs: int = Field(500, ge=1)
     warmup_epochs: int = Field(5, ge=0)
