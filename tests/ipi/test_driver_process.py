@@ -123,14 +123,18 @@ def test_a_number_that_is_not_finite_is_never_sent(tmp_path, cliff):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "--unix NAME or --inet"),
-        (["--unix", "x", "--inet", "localhost:1"], "--unix NAME or --inet"),
+        ([], "one of --unix NAME, --shm NAME and --inet"),
+        (["--unix", "x", "--inet", "localhost:1"], "one of --unix NAME, --shm NAME and --inet"),
         (["--unix", "x" * 200], "bytes"),
         (["--unix", "x", "--timeout", "0"], "no i-PI server"),
         (["--unix", "x", "--device", "cuda:77"], "--device cuda:77"),
         (["--unix", "x", "--template", "missing.xyz"], "missing.xyz does not exist"),
         (["--unix", "x", "--template", "empty.xyz"], "empty.xyz cannot be read"),
         (["--unix", "x", "--template", "gold.xyz"], "element Au"),
+        (["--unix", "x", "--expect", "C O H H"], "atom 0 of the template is"),
+        (["--unix", "x", "--expect", "HOH"], "no multiple"),
+        (["--unix", "x", "--expect", "Hx"], "neither a file nor symbols"),
+        (["--unix", "x", "--expect", "gold.xyz"], "1 of --expect"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, house, molecule, options, words, monkeypatch, capsys):
@@ -142,7 +146,7 @@ def test_bad_input_is_one_sentence(tmp_path, house, molecule, options, words, mo
     ase.Atoms("Au").write("gold.xyz")
     (tmp_path / "empty.xyz").write_text("")
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    arguments = ["--prefix", f"{tmp_path}/", "--template", "template.xyz", *options]
+    arguments = ["--prefix", f"{tmp_path}/", "--template", "template.xyz", "--restarts", "0", *options]
     monkeypatch.setattr(sys, "argv", ["hesspot-ipi", str(house), *arguments])
     try:
         with pytest.raises(SystemExit) as ended:
