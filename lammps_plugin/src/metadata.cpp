@@ -45,7 +45,8 @@ std::vector<FingerprintEntry> parse_fingerprint(const std::string &text, const s
 {
   std::vector<FingerprintEntry> fingerprint;
   try {
-    for (const auto &stored : nlohmann::json::parse(text).at("fingerprint")) {
+    const auto content = nlohmann::json::parse(text);
+    for (const auto &stored : content.at("fingerprint")) {
       FingerprintEntry entry;
       const std::size_t n_atoms = stored.at("numbers").get_to(entry.numbers).size();
       stored.at("name").get_to(entry.name);

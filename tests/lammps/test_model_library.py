@@ -1,8 +1,6 @@
 """The C++ model library, through hesspot-probe, against the derivatives in Python."""
 
-import json
 import subprocess
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +8,11 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from lammps_runs import changed_metadata
 
 from hesspot.derivatives import evaluate, hvp, scatter_to_atoms
 from hesspot.export import LoadedModel, read_model, write_model
 from hesspot.export.file import fingerprint_entry
-from hesspot.export.metadata import METADATA_NAME
 from hesspot.models.contract import Batch, build_batch
 from hesspot.models.house import HouseConfig, HouseModel
 
@@ -107,17 +105,6 @@ def test_kernel_of_a_model_without_one_is_refused(plugin: Path, lj_model_file: P
     ended = probe(plugin, lj_model_file, "", backend="kernel")
     assert ended.returncode == 1
     assert "architecture torchscript has no kernel" in ended.stderr
-
-
-def changed_metadata(source: Path, target: Path, **changes: object) -> Path:
-    """A copy of a model file with other entries in its metadata."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
-        for item in old.infolist():
-            content = old.read(item)
-            if item.filename.endswith(METADATA_NAME):
-                content = json.dumps({**json.loads(content), **changes}).encode()
-            new.writestr(item.filename, content)
-    return target
 
 
 @pytest.mark.parametrize(

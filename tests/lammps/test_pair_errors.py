@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from lammps_runs import run_failing
+from lammps_runs import changed_metadata, run_failing, run_succeeding
 
 from hesspot.export import read_model
 from hesspot.export.metadata import METADATA_NAME
@@ -41,10 +41,18 @@ def ethanol(folder: Path) -> None:
         (' "MODEL" H C O', "", "the model file is missing"),
         ("MODEL", "nothing.pt", "model file nothing.pt does not exist"),
         ("MODEL", "truncated.pt", "truncated.pt is no TorchScript archive or is truncated"),
-        ("units metal", "units si", "units si are not supported; use units metal or real"),
+        ("units metal", "units lj", "units lj are not supported, because they do not say how long an Angstrom is"),
         ("units metal", "units metal\nnewton off", "newton off is not supported"),
         ("style hesspot", "style hesspot precision half", "precision half is not known"),
-        ("style hesspot", "style hesspot backend fast", "backend fast is not known; use auto, torchscript or kernel"),
+        ("style hesspot", "style hesspot backend fast", "backend fast is not known; use one of auto torchscript"),
+        ("style hesspot", "style hesspot verify maybe", "verify maybe is not known; use one of no yes"),
+        pytest.param(
+            *("style hesspot", "style hesspot device cuda", "torch finds no GPU on this node; use device cpu"),
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+        ("run 0", "pair_style hesspot precision single\nrun 0", "pair coeffs"),
+        ("run 0", "pair_write 1 1 10 r 1.0 4.0 table.txt AA", "does not support pair_write"),
+        ("run 0", "compute 1 all group/group all\nrun 0", "does not support compute group/group"),
         ("style hesspot", "style hesspot max_edges 0", "max_edges 0 must be 1 or more"),
         ("style hesspot", "style hesspot committee 4", "keyword committee is not known"),
         ("style hesspot", "style hesspot precision", "keyword precision needs a value"),
@@ -76,6 +84,49 @@ def test_a_number_that_is_not_finite(tmp_path: Path, lj_model_file: Path) -> Non
     assert "the energy of atom" in message and "is not a finite number" in message
 
 
+@pytest.mark.parametrize(
+    ("precision", "change", "words"),
+    [
+        ("double", 0.0, ""),
+        ("single", 0.0, ""),
+        ("double", 1e-6, "a force (eV/Angstrom) of fingerprint entry methanol"),
+        ("single", 1.0, "a force (eV/Angstrom) of fingerprint entry methanol"),
+    ],
+)
+def test_a_fingerprint_that_is_not_reproduced(
+    tmp_path: Path, house_model_file: Path, precision: str, change: float, words: str
+) -> None:
+    ethanol(tmp_path)
+    fingerprint = read_model(house_model_file).metadata.model_dump()["fingerprint"]
+    fingerprint[0]["forces"][2][1] += change
+    changed = changed_metadata(house_model_file, tmp_path / "changed.pt", fingerprint=fingerprint)
+    options = f"style hesspot verify yes precision {precision}"
+    script = SCRIPT.replace("style hesspot", options).replace("MODEL", str(changed))
+    if change == 0.0:
+        run_succeeding(tmp_path, script, 2)
+    else:
+        output = run_failing(tmp_path, script)
+        assert words in error_of(output) and "changed.pt differs from the trained model's by" in error_of(output)
+        run_succeeding(tmp_path, script.replace("verify yes", "verify no"), 2)
+
+
+class Greedy(torch.nn.Module):
+    """Asks for more memory than there are addresses, as soon as there are neighbours."""
+
+    elements: list[str]
+    cutoff: float
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = ["H"]
+        self.cutoff = 4.0
+
+    def forward(
+        self, species: torch.Tensor, centers: torch.Tensor, neighbors: torch.Tensor, vectors: torch.Tensor
+    ) -> torch.Tensor:
+        return torch.zeros(species.shape[0] + centers.shape[0] * (1 << 56), dtype=torch.float64)
+
+
 class Failing(torch.nn.Module):
     elements: list[str]
     cutoff: float
@@ -93,15 +144,26 @@ class Failing(torch.nn.Module):
         return torch.zeros(species.shape[0], dtype=torch.float64)
 
 
-def test_an_exception_of_the_model(tmp_path: Path, lj_model_file: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (Failing, "this model cannot see neighbours"),
+        (Greedy, "; use a smaller max_edges, or fewer ranks on a node"),
+    ],
+)
+def test_an_exception_of_the_model_on_one_rank(
+    tmp_path: Path, lj_model_file: Path, model: type[torch.nn.Module], words: str
+) -> None:
     metadata = read_model(lj_model_file).metadata.model_copy(update={"elements": ["H"], "cutoff": 4.0})
-    file = tmp_path / "failing.pt"
     extra = {METADATA_NAME: metadata.model_dump_json()}
-    torch.jit.save(torch.jit.script(Failing()), str(file), _extra_files=extra)
-    atoms = Atoms("H3", positions=[[5, 5, 2], [5, 5, 8], [5, 5, 9]], cell=[10, 10, 10], pbc=True)
+    torch.jit.save(torch.jit.script(model()), str(tmp_path / "failing.pt"), _extra_files=extra)
+    atoms = Atoms("H3", positions=[[5, 5, 2], [5, 5, 14], [5, 5, 15]], cell=[10, 10, 20], pbc=True)
     write_data(tmp_path / "structure.data", atoms, ["H"])
-    message = error_of(run_failing(tmp_path, SCRIPT.replace("MODEL", "failing.pt").replace("H C O", "H")))
-    assert "step 0" in message and "atoms:" in message and "this model cannot see neighbours" in message
+    script = (
+        SCRIPT.replace("MODEL", "failing.pt").replace("H C O", "H").replace("read_data", "processors 1 1 2\nread_data")
+    )
+    message = error_of(run_failing(tmp_path, script))
+    assert "rank 1, step 0, 2 atoms: " in message and words in message
 
 
 def test_special_bonds_that_hide_neighbours(tmp_path: Path, house_model_file: Path) -> None:
