@@ -31,12 +31,12 @@ class Answer:
 class Answers:
     """Answers structures with an evaluator, in atomic units.
 
-    template: the atoms in i-PI's order; pbc (3,) bool, for the file `failed` (extended XYZ) that a structure without a
-    finite answer is written to before the driver ends: no such number is ever sent. `calls` counts the evaluations,
+    template: the atoms in i-PI's order; pbc: its periodic directions. A structure without a finite answer is written to
+    `failed` (extended XYZ) before the driver ends: no such number is ever sent. `calls` counts the evaluations,
     batches counting once.
     """
 
-    def __init__(self, evaluate: Evaluate, template: ase.Atoms, pbc: np.ndarray, failed: Path):
+    def __init__(self, evaluate: Evaluate, template: ase.Atoms, pbc: Sequence[bool] | np.ndarray, failed: Path):
         self.template = template
         self.calls = 0
         self._evaluate = evaluate

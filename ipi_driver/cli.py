@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,16 +12,9 @@ import typer
 from rich.console import Console
 
 from hesspot.errors import UserError
+from ipi_driver.ending import Terminated
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-class Terminated(Exception):
-    """A signal asked the driver to end."""
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 def tell(text: str) -> None:
@@ -38,12 +29,23 @@ def serve(
     unix: Annotated[str | None, typer.Option(help="address of a unix socket, as in i-PI's input")] = None,
     shm: Annotated[str | None, typer.Option(help="address of a socket with mode='shm'")] = None,
     inet: Annotated[str | None, typer.Option(help="HOST:PORT of an inet socket")] = None,
+    ffmpi: Annotated[str | None, typer.Option(help="name of an ffmpi, in one MPI job with i-PI")] = None,
+    group_size: Annotated[int, typer.Option(min=1, help="ranks that share the work, with --ffmpi")] = 1,
+    split: Annotated[
+        Literal["auto", "beads", "atoms"], typer.Option(help="what several MPI ranks share: structures, or their atoms")
+    ] = "auto",
     prefix: Annotated[str, typer.Option(help="what i-PI puts before the address of a unix socket")] = "/tmp/ipi_",
     dtype: Annotated[Literal["float64", "float32"], typer.Option(help="precision of the model")] = "float64",
     device: Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1, …")] = "cpu",
     timeout: Annotated[float, typer.Option(min=0.0, help="seconds to wait for i-PI's socket")] = 60.0,
     pbc: Annotated[Literal["auto", "true", "false"], typer.Option(help="auto: as the template says")] = "auto",
     skin: Annotated[float, typer.Option(min=0.0, help="Å that neighbour lists reach beyond the cutoff")] = 0.5,
+    expect: Annotated[
+        str | None, typer.Option(help="elements in i-PI's order: symbols that repeat ('O H H'), or i-PI's own file")
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="how often in a row a process that evaluates and dies is replaced; 0: no process")
+    ] = 3,
     failed: Annotated[
         Path | None, typer.Option(help="file for a structure without an answer [hesspot-ipi-failed-PID.xyz]")
     ] = None,
@@ -52,36 +54,27 @@ def serve(
 
     Exit status 0 after EXIT, 1 after an error (also when i-PI goes away without EXIT), 128 + n after signal n.
     """
-    from ipi_driver.answers import Answers
-    from ipi_driver.connect import connect, inet_address, unix_address
-    from ipi_driver.driver import Driver, InStream
-    from ipi_driver.protocol import Connection
-    from ipi_driver.shm import InSharedMemory
-    from ipi_driver.start import open_evaluator
+    from ipi_driver.connect import inet_address, unix_address
+    from ipi_driver.session import serve_ffmpi, serve_socket
+    from ipi_driver.settings import Settings
+    from ipi_driver.template import check_expected, periodic_directions, read_template
 
-    if [unix, shm, inet].count(None) != 2:
+    if [unix, shm, inet, ffmpi].count(None) != 3:
         raise UserError(
-            "give one of --unix NAME, --shm NAME and --inet HOST:PORT, the address and mode of the ffsocket in i-PI's "
-            "input"
+            "give one of --unix NAME, --shm NAME, --inet HOST:PORT and --ffmpi NAME, as the forcefield in i-PI's input "
+            "has it"
         )
-    name = unix or shm
-    address = unix_address(name, prefix) if name is not None else inet_address(str(inet))
-    evaluator, atoms = open_evaluator(model, template, dtype, device, pbc, skin, tell)
-    answers = Answers(evaluator, atoms, evaluator.pbc, failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz"))
-    with contextlib.ExitStack() as stack:
-        connection = Connection(connect(address, timeout, tell))
-        stack.callback(connection.close)
-        tell(f"connected to {address}")
-        start = time.monotonic()
-        payload = InStream() if shm is None else stack.enter_context(contextlib.closing(InSharedMemory()))
-        try:
-            Driver(connection, answers, len(atoms), payload).run()
-            tell("i-PI said EXIT")
-        finally:
-            tell(
-                f"{answers.calls} evaluations of {evaluator.received} structures ({evaluator.evaluated} distinct ones, "
-                f"{evaluator.lists.built} neighbour lists) in {time.monotonic() - start:.1f} s"
-            )
+    atoms = read_template(template)
+    if expect is not None:
+        check_expected(atoms, expect)
+    settings = Settings(model, tuple(atoms.symbols), periodic_directions(atoms, template, pbc), dtype, device, skin)
+    failed = failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz")
+    if ffmpi is not None:
+        serve_ffmpi(settings, atoms, failed, ffmpi, group_size, split, tell)
+    else:
+        name = unix or shm
+        address = unix_address(name, prefix) if name is not None else inet_address(str(inet))
+        serve_socket(settings, atoms, failed, address, timeout, shm is not None, restarts, split, tell)
 
 
 def _terminate(number: int, frame: object) -> None:

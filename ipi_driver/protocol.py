@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -228,6 +229,16 @@ def encode_extras(extras: Sequence[bytes], count: int) -> bytes:
     if not extras:
         return bytes(4 * count)
     return b"".join(np.int32(len(text)).tobytes() + text for text in extras)
+
+
+def decode_extras(data: bytes, count: int) -> tuple[bytes, ...]:
+    """The reverse of `encode_extras`."""
+    texts, begin = [], 0
+    for _ in range(count):
+        end = begin + 4 + int.from_bytes(data[begin : begin + 4], sys.byteorder)
+        texts.append(data[begin + 4 : end])
+        begin = end
+    return tuple(texts)
 
 
 def all_finite(*arrays: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""What every evaluator takes and gives, in whichever process the model is. No torch here: the front process has none."""
+"""What every evaluator takes and gives, whichever process has the model. No torch here: the front process has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a model file and a template to an evaluator that has proved itself, and the template."""
+"""From a model file to an evaluator that has proved itself."""
 
 from __future__ import annotations
 
@@ -13,47 +13,56 @@ from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
 from hesspot.export.file import ENERGY_TOLERANCE, FORCE_TOLERANCE
 from ipi_driver.evaluator import Evaluator
+from ipi_driver.settings import Dtype, Settings
 from ipi_driver.template import Periodicity, periodic_directions, read_template
 
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+DTYPES: dict[Dtype, torch.dtype] = {"float64": torch.float64, "float32": torch.float32}
+
+
+def start_evaluator(settings: Settings, tell: Callable[[str], None]) -> Evaluator:
+    """Read the model, replay its fingerprint on this machine, and say what was found.
+
+    UserError for an unreadable model, elements that it lacks, a device that is not there, and in float64 for a
+    fingerprint that is not met.
+    """
+    try:
+        torch.empty(0, device=settings.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"--device {settings.device} cannot be used ({reason}); use cpu or a device of this machine"
+        ) from error
+    dtype = DTYPES[settings.dtype]
+    model = read_model(settings.model, dtype=dtype, device=settings.device)
+    evaluator = Evaluator(model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin)
+    energy, force = fingerprint_errors(model, dtype, settings.device, settings.skin)
+    if settings.dtype == "float64" and not (energy <= ENERGY_TOLERANCE and force <= FORCE_TOLERANCE):
+        raise UserError(
+            f"{settings.model} on this machine differs from the model that was trained by {energy:.2g} eV per atom and "
+            f"{force:.2g} eV/Å; export it again with the torch that is installed here ({torch.__version__})"
+        )
+    along = "".join(axis for axis, periodic in zip("abc", settings.pbc, strict=True) if periodic)
+    tell(
+        f"{settings.model} ({', '.join(model.elements)}; cutoff {model.cutoff:g} Å) in {settings.dtype} on "
+        f"{settings.device}, {len(settings.symbols)} atoms {'periodic along ' + along if along else 'not periodic'}, "
+        f"fingerprint met within {energy:.1e} eV per atom and {force:.1e} eV/Å"
+    )
+    return evaluator
 
 
 def open_evaluator(
-    model_path: Path,
+    model: Path,
     template: Path,
-    dtype: str,
+    dtype: Dtype,
     device: str,
     pbc: Periodicity,
     skin: float,
     tell: Callable[[str], None],
 ) -> tuple[Evaluator, ase.Atoms]:
-    """Read model and template, replay the model's fingerprint on this machine, and say what was found.
-
-    UserError for unreadable input, elements that the model lacks, a device that is not there, and in float64 for
-    a fingerprint that is not met.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {device} cannot be used ({reason}); use cpu or a device of this machine") from error
+    """`start_evaluator` for the atoms of a template, and these atoms."""
     atoms = read_template(template)
     directions = periodic_directions(atoms, template, pbc)
-    model = read_model(model_path, dtype=DTYPES[dtype], device=device)
-    evaluator = Evaluator(model, atoms.get_chemical_symbols(), directions, DTYPES[dtype], device, skin)
-    energy, force = fingerprint_errors(model, DTYPES[dtype], device, skin)
-    if dtype == "float64" and not (energy <= ENERGY_TOLERANCE and force <= FORCE_TOLERANCE):
-        raise UserError(
-            f"{model_path} on this machine differs from the model that was trained by {energy:.2g} eV per atom and "
-            f"{force:.2g} eV/Å; export it again with the torch that is installed here ({torch.__version__})"
-        )
-    along = "".join(axis for axis, periodic in zip("abc", directions, strict=True) if periodic)
-    tell(
-        f"{model_path} ({', '.join(model.elements)}; cutoff {model.cutoff:g} Å) in {dtype} on {device}, "
-        f"{atoms.get_chemical_formula()} {'periodic along ' + along if along else 'not periodic'}, fingerprint met "
-        f"within {energy:.1e} eV per atom and {force:.1e} eV/Å"
-    )
-    return evaluator, atoms
+    return start_evaluator(Settings(model, tuple(atoms.symbols), directions, dtype, device, skin), tell), atoms
 
 
 def fingerprint_errors(

@@ -34,16 +34,47 @@ def read_template(path: Path) -> ase.Atoms:
     return atoms
 
 
-def periodic_directions(atoms: ase.Atoms, path: Path, pbc: Periodicity) -> np.ndarray:
-    """(3,) bool. `auto` takes the template's word; a file that says nothing is periodic in the cell i-PI sends.
+def periodic_directions(atoms: ase.Atoms, path: Path, pbc: Periodicity) -> tuple[bool, bool, bool]:
+    """`auto` takes the template's word; a file that says nothing is periodic in the cell i-PI sends.
 
     That is the safe reading: a molecule in a cell larger than itself by the cutoff gives the same numbers either way.
     """
     if pbc != "auto":
-        return np.full(3, pbc == "true")
+        return (pbc == "true",) * 3
     if atoms.pbc.any() or _says_not_periodic(path):
-        return np.array(atoms.pbc)
-    return np.full(3, True)
+        a, b, c = atoms.pbc.tolist()
+        return a, b, c
+    return True, True, True
+
+
+def check_expected(template: ase.Atoms, expected: str) -> None:
+    """UserError if the template's elements are not the expected ones, in their order.
+
+    expected: symbols or a formula that is repeated as often as the template is long ("O H H", "OH2"), or a file that
+    ASE reads, as i-PI's own start structure.
+    """
+    if Path(expected).is_file():
+        symbols = read_template(Path(expected)).get_chemical_symbols()
+    else:
+        try:
+            symbols = ase.Atoms(expected.replace(" ", "")).get_chemical_symbols()
+        except Exception as error:
+            raise UserError(
+                f"--expect {expected!r} is neither a file nor symbols as ASE reads them; write for example 'O H H'"
+            ) from error
+        if len(template) % len(symbols) == 0:
+            symbols = symbols * (len(template) // len(symbols))
+    if len(symbols) != len(template):
+        raise UserError(
+            f"the template has {len(template)} atoms, which is no multiple of the {len(symbols)} of --expect "
+            f"{expected!r}; give the structure of i-PI's input to both"
+        )
+    for atom, (is_there, wanted) in enumerate(zip(template.symbols, symbols, strict=True)):
+        if is_there != wanted:
+            raise UserError(
+                f"atom {atom} of the template is {is_there}, but --expect {expected!r} has {wanted} there; bring "
+                "the template and i-PI's start structure to the same order"
+            )
 
 
 def check_order(template: ase.Atoms, positions: np.ndarray) -> None:

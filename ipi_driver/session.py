@@ -1,0 +1,135 @@
+"""Everything that a run of `hesspot-ipi` holds open, and how it is closed whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase
+
+from hesspot.errors import UserError
+from ipi_driver.answers import Answers
+from ipi_driver.connect import Address, connect
+from ipi_driver.driver import Driver, InStream, Payload
+from ipi_driver.ending import Terminated
+from ipi_driver.mpi import abort, abort_on_crash, world
+from ipi_driver.protocol import Connection
+from ipi_driver.results import Evaluate
+from ipi_driver.settings import Settings, Split
+from ipi_driver.shm import InSharedMemory
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
+
+Tell = Callable[[str], None]
+
+
+def serve_socket(
+    settings: Settings,
+    atoms: ase.Atoms,
+    failed: Path,
+    address: Address,
+    timeout: float,
+    shared_memory: bool,
+    restarts: int,
+    split: Split,
+    tell: Tell,
+) -> None:
+    """Serve the i-PI at `address` until EXIT, with all ranks of an MPI job if this is one."""
+    comm = world()
+    with contextlib.ExitStack() as stack:
+        if comm is not None and comm.size > 1:
+            evaluate = stack.enter_context(_ranks(settings, comm, split, tell))
+        else:
+            evaluate = stack.enter_context(_worker(settings, restarts, tell) if restarts else _here(settings, tell))
+        if evaluate is None:
+            return
+        answers = Answers(evaluate, atoms, settings.pbc, failed)
+        connection = stack.enter_context(contextlib.closing(Connection(connect(address, timeout, tell))))
+        tell(f"connected to {address}")
+        payload: Payload = stack.enter_context(contextlib.closing(InSharedMemory())) if shared_memory else InStream()
+        Driver(connection, answers, len(atoms), payload).run()
+        tell("i-PI said EXIT")
+
+
+def serve_ffmpi(
+    settings: Settings, atoms: ase.Atoms, failed: Path, name: str, group_size: int, split: Split, tell: Tell
+) -> None:
+    """Serve the i-PI that is rank 0 of this MPI job until EXIT. An error ends i-PI too: it would wait for ever."""
+    comm = world()
+    if comm is None:
+        raise UserError(
+            "--ffmpi needs an MPI job with i-PI in it; write mpirun -n 1 i-pi input.xml : -n N hesspot-ipi …"
+        )
+    from ipi_driver import ffmpi
+
+    abort_on_crash(comm)
+    try:
+        with _ranks(settings, ffmpi.join(comm, name, group_size), split, tell) as evaluate:
+            if evaluate is not None:
+                ffmpi.serve(comm, Answers(evaluate, atoms, settings.pbc, failed), len(atoms))
+                tell("i-PI said EXIT")
+    except UserError as error:
+        tell(str(error))
+        abort(comm)
+    except Terminated as ended:
+        tell(f"ended by {ended}")
+        abort(comm, 128 + ended.number)
+
+
+@contextlib.contextmanager
+def _worker(settings: Settings, restarts: int, tell: Tell) -> Iterator[Evaluate]:
+    """Another process evaluates, and is replaced when it dies."""
+    from ipi_driver.worker import Worker
+
+    with Worker(settings, restarts, tell) as worker:
+        yield worker
+
+
+@contextlib.contextmanager
+def _here(settings: Settings, tell: Tell) -> Iterator[Evaluate]:
+    """This process evaluates."""
+    from ipi_driver.start import start_evaluator
+
+    evaluator = start_evaluator(settings, tell)
+    try:
+        yield evaluator
+    finally:
+        if evaluator.calls:
+            tell(evaluator.summary())
+
+
+@contextlib.contextmanager
+def _ranks(settings: Settings, comm: Comm, split: Split, tell: Tell) -> Iterator[Evaluate | None]:
+    """All ranks of `comm` evaluate for the first one; the others get None when they have followed it to the end."""
+    from ipi_driver.ranks import ROOT, Ranks
+    from ipi_driver.start import start_evaluator
+
+    abort_on_crash(comm)
+    failure, evaluator = None, None
+    try:
+        evaluator = start_evaluator(settings, tell if comm.rank == ROOT else lambda text: None)
+    except UserError as error:
+        failure = str(error)
+    failures = [text for text in comm.allgather(failure) if text is not None]
+    if failures and comm.rank == ROOT:
+        raise UserError(failures[0])
+    if evaluator is None or failures:
+        sys.exit(1)
+    ranks = Ranks(comm, evaluator, split)
+    if comm.rank != ROOT:
+        if not ranks.follow():
+            sys.exit(1)
+        yield None
+        return
+    in_order = False
+    try:
+        yield ranks
+        in_order = True
+    finally:
+        ranks.close(in_order)
+        if evaluator.calls:
+            tell(f"{evaluator.summary()} on {comm.size} ranks")

@@ -1,0 +1,28 @@
+"""What an evaluator is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Dtype = Literal["float64", "float32"]
+
+#: What several MPI ranks share.
+Split = Literal["auto", "beads", "atoms"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A model file and how it is used, in whichever process.
+
+    symbols: of the atoms in i-PI's order; pbc: periodic directions; skin: Å that neighbour lists reach beyond
+    the cutoff.
+    """
+
+    model: Path
+    symbols: tuple[str, ...]
+    pbc: tuple[bool, bool, bool]
+    dtype: Dtype
+    device: str
+    skin: float

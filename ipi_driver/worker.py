@@ -1,0 +1,190 @@
+"""A worker process that evaluates, and the front's side of it: a worker that dies is replaced.
+
+The front process owns the connection to i-PI and knows no torch; it hands every request to the worker and keeps it
+until the answer is there. So whatever ends a worker (kill -9, out of memory, a crash of a library), the same structures
+go to the next one, and i-PI sees a late answer. The worker ends when its pipe does, so it never outlives the front.
+
+========= =========================================== ========================================================
+direction bytes of one message                        next
+========= =========================================== ========================================================
+to        `Settings`, pickled                         from: nothing, pickled (ready), or an error
+to        float64 cells (9 N), positions (3 N n)      from: float64 energies, forces, virials, then extras; or
+                                                      an empty message, and an error
+from      error: (sentence, index or None), pickled
+========= =========================================== ========================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+import numpy as np
+
+from hesspot.errors import UserError
+from ipi_driver.protocol import decode_extras, encode_extras
+from ipi_driver.results import EvaluationError, Results
+from ipi_driver.settings import Settings
+
+#: Seconds that a worker has to end by itself when its pipe is closed.
+GRACE = 2.0
+
+T = TypeVar("T")
+
+
+class Worker:
+    """An evaluator in another process. Use it as a context manager: no process is left behind.
+
+    A worker that dies is replaced at most `restarts` times in a row without an evaluation in between. `started` counts
+    the workers; the first one is ready when the constructor returns.
+    """
+
+    def __init__(self, settings: Settings, restarts: int, tell: Callable[[str], None]):
+        self.started = 0
+        self._settings = settings
+        self._restarts = restarts
+        self._tell = tell
+        self._died = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        try:
+            self._retry(lambda pipe: None)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results:
+        """As `Evaluate`; UserError also if workers die too often."""
+        request = cells.tobytes() + positions.tobytes()
+
+        def ask(pipe: Connection) -> Results:
+            pipe.send_bytes(request)
+            answer = pipe.recv_bytes()
+            if not answer:
+                _raise(pipe.recv())
+            return _decode(answer, *positions.shape[:2])
+
+        results = self._retry(ask)
+        self._died = 0
+        return results
+
+    def close(self) -> None:
+        """End the worker, also in mid-evaluation."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _retry(self, ask: Callable[[Connection], T]) -> T:
+        while True:
+            try:
+                return ask(self._pipe or self._start())
+            except (EOFError, OSError):
+                self._mourn()
+
+    def _start(self) -> Connection:
+        self._pipe, theirs = Pipe()
+        with theirs:
+            command = [sys.executable, "-m", "ipi_driver.worker", str(theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self.started += 1
+        self._pipe.send(self._settings)
+        error = self._pipe.recv()
+        if error is not None:
+            _raise(error)
+        return self._pipe
+
+    def _mourn(self) -> None:
+        """Tidy up after a worker whose pipe broke. UserError if no other one may be started."""
+        process = self._process
+        self.close()
+        reason = _reason(process.returncode) if process is not None else "did not start"
+        self._died += 1
+        if self._died > self._restarts:
+            raise UserError(
+                f"the process that evaluates {reason}, {self._died} times without an evaluation in between; look at "
+                "the memory of this machine and at what was printed before"
+            )
+        self._tell(f"the process that evaluates {reason}; the next one starts, and i-PI waits for its answer")
+
+
+def _reason(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name
+    return f"was ended by {name}" + (" (by hand, or the machine is out of memory)" if name == "SIGKILL" else "")
+
+
+def _raise(error: tuple[str, int | None]) -> None:
+    message, index = error
+    raise UserError(message) if index is None else EvaluationError(message, index)
+
+
+def _decode(answer: bytes, n_structures: int, n_atoms: int) -> Results:
+    count = n_structures * (10 + 3 * n_atoms)
+    energy, forces, virial = np.split(
+        np.frombuffer(answer, count=count), [n_structures, n_structures * (1 + 3 * n_atoms)]
+    )
+    return Results(
+        energy,
+        forces.reshape(n_structures, n_atoms, 3),
+        virial.reshape(n_structures, 3, 3),
+        decode_extras(answer[8 * count :], n_structures),
+    )
+
+
+def work(pipe: Connection) -> None:
+    """The worker: evaluate what comes through the pipe until it closes."""
+    from ipi_driver.cli import tell
+    from ipi_driver.start import start_evaluator
+
+    settings: Settings = pipe.recv()
+    try:
+        evaluator = start_evaluator(settings, tell)
+    except UserError as error:
+        pipe.send((str(error), None))
+        return
+    pipe.send(None)
+    n_atoms = len(settings.symbols)
+    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
+        while True:
+            numbers = np.frombuffer(pipe.recv_bytes())
+            n_structures = len(numbers) // (9 + 3 * n_atoms)
+            cells = numbers[: 9 * n_structures].reshape(n_structures, 3, 3)
+            positions = numbers[9 * n_structures :].reshape(n_structures, n_atoms, 3)
+            try:
+                results = evaluator(positions, cells)
+            except EvaluationError as error:
+                pipe.send_bytes(b"")
+                pipe.send((str(error), error.index))
+                continue
+            pipe.send_bytes(
+                results.energy.tobytes()
+                + results.forces.tobytes()
+                + results.virial.tobytes()
+                + encode_extras(results.extras, n_structures)
+            )
+    if evaluator.calls:
+        tell(evaluator.summary())
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front ends this process
+    work(Connection(int(sys.argv[1])))
