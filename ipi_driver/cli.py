@@ -40,6 +40,9 @@ def serve(
     timeout: Annotated[float, typer.Option(min=0.0, help="seconds to wait for i-PI's socket")] = 60.0,
     pbc: Annotated[Literal["auto", "true", "false"], typer.Option(help="auto: as the template says")] = "auto",
     skin: Annotated[float, typer.Option(min=0.0, help="Å that neighbour lists reach beyond the cutoff")] = 0.5,
+    extras: Annotated[
+        Literal["none", "hvp", "hessian"], typer.Option(help="curvature for i-PI's extras (JSON, atomic units)")
+    ] = "none",
     expect: Annotated[
         str | None, typer.Option(help="elements in i-PI's order: symbols that repeat ('O H H'), or i-PI's own file")
     ] = None,
@@ -67,7 +70,8 @@ def serve(
     atoms = read_template(template)
     if expect is not None:
         check_expected(atoms, expect)
-    settings = Settings(model, tuple(atoms.symbols), periodic_directions(atoms, template, pbc), dtype, device, skin)
+    directions = periodic_directions(atoms, template, pbc)
+    settings = Settings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras)
     failed = failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz")
     if ffmpi is not None:
         serve_ffmpi(settings, atoms, failed, ffmpi, group_size, split, tell)

@@ -11,9 +11,11 @@ import torch
 from hesspot.derivatives import edge_gradient
 from hesspot.export import LoadedModel
 from hesspot.models.contract import COINCIDENT, Batch, species_of
+from ipi_driver.extras import ProductsAlongMotion, hessians
 from ipi_driver.neighbors import EdgeList, EdgeListCache
 from ipi_driver.protocol import all_finite
 from ipi_driver.results import EvaluationError, Results
+from ipi_driver.settings import ExtrasKind
 
 #: Å that the neighbour lists reach beyond the cutoff.
 SKIN = 0.5
@@ -62,6 +64,7 @@ class Evaluator:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
         skin: float = SKIN,
+        extras: ExtrasKind = "none",
     ):
         self.model = model
         self.symbols = list(symbols)
@@ -70,6 +73,8 @@ class Evaluator:
         self.device = torch.device(device)
         self.lists = EdgeListCache(model.cutoff, skin, self.pbc)
         self.calls = self.received = self.evaluated = 0
+        self._extras = extras
+        self._products = ProductsAlongMotion()
         self._periodic = bool(self.pbc.any())
         self._species = species_of(self.symbols, model.elements)
         self._graph: _Graph | None = None
@@ -85,13 +90,27 @@ class Evaluator:
         """
         unique, place = distinct(positions, cells)
         self.count(len(positions), len(unique))
-        if len(unique) == len(positions):
+        if len(unique) == len(positions) and self._extras == "none":
             return self.part(positions, cells, 0, positions.shape[0] * positions.shape[1])
         try:
             results = self.part(positions[unique], cells[unique], 0, len(unique) * positions.shape[1])
         except EvaluationError as error:
             raise EvaluationError(str(error), unique[error.index]) from error
-        return Results(results.energy[place], results.forces[place], results.virial[place])
+        extras = self._curvature(positions[unique], cells[unique], len(positions))
+        return Results(
+            results.energy[place],
+            results.forces[place],
+            results.virial[place],
+            tuple(extras[k] for k in place) if extras else (),
+        )
+
+    def _curvature(self, positions: np.ndarray, cells: np.ndarray, batch_size: int) -> list[bytes]:
+        """The extras of distinct structures of a batch of `batch_size`."""
+        if self._extras == "none":
+            return []
+        if self._extras == "hessian":
+            return hessians(self.model, self.batch(positions, cells))
+        return self._products(self.model, self.batch(positions, cells), positions, batch_size)
 
     def count(self, received: int, evaluated: int) -> None:
         """Note a call for the summary."""

@@ -68,7 +68,8 @@ def serve_ffmpi(
 
     abort_on_crash(comm)
     try:
-        with _ranks(settings, ffmpi.join(comm, name, group_size), split, tell) as evaluate:
+        group = ffmpi.join(comm, name, group_size)
+        with _ranks(settings, group, split, tell) if group.size > 1 else _here(settings, tell) as evaluate:
             if evaluate is not None:
                 ffmpi.serve(comm, Answers(evaluate, atoms, settings.pbc, failed), len(atoms))
                 tell("i-PI said EXIT")
@@ -108,6 +109,10 @@ def _ranks(settings: Settings, comm: Comm, split: Split, tell: Tell) -> Iterator
     from ipi_driver.ranks import ROOT, Ranks
     from ipi_driver.start import start_evaluator
 
+    if settings.extras != "none":
+        raise UserError(
+            f"--extras {settings.extras} is computed by one rank; leave it out, or start hesspot-ipi without mpirun"
+        )
     abort_on_crash(comm)
     failure, evaluator = None, None
     try:

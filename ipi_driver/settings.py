@@ -11,6 +11,9 @@ Dtype = Literal["float64", "float32"]
 #: What several MPI ranks share.
 Split = Literal["auto", "beads", "atoms"]
 
+#: What is sent besides energies, forces and virials.
+ExtrasKind = Literal["none", "hvp", "hessian"]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,3 +29,4 @@ class Settings:
     dtype: Dtype
     device: str
     skin: float
+    extras: ExtrasKind = "none"

@@ -34,7 +34,7 @@ def start_evaluator(settings: Settings, tell: Callable[[str], None]) -> Evaluato
         ) from error
     dtype = DTYPES[settings.dtype]
     model = read_model(settings.model, dtype=dtype, device=settings.device)
-    evaluator = Evaluator(model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin)
+    evaluator = Evaluator(model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin, settings.extras)
     energy, force = fingerprint_errors(model, dtype, settings.device, settings.skin)
     if settings.dtype == "float64" and not (energy <= ENERGY_TOLERANCE and force <= FORCE_TOLERANCE):
         raise UserError(

@@ -1,0 +1,48 @@
+"""Curvature that travels as i-PI's extras: JSON for each structure, in atomic units (Hartree/Bohr²)."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from hesspot import derivatives
+from hesspot.models.contract import Batch, Model
+from hesspot.units import HARTREE_PER_BOHR2
+
+
+def hessians(model: Model, batch: Batch) -> list[bytes]:
+    """`{"hessian": …}` for each structure: 3n rows of 3n numbers, atom-major."""
+    blocks = derivatives.hessian(model, batch)
+    return [json.dumps({"hessian": (block.cpu().double() / HARTREE_PER_BOHR2).tolist()}).encode() for block in blocks]
+
+
+class ProductsAlongMotion:
+    """`{"direction": …, "hvp": …}` for each structure: a unit vector and H·v along it, 3n numbers each.
+
+    i-PI never sends velocities, nor which bead a structure is. So the direction is the way from the bead's last
+    structure, found as the nearest one: right if a batch has room for all beads and a step is shorter than the way
+    between beads; from the second step on, because the first may come in fragments. Without motion both are zero.
+    """
+
+    def __init__(self) -> None:
+        self._last = np.zeros((0, 0, 3))
+
+    def __call__(self, model: Model, batch: Batch, positions: np.ndarray, batch_size: int) -> list[bytes]:
+        """positions (n_structures, n_atoms, 3) Å, the distinct ones of a batch of `batch_size`."""
+        if len(self._last) != batch_size:
+            self._last = positions[np.arange(batch_size) % len(positions)]
+        ways = positions[:, None] - self._last
+        lengths = np.sqrt(np.einsum("klai,klai->kl", ways, ways))
+        structures, beads = linear_sum_assignment(lengths)
+        self._last[beads] = positions
+        directions, length = ways[structures, beads], lengths[structures, beads, None, None]
+        directions = np.divide(directions, length, out=np.zeros_like(directions), where=length > 0.0)
+        products = derivatives.hvp(model, batch, torch.from_numpy(directions.reshape(-1, 3)))
+        hvp = products.cpu().double().numpy().reshape(positions.shape) / HARTREE_PER_BOHR2
+        return [
+            json.dumps({"direction": v.ravel().tolist(), "hvp": hv.ravel().tolist()}).encode()
+            for v, hv in zip(directions, hvp, strict=True)
+        ]

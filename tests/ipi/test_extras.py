@@ -1,0 +1,82 @@
+"""Curvature in extras against finite differences of the driver's own forces, and through a real i-PI."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hesspot.export import read_model
+from hesspot.units import HARTREE_PER_BOHR2
+from ipi_driver.evaluator import Evaluator
+from ipi_driver.inputs import dynamics_input, write_start
+from ipi_driver.launch import run_ipi
+
+#: Å; the step of central differences, and what they then leave (Hartree/Bohr²).
+STEP, DIFFERENCES = 1e-3, 1e-5
+
+#: i-PI prints extras with nine digits.
+PRINTED = 1e-7
+
+CELL = np.eye(3) * 20.0
+
+
+def product(evaluator, positions, direction):
+    """H·v by central differences, Hartree/Bohr² per unit of the direction."""
+    pair = np.array([positions + STEP * direction, positions - STEP * direction])
+    forces = evaluator(pair, np.array([CELL, CELL])).forces
+    return (forces[1] - forces[0]) / (2 * STEP) / HARTREE_PER_BOHR2
+
+
+def test_hessians_of_a_batch(house, molecule, rng):
+    plain = Evaluator(read_model(house), molecule.symbols, molecule.pbc)
+    full = Evaluator(read_model(house), molecule.symbols, molecule.pbc, extras="hessian")
+    positions = molecule.positions + 0.05 * rng.standard_normal((2, 4, 3))
+    results = full(positions[[0, 1, 1]], np.array([CELL] * 3))
+    assert results.extras[1] == results.extras[2]
+    np.testing.assert_array_equal(results.forces[:2], plain(positions, np.array([CELL] * 2)).forces)
+    for structure, text in zip(positions, results.extras, strict=False):
+        hessian = np.array(json.loads(text)["hessian"])
+        v = rng.standard_normal((4, 3))
+        wanted = product(plain, structure, v).ravel()
+        np.testing.assert_allclose(hessian @ v.ravel(), wanted, rtol=0, atol=DIFFERENCES * np.linalg.norm(v))
+
+
+def test_products_follow_each_bead_in_whatever_order(house, molecule, rng):
+    """Three beads far apart that move a little, padded, in fragments and another order each time."""
+    plain = Evaluator(read_model(house), molecule.symbols, molecule.pbc)
+    evaluator = Evaluator(read_model(house), molecule.symbols, molecule.pbc, extras="hvp")
+    beads = molecule.positions + 0.1 * rng.standard_normal((3, 4, 3))
+    for step in range(3):
+        moved = beads + 0.01 * rng.standard_normal(beads.shape)
+        order = rng.permutation(3)
+        for fragment in (order[:1], order[1:]):
+            places = [*fragment, *[fragment[-1]] * (3 - len(fragment))]
+            results = evaluator(moved[places], np.array([CELL] * 3))
+            for bead, text in zip(places, results.extras, strict=True):
+                extras = json.loads(text)
+                way = moved[bead] - beads[bead]
+                if step == 0:
+                    continue
+                np.testing.assert_allclose(extras["direction"], (way / np.linalg.norm(way)).ravel(), atol=1e-12)
+                wanted = product(plain, moved[bead], way / np.linalg.norm(way)).ravel()
+                np.testing.assert_allclose(extras["hvp"], wanted, rtol=0, atol=DIFFERENCES)
+        beads = moved
+
+
+@pytest.mark.ipi
+def test_ipi_prints_the_hessian(tmp_path, house, molecule):
+    write_start(tmp_path / "start.xyz", molecule)
+    xml = dynamics_input(
+        "start.xyz", address="x", n_beads=2, batch_size=2, timestep=0.25, steps=1, temperature=300.0, stride=1
+    )
+    output = "<trajectory filename='hessian' stride='1' extra_type='hessian'> extras </trajectory></output>"
+    (tmp_path / "input.xml").write_text(xml.replace("</output>", output))
+    run_ipi(
+        tmp_path / "input.xml", house, tmp_path / "start.xyz", tmp_path,
+        driver_options=["--extras", "hessian"], timeout=200.0,
+    )  # fmt: skip
+    lines = (tmp_path / "simulation.hessian_0").read_text().splitlines()[1:13]
+    printed = np.array(" ".join(lines).split(), dtype=float).reshape(12, 12)
+    full = Evaluator(read_model(house), molecule.symbols, molecule.pbc, extras="hessian")
+    wanted = json.loads(full(molecule.positions[None], CELL[None]).extras[0])["hessian"]
+    np.testing.assert_allclose(printed, wanted, rtol=0, atol=PRINTED)
