@@ -28,6 +28,9 @@ STATIONARY = 1e-3
 #: Å that the farthest-moving atom of the first path of an instanton is away from the saddle point at its ends.
 STRETCH = 0.1
 
+#: Ha/Bohr², the softest curvature that a minimisation starts with; about that of a torsion.
+SOFTEST = 1e-3
+
 #: The address of the socket in the inputs that hesspot writes.
 ADDRESS = "hesspot"
 
@@ -186,11 +189,20 @@ def _vibrations(curvature: Curvature, folder: Path, settings: Settings) -> str:
 
 
 def _minimize(curvature: Curvature, folder: Path, settings: Settings) -> str:
-    np.savetxt(folder / "hessian.dat", curvature.hessians[0] / HARTREE_PER_BOHR2, fmt="%.17e")
+    """The trust-radius step of i-PI is Newton's only where the matrix is positive definite: so curvatures are taken by
+    their size, and translations and rotations, along which there is no force, are as stiff as the stiffest mode."""
+    rigid = rigid_basis(curvature.beads[0], np.ones(len(curvature.beads[0])))
+    vibrations = np.linalg.svd(rigid, full_matrices=True)[2][len(rigid) :]
+    matrix = curvature.hessians[0] / HARTREE_PER_BOHR2
+    values, vectors = np.linalg.eigh(vibrations @ (matrix + matrix.T) @ vibrations.T / 2.0)
+    values = np.maximum(np.abs(values), SOFTEST)
+    vectors = vibrations.T @ vectors
+    matrix = vectors @ np.diag(values) @ vectors.T + values.max(initial=1.0) * rigid.T @ rigid
+    np.savetxt(folder / "hessian.dat", matrix, fmt="%.17e")
     motion = f"""<motion mode='minimize'>
       <optimizer mode='bfgstrm'>
-        <!-- Ha/Bohr² -->
-        {_from_file("hessian_trm", curvature.hessians[0].shape, "hessian")}
+        <!-- Ha/Bohr², made positive definite -->
+        {_from_file("hessian_trm", matrix.shape, "hessian")}
         <tolerances> <energy>1e-8</energy> <force>1e-5</force> <position>1e-4</position> </tolerances>
       </optimizer>
     </motion>"""
@@ -236,7 +248,7 @@ def _imf(curvature: Curvature, folder: Path, settings: Settings) -> str:
         {_from_file("dynmat", (size, size))}
         <!-- spacing of the points along a mode, in its rms displacement; energy up to which they go, in its harmonic
              energy; basis functions; convergence of the free energy, Ha -->
-        <fnmrms>0.5</fnmrms> <nevib>5.0</nevib> <nbasis>10</nbasis> <athresh>1e-6</athresh>
+        <fnmrms>0.5</fnmrms> <nevib>10.0</nevib> <nbasis>10</nbasis> <athresh>1e-6</athresh>
       </normalmodes>
     </motion>"""
     about = (

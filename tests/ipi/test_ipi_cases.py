@@ -1,0 +1,150 @@
+"""Every case of `hesspot ipi-input` runs as it is written, and does what its name says."""
+
+import re
+
+import ase.io
+import numpy as np
+import pytest
+from ipi_folders import run_folder, structures_evaluated, write_water, write_well
+from typer.testing import CliRunner
+
+from hesspot import derivatives
+from hesspot.cli.main import app
+from hesspot.errors import UserError
+from hesspot.export import read_model
+from hesspot.models.contract import build_batch
+from hesspot.units import HARTREE, IPI_AMU
+from ipi_driver.cases import CASES
+
+pytestmark = pytest.mark.ipi
+
+#: Ha: 14 digits printed by i-PI, through its own conversion factors of 8 digits for eV.
+PRINTED = 1e-7
+
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def water(tmp_path_factory):
+    path = tmp_path_factory.mktemp("water") / "water.pt"
+    atoms = write_water(path)
+    atoms.rattle(0.03, seed=4)
+    atoms.write(path.with_name("start.xyz"), format="extxyz")
+    return path
+
+
+def ipi_input(case, structure, models, folder, *options):
+    arguments = ["ipi-input", case, str(structure), *map(str, models), "--out", str(folder), *options]
+    result = CliRunner().invoke(app, arguments)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+
+
+def energy(model, atoms):
+    loaded = read_model(model)
+    return float(derivatives.evaluate(loaded, build_batch([atoms], loaded.elements, loaded.cutoff)).energy[0])
+
+
+def test_constant_energy(water, tmp_path):
+    ipi_input(
+        "nve", water.with_name("start.xyz"), [water], tmp_path, "--steps", "40", "--stride", "1", "--timestep", "0.1"
+    )
+    run_folder(tmp_path)
+    table = np.loadtxt(tmp_path / "simulation.out")
+    assert abs(table[0, 5] - energy(water, ase.io.read(tmp_path / "start.xyz"))) < PRINTED * HARTREE
+    # velocity Verlet: (ω dt)²/8 of the energy that goes back and forth, with ω dt < 0.08
+    assert np.ptp(table[:, 2]) < 2e-3 * np.ptp(table[:, 5])
+    assert structures_evaluated(tmp_path) == 41
+
+
+@pytest.mark.parametrize(("case", "beads"), [("nvt", 1), ("pimd", 4), ("trpmd", 4)])
+def test_thermostats(water, tmp_path, case, beads):
+    """All beads of a step are one batch; the thermostat of trpmd leaves the centroid alone."""
+    options = ["--steps", str(STEPS), "--stride", "1", "--beads", str(beads), "--temperature", "250"]
+    ipi_input(case, water.with_name("start.xyz"), [water], tmp_path, *options)
+    run_folder(tmp_path)
+    table = np.loadtxt(tmp_path / "simulation.out")
+    assert table.shape == (STEPS + 1, 6)
+    assert structures_evaluated(tmp_path) == beads * (STEPS + 1)
+    assert "<temperature units='kelvin'>250.0</temperature>" in (tmp_path / "input.xml").read_text()
+
+
+def test_a_committee_is_the_mean_of_its_models(water, tmp_path):
+    other = tmp_path / "well.pt"
+    atoms = write_well(other, k2=5.0, k4=1.0, k=5.0)
+    third = tmp_path / "softer.pt"
+    write_well(third, k2=3.0, k4=2.0, k=2.0)
+    atoms.rattle(0.1, seed=1)
+    atoms.write(tmp_path / "start.xyz", format="extxyz")
+    folder = tmp_path / "run"
+    ipi_input("committee", tmp_path / "start.xyz", [other, third], folder, "--steps", str(STEPS), "--stride", "1")
+    run_folder(folder)
+    start = ase.io.read(folder / "start.xyz")
+    members = [energy(model, start) for model in (other, third)]
+    first = np.loadtxt(folder / "simulation.pots_0")[0]
+    np.testing.assert_allclose(first * HARTREE, members, rtol=0, atol=PRINTED * HARTREE)
+    assert abs(np.loadtxt(folder / "simulation.out")[0, 5] - np.mean(members)) < PRINTED * HARTREE
+
+
+def test_thermodynamic_integration(water, tmp_path):
+    """The reference is the harmonic expansion around the minimum; the couplings are those of the quadrature."""
+    ipi_input("ti", water.with_name("start.xyz"), [water], tmp_path, "--steps", "2", "--stride", "1", "--points", "2")
+    run_folder(tmp_path)
+    start = ase.io.read(tmp_path / "start.xyz")
+    assert abs(np.abs(start.get_distance(0, 1)) - 0.96) < 1e-7
+    for number, coupling in enumerate(0.5 + np.array([-0.5, 0.5]) / np.sqrt(3.0)):
+        assert f"weight='{coupling:.12f}"[:-2] in (tmp_path / "input.xml").read_text()
+        table = np.loadtxt(tmp_path / f"l{number}_simulation.out")
+        assert np.abs(table[0, 3:]).max() < PRINTED * HARTREE
+        # three atoms at 300 K, half of their kinetic energy turned into potential energy at most
+        assert 0.0 < table[-1, 3] < 0.5
+        assert 0.0 < abs(table[-1, 4] - table[-1, 3]) < 0.1
+
+
+def test_instanton(tmp_path):
+    saddle = write_well(tmp_path / "well.pt", k2=-7.5, k4=12.0, k=20.0)
+    saddle.write(tmp_path / "saddle.xyz", format="extxyz")
+    options = ["--temperature", "150", "--beads", "10"]
+    ipi_input("instanton", tmp_path / "saddle.xyz", [tmp_path / "well.pt"], tmp_path / "run", *options)
+    log = run_folder(tmp_path / "run")
+    assert "Geometry optimization converged" in log
+    assert len(list((tmp_path / "run").glob("simulation.instanton_FINAL_[0-9]*.xyz"))) == 1
+
+
+def test_masses_of_isotopes_reach_ipi(water, tmp_path):
+    heavy = ase.io.read(water.with_name("start.xyz"))
+    heavy.set_masses([15.999, 2.014, 2.014])
+    heavy.write(tmp_path / "heavy.xyz", format="extxyz")
+    ipi_input("nvt", tmp_path / "heavy.xyz", [water], tmp_path / "run", "--steps", "1", "--stride", "1")
+    run_folder(tmp_path / "run")
+    restart = (tmp_path / "run/RESTART").read_text()
+    masses = re.findall(r"<m shape='\(3\)'>\s*\[(.*?)\]", restart, flags=re.DOTALL)[0]
+    np.testing.assert_allclose([float(m) for m in masses.split(",")], heavy.get_masses() * IPI_AMU, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "n_models", "options", "words"),
+    [
+        ("nvt", 2, [], "every other case one"),
+        ("committee", 1, [], "two or more"),
+        ("nvt", 1, ["--temperature", "0"], "temperature of an i-PI run is 0"),
+        ("pimd", 1, ["--beads", "-3"], "beads of an i-PI run is -3"),
+    ],
+)
+def test_what_cannot_be_run(water, tmp_path, case, n_models, options, words):
+    with pytest.raises(UserError, match=words):
+        ipi_input(case, water.with_name("start.xyz"), [water] * n_models, tmp_path / "run", *options)
+
+
+def test_a_failing_driver_ends_the_run(water, tmp_path):
+    """run.sh neither hangs nor leaves i-PI behind when the model is not there any more."""
+    ipi_input("nvt", water.with_name("start.xyz"), [water], tmp_path, "--steps", "1000")
+    text = (tmp_path / "run.sh").read_text()
+    (tmp_path / "run.sh").write_text(text.replace("water.pt", "gone.pt"))
+    with pytest.raises(AssertionError, match=r"gone\.pt"):
+        run_folder(tmp_path)
+
+
+def test_all_cases_have_been_run():
+    assert set(CASES) == {"nve", "nvt", "pimd", "trpmd", "committee", "ti", "instanton"}
