@@ -36,9 +36,11 @@ class LossSection(Section):
 class HessianSection(Section):
     """How Hessians enter an E-F-H loss."""
 
-    sampling: Literal["full", "probes"] = "probes"
-    probes: int = Field(1, ge=1, description="random directions per structure and step, drawn anew each step")
+    sampling: Literal["full", "rows", "probes"] = "probes"
+    probes: int = Field(1, ge=1, description="random directions, or rows, per structure and step")
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
+    redraw: bool = Field(True, description="draw anew at each step; false: each structure keeps its directions")
+    ramp_epochs: int = Field(0, ge=0, description="epochs over which the weight grows from zero")
     missing: Literal["refuse", "skip"] = "refuse"
 
 
@@ -52,6 +54,7 @@ class OptimizerSection(Section):
     warmup_epochs: int = Field(5, ge=0)
     gradient_clip: float = Field(10.0, gt=0, description="norm")
     average: float = Field(0.99, ge=0, lt=1, description="decay of the moving average of the weights; 0: none")
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
 
 
 class TrainingConfig(Section):
@@ -60,6 +63,7 @@ class TrainingConfig(Section):
     data: str = Field(description="dataset file, or shipped:NAME")
     mode: Literal["e", "ef", "efh"] = "efh"
     seed: int = 0
+    start_from: str | None = Field(None, description="folder of a run whose best model is trained on")
     threads: int = Field(1, ge=1, description="threads of torch")
     max_edges: int = Field(60_000, ge=1, description="edges in one graph of a full-Hessian loss; bounds the memory")
     validate_every: int = Field(10, ge=1, description="epochs between validations and checkpoints")

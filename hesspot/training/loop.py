@@ -23,7 +23,7 @@ from hesspot.errors import UserError
 from hesspot.files import write_atomically
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
-from hesspot.training.config import TrainingConfig
+from hesspot.training.config import LossSection, TrainingConfig
 from hesspot.training.initialise import initial_model
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
 from hesspot.training.samples import Sample, make_samples
@@ -81,7 +81,7 @@ class Run:
             )
         self.training: list[Sample] = training
         self.validation: list[Sample] = validation or training
-        self.model = initial_model(HouseConfig(elements=elements, **config.model.model_dump()), training, config.seed)
+        self.model = self._first_model(HouseConfig(elements=elements, **config.model.model_dump()))
         self.average = copy.deepcopy(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.optimizer.learning_rate, weight_decay=config.optimizer.weight_decay
@@ -92,6 +92,18 @@ class Run:
             self._resume()
         else:
             self._start()
+
+    def _first_model(self, shape: HouseConfig) -> HouseModel:
+        """Random weights fitted to the data, or the model of the run that this one starts from."""
+        if self.config.start_from is None:
+            return initial_model(shape, self.training, self.config.seed)
+        model = model_of(load_checkpoint(Path(self.config.start_from) / "best.pt"))
+        if model.config != shape:
+            raise UserError(
+                f"the model of {self.config.start_from} has {model.config}, this run asks for {shape}; "
+                "give the same shape, and data of the same elements"
+            )
+        return model
 
     def _start(self) -> None:
         if (self.folder / "last.pt").exists():
@@ -138,9 +150,16 @@ class Run:
         done = (step - warmup) / max(total - warmup, 1)
         return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
 
+    def weights(self) -> LossSection:
+        """The loss weights of this epoch: that of the Hessian grows over the first `ramp_epochs`."""
+        ramp = self.config.hessian.ramp_epochs
+        reached = min(1.0, (self.epoch + 1) / ramp) if ramp else 1.0
+        return self.config.loss.model_copy(update={"hessian": reached * self.config.loss.hessian})
+
     def train_epoch(self) -> LossTerms:
         """All training structures once, in a new random order."""
         settings = self.config.optimizer
+        weights = self.weights()
         order = torch.randperm(len(self.training), generator=self.generator).tolist()
         size = settings.batch_size
         batches = [order[first : first + size] for first in range(0, len(order), size)]
@@ -154,7 +173,7 @@ class Run:
                 self.model,
                 [self.training[i] for i in indices],
                 self.config.mode,
-                self.config.loss,
+                weights,
                 self.config.hessian,
                 self.generator,
                 self.config.max_edges,
@@ -193,6 +212,11 @@ class Run:
             "level_of_theory": self.dataset.level_of_theory,
         }
 
+    def is_stale(self) -> bool:
+        """Whether the validation has not become better for longer than the configured patience."""
+        patience = self.config.optimizer.patience
+        return patience is not None and self.best_epoch > 0 and self.epoch - self.best_epoch > patience
+
     def validate(self) -> LossTerms:
         """The validation terms of the averaged weights, with full Hessians in mode efh."""
         return evaluate_terms(self.average, self.validation, self.config.mode)
@@ -207,7 +231,7 @@ class Run:
             if new:
                 writer.writeheader()
             task = progress.add_task(self.config.mode.upper(), total=settings.epochs, completed=self.epoch, note="")
-            while self.epoch < settings.epochs:
+            while self.epoch < settings.epochs and not self.is_stale():
                 started = time.perf_counter()
                 terms = self.train_epoch()
                 self.epoch += 1

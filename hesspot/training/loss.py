@@ -47,9 +47,32 @@ class LossTerms:
         return value
 
 
-def draw_directions(n_atoms: int, config: HessianSection, generator: torch.Generator) -> Tensor:
-    """Random directions (probes, n_atoms, 3) of independent components with variance one."""
+def draw_directions(samples: Sequence[Sample], config: HessianSection, generator: torch.Generator) -> Tensor:
+    """Random directions (k, n_atoms, 3) for the structures of `samples`, whose mean v vᵀ is the identity.
+
+    Rademacher or Gaussian components, or for `rows` unit vectors times √(3n). Directions that are not drawn anew
+    come from a generator of the structure's own.
+    """
+    return torch.cat(
+        [
+            _draw(
+                sample.graph.n_atoms,
+                config,
+                generator if config.redraw else torch.Generator().manual_seed(sample.number),
+            )
+            for sample in samples
+        ],
+        dim=1,
+    )
+
+
+def _draw(n_atoms: int, config: HessianSection, generator: torch.Generator) -> Tensor:
     shape = (config.probes, n_atoms, 3)
+    if config.sampling == "rows":
+        row = torch.randint(0, 3 * n_atoms, (config.probes, 1), generator=generator)
+        return (3.0 * n_atoms) ** 0.5 * torch.zeros(config.probes, 3 * n_atoms, dtype=torch.float64).scatter(
+            1, row, 1.0
+        ).reshape(shape)
     if config.distribution == "gaussian":
         return torch.randn(shape, dtype=torch.float64, generator=generator)
     return 2.0 * torch.randint(0, 2, shape, generator=generator).to(torch.float64) - 1.0
@@ -67,10 +90,10 @@ def backward(
     """Accumulate the gradient of the mean loss of `samples` in the weights; returns the unweighted terms."""
     terms = LossTerms()
     with_hessian = [s for s in samples if s.hessian is not None] if mode == "efh" else []
-    probed = with_hessian if sampling.sampling == "probes" else []
+    probed = with_hessian if sampling.sampling != "full" else []
     plain = [s for s in samples if not any(s is p for p in probed)]
     if probed:
-        directions = draw_directions(sum(s.graph.n_atoms for s in probed), sampling, generator)
+        directions = draw_directions(probed, sampling, generator)
         terms.add(_backward_part(model, probed, mode, weights, len(samples), len(with_hessian), directions))
     if plain:
         terms.add(_backward_part(model, plain, mode, weights, len(samples), 1, None))

@@ -15,9 +15,13 @@ from hesspot.models.contract import Batch, build_batch, join_batches
 
 @dataclass(frozen=True)
 class Sample:
-    """One structure: its graph, energy (eV), forces (n, 3) eV/Å, Hessian (3n, 3n) eV/Å² where known."""
+    """One structure: its graph, energy (eV), forces (n, 3) eV/Å, Hessian (3n, 3n) eV/Å² where known.
+
+    number: its place in the data, from which directions that are not drawn anew are drawn.
+    """
 
     name: str
+    number: int
     graph: Batch
     energy: float
     forces: Tensor | None
@@ -32,7 +36,7 @@ def make_samples(
     UserError for a record that lacks what the mode needs; `missing_hessian="skip"` keeps it without a Hessian.
     """
     samples = []
-    for record in records:
+    for number, record in enumerate(records):
         if record.energy is None:
             raise UserError(f"structure {record.name} has no energy, which every mode needs; label it or leave it out")
         if mode != "e" and record.forces is None:
@@ -45,6 +49,7 @@ def make_samples(
         samples.append(
             Sample(
                 name=record.name,
+                number=number,
                 graph=build_batch([record.atoms_only()], elements, cutoff),
                 energy=record.energy,
                 forces=None if record.forces is None else torch.from_numpy(record.forces),

@@ -1,6 +1,7 @@
 """Risk: a weight that means one thing with full Hessians and another with random directions; a wrong gradient."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,12 +54,35 @@ def test_all_sign_vectors_together_give_the_full_hessian_loss(model, samples, mo
     torch.testing.assert_close(probed_gradient, full_gradient, rtol=0, atol=float(ROUNDING * full_gradient.abs().max()))
 
 
-@pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
-def test_directions_have_variance_one_and_are_drawn_anew(distribution):
-    config = HessianSection(probes=1, distribution=distribution)
+def test_all_rows_together_give_the_full_hessian_loss(model, samples, monkeypatch):
+    diatomic = [sample for sample in samples if sample.graph.n_atoms == 2][:1]
+    rows = (6**0.5 * torch.eye(6, dtype=torch.float64)).reshape(6, 2, 3)
+    full, full_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="full"))
+    generator, config = torch.Generator().manual_seed(1), HessianSection(sampling="rows")
+    drawn = {tuple(loss.draw_directions(diatomic, config, generator).flatten().tolist()) for _ in range(100)}
+    assert drawn == {tuple(row.flatten().tolist()) for row in rows}
+    monkeypatch.setattr(loss, "draw_directions", lambda *_: rows)
+    found, found_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="rows", probes=6))
+    assert found.hessian == pytest.approx(full.hessian, rel=ROUNDING)
+    torch.testing.assert_close(found_gradient, full_gradient, rtol=0, atol=float(ROUNDING * full_gradient.abs().max()))
+
+
+@pytest.mark.parametrize("sampling", ["rows", "probes"])
+def test_kept_directions_are_each_structures_own(samples, sampling):
+    config = HessianSection(sampling=sampling, redraw=False)
     generator = torch.Generator().manual_seed(1)
-    first, second = (loss.draw_directions(20000, config, generator) for _ in range(2))
-    covariance = torch.cov(first[0].T)
+    together = loss.draw_directions(samples, config, generator)
+    apart = [loss.draw_directions([sample], config, generator) for sample in samples]
+    assert torch.equal(together, torch.cat(apart, dim=1))
+    assert not torch.equal(together, loss.draw_directions(samples, HessianSection(sampling=sampling), generator))
+
+
+@pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
+def test_directions_have_variance_one_and_are_drawn_anew(samples, distribution):
+    config = HessianSection(probes=20000, distribution=distribution)
+    generator = torch.Generator().manual_seed(1)
+    first, second = (loss.draw_directions(samples[:1], config, generator)[:, 0] for _ in range(2))
+    covariance = torch.cov(first.T)
     assert not torch.equal(first, second)
     # five standard errors of a variance or covariance from 20000 draws: 5·√(2/20000)
     torch.testing.assert_close(covariance, torch.eye(3, dtype=torch.float64), atol=0.05, rtol=0)
@@ -94,7 +118,7 @@ def test_small_groups_give_the_same_full_gradient(model, samples):
 
 def test_structures_without_hessian_can_be_mixed_in(model, samples, dataset):
     without = make_samples(dataset.records[5:7], dataset.elements, 4.0, "ef")
-    bare = [type(s)(s.name, s.graph, s.energy, s.forces, None) for s in without]
+    bare = [replace(s, hessian=None) for s in without]
     terms, _ = gradient(model, [*samples, *bare], "efh", HessianSection())
     assert (terms.structures, terms.with_hessian) == (7, 5)
 

@@ -106,6 +106,32 @@ def test_resume_with_another_configuration_is_refused(dataset_file, tmp_path):
         train(config(dataset_file, seed=7, epochs=4), tmp_path, resume=True, show=False)
 
 
+def test_fine_tuning_starts_from_the_best_model(dataset_file, tmp_path):
+    first = train(config(dataset_file, "ef", epochs=10), tmp_path / "ef", show=False)
+    settings = config(dataset_file, "efh", epochs=2, start_from=str(tmp_path / "ef"))
+    run = Run(settings, tmp_path / "efh")
+    assert_same_bits(run.model.state_dict(), first.model.state_dict())
+    assert run.model.shifts == first.model.shifts
+    run.fit(show=False)
+    with pytest.raises(UserError, match="give the same shape"):
+        Run(config(dataset_file, start_from=str(tmp_path / "ef"), model={"cutoff": 3.0}), tmp_path / "other")
+
+
+def test_the_weight_of_the_hessian_grows(dataset_file, tmp_path):
+    run = Run(config(dataset_file, hessian={"ramp_epochs": 4}, loss={"hessian": 0.2}), tmp_path)
+    reached = []
+    for run.epoch in range(6):
+        reached.append(run.weights().hessian)
+    assert reached == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
+
+
+def test_patience_ends_a_run_that_does_not_get_better(dataset_file, tmp_path):
+    """Steps too small to change any weight: the first validation stays the best."""
+    frozen = {"epochs": 40, "learning_rate": 1e-30, "patience": 3}
+    result = train(config(dataset_file, validate_every=1, optimizer=frozen), tmp_path, show=False)
+    assert (result.best_epoch, result.epochs) == (1, 5)
+
+
 def test_damaged_checkpoint(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"PK damaged")
     with pytest.raises(UserError, match="cannot be read"):
