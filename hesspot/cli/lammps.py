@@ -43,6 +43,22 @@ def path() -> None:
 
 
 @app.command()
+def doctor() -> None:
+    """Say in plain words what of LAMMPS, MPI, torch and the compiler fits, what does not, and what to do."""
+    from rich.console import Console
+
+    from hesspot.lammps.doctor import diagnose
+
+    console = Console(soft_wrap=True, highlight=False)
+    healthy = True
+    for finding in diagnose():
+        console.print("fine " if finding.fine else "WRONG", style="green" if finding.fine else "bold red", end="  ")
+        console.print(f"{finding.subject}: {finding.text}", markup=False)
+        healthy = healthy and finding.fine
+    raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
 def run(
     script: Annotated[Path, typer.Argument(help="LAMMPS input script", metavar="IN_FILE")],
     extra: Annotated[list[str] | None, typer.Argument(help="further arguments of lmp, after --")] = None,

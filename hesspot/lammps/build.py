@@ -79,14 +79,28 @@ def build_plugin(environment: Environment | None = None, report: Callable[[str],
     return plugin
 
 
-def _compile(environment: Environment, scratch: Path, log: Path) -> None:
+def json_folder() -> Path:
+    """The include folder of nlohmann json. UserError if it is not installed."""
     nlohmann = importlib.util.find_spec("nlohmann_json")
     if nlohmann is None or not nlohmann.submodule_search_locations:
         raise UserError(
             "the Python package nlohmann-json is not installed; install it with `pip install nlohmann-json`"
         )
-    if not (os.environ.get("CXX") or any(map(shutil.which, ("c++", "g++", "clang++")))):
-        raise UserError("no C++ compiler was found; install g++ or clang++, or name one in the variable CXX")
+    return Path(next(iter(nlohmann.submodule_search_locations))) / "include"
+
+
+def compiler() -> str:
+    """The C++ compiler that CMake will take. UserError if there is none."""
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    raise UserError("no C++ compiler was found; install g++ or clang++, or name one in the variable CXX")
+
+
+def _compile(environment: Environment, scratch: Path, log: Path) -> None:
+    json_headers = json_folder()
+    compiler()
     cmake = str(program("cmake", "which builds the LAMMPS plugin"))
     ninja = program("ninja", "which builds the LAMMPS plugin")
     build, install = str(scratch / "build"), str(scratch / "install")
@@ -95,7 +109,7 @@ def _compile(environment: Environment, scratch: Path, log: Path) -> None:
         "CMAKE_INSTALL_PREFIX": install,
         "Torch_DIR": environment.torch_folder / "share" / "cmake" / "Torch",
         "MPI_CXX_COMPILER": environment.mpicxx,
-        "NLOHMANN_JSON_INCLUDE_DIR": Path(next(iter(nlohmann.submodule_search_locations))) / "include",
+        "NLOHMANN_JSON_INCLUDE_DIR": json_headers,
         "LAMMPS_HEADERS": environment.headers,
         "LAMMPS_SIZES": environment.lammps_sizes,
         "HESSPOT_LAMMPS_VERSION": environment.lammps_version,

