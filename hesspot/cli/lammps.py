@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hesspot.cli import lammps_curvature
+
 app = typer.Typer(help="Run LAMMPS with pair_style hesspot.", no_args_is_help=True)
 
 
@@ -75,3 +77,8 @@ def run(
     shown = [f"{name}={environ[name]}" for name in ("OMP_NUM_THREADS", "LD_LIBRARY_PATH", "LAMMPS_PLUGIN_PATH")]
     typer.echo("$ " + shlex.join([*shown, *command]), err=True)
     raise typer.Exit(subprocess.call(command, env=environ))
+
+
+app.command()(lammps_curvature.hessian)
+app.command()(lammps_curvature.modes)
+app.command()(lammps_curvature.vdos)

@@ -1,0 +1,96 @@
+"""`hesspot lammps hessian|modes|vdos`: exact curvature of a system as a LAMMPS script leaves it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Script = Annotated[Path, typer.Argument(help="LAMMPS input script that ends with the structure", metavar="IN_FILE")]
+Extra = Annotated[list[str] | None, typer.Argument(help="further arguments of LAMMPS, after --")]
+Ranks = Annotated[int, typer.Option("-n", "--ranks", help="number of MPI ranks")]
+Group = Annotated[str, typer.Option(help="group of LAMMPS whose atoms move; all others are held")]
+
+
+def hessian(
+    script: Script,
+    extra: Extra = None,
+    ranks: Ranks = 1,
+    group: Group = "all",
+    out: Annotated[Path, typer.Option(help="file to write, .npy or .h5")] = Path("hessian.npy"),
+    mass_weighted: Annotated[bool, typer.Option(help="divide by the roots of the masses")] = False,
+) -> None:
+    """Write the full Hessian, eV/Å² or eV/(Å² amu), symmetric, atoms in ascending order of their IDs."""
+    from hesspot.errors import UserError
+
+    if out.suffix not in (".npy", ".h5", ".hdf5"):
+        raise UserError(f"--out {out}: the Hessian is written as .npy or as .h5")
+    _start(script, extra, ranks, out, kind="hessian", group=group, mass_weighted=mass_weighted)
+
+
+def modes(
+    script: Script,
+    extra: Extra = None,
+    ranks: Ranks = 1,
+    group: Group = "all",
+    number: Annotated[int, typer.Option(help="number of modes")] = 20,
+    highest: Annotated[bool, typer.Option(help="the highest modes instead of the lowest")] = False,
+    out: Annotated[Path, typer.Option(help="file to write, .npz")] = Path("modes.npz"),
+) -> None:
+    """Print the frequencies of the lowest or highest modes, and write them with their eigenvectors."""
+    from hesspot.errors import UserError
+
+    if out.suffix != ".npz":
+        raise UserError(f"--out {out}: modes are written as .npz")
+    if number < 1:
+        raise UserError(f"--number {number}: there must be one mode or more")
+    _start(script, extra, ranks, out, kind="modes", group=group, n_modes=number, highest=highest)
+
+
+def vdos(
+    script: Script,
+    extra: Extra = None,
+    ranks: Ranks = 1,
+    group: Group = "all",
+    vectors: Annotated[int, typer.Option(help="random vectors")] = 20,
+    steps: Annotated[int, typer.Option(help="Lanczos steps for each of them")] = 150,
+    width: Annotated[float, typer.Option(help="standard deviation of a mode's Gaussian, 1/cm")] = 10.0,
+    assemble: Annotated[
+        bool, typer.Option(help="compute the sparse Hessian first: faster from some hundred products, if it fits")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="file to write, .csv")] = Path("vdos.csv"),
+) -> None:
+    """Write the vibrational density of states of a system of any size, by stochastic Lanczos quadrature."""
+    from hesspot.errors import UserError
+
+    if vectors < 1 or steps < 1 or not width > 0:
+        raise UserError(f"--vectors {vectors} --steps {steps} --width {width}: all of these must be positive")
+    _start(
+        script,
+        extra,
+        ranks,
+        out,
+        kind="vdos",
+        group=group,
+        n_vectors=vectors,
+        n_steps=steps,
+        width=width,
+        assemble=assemble,
+    )
+
+
+def _start(script: Path, extra: list[str] | None, ranks: int, out: Path, kind: str, **asked: object) -> None:
+    from hesspot.errors import UserError
+    from hesspot.lammps.curvature_run import run_curvature
+
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: folder {out.parent} does not exist; make it first")
+    ended = run_curvature(
+        kind,
+        script,
+        out,
+        ranks=ranks,
+        arguments=extra or [],
+        report=lambda message: typer.echo(message, err=True),
+        **asked,
+    )
+    raise typer.Exit(ended.returncode)
