@@ -95,8 +95,8 @@ def test_transition_state_theory_by_hand():
 def test_rigid_motions_of_a_molecule_cancel():
     """A saddle point whose ring stays in one place but for one mode: the rate of a molecule is that of this mode.
 
-    Water on the Eckart barrier along the axis of its symmetry (its hydrogens move against the oxygen), with stiff springs
-    in all other vibrations, which are the same before and on the path.
+    Water whose ring moves by a millionth of the path on the Eckart barrier, along one of its vibrations, with springs
+    in the others that are the same before and on the path.
     """
     kelvin, n_half = 150.0, 16
     water = ase.build.molecule("H2O")
