@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -54,6 +55,7 @@ class Evaluator:
     """Evaluates batches of structures with the same species and boundary conditions.
 
     `evaluated` counts the structures computed, `received` those asked for: equal ones are computed once.
+    `model_seconds` is the CPU time of this thread in the model and its gradient.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Evaluator:
         self.calls = self.received = self.evaluated = 0
         self._extras = extras
         self._products = ProductsAlongMotion()
+        self.model_seconds = 0.0
         self._periodic = bool(self.pbc.any())
         self._species = species_of(self.symbols, model.elements)
         self._graph: _Graph | None = None
@@ -122,7 +125,7 @@ class Evaluator:
         """What was done so far, for people."""
         return (
             f"{self.calls} evaluations of {self.received} structures ({self.evaluated} distinct ones, "
-            f"{self.lists.built} neighbour lists)"
+            f"{self.lists.built} neighbour lists), {self.model_seconds:.3f} s of CPU time in the model"
         )
 
     def part(self, positions: np.ndarray, cells: np.ndarray, first: int, last: int) -> Results:
@@ -148,7 +151,10 @@ class Evaluator:
         n_structures, n_atoms, _ = positions.shape
         graph, vectors, squared = self._edges(positions, cells, first, last)
         near = None if squared.max(initial=0.0) < self.model.cutoff**2 else self._near(squared)
-        atom_energies, gradient = edge_gradient(self.model, self._batch(graph, vectors, near))
+        batch = self._batch(graph, vectors, near)
+        start = time.thread_time()
+        atom_energies, gradient = edge_gradient(self.model, batch)
+        self.model_seconds += time.thread_time() - start
         energy = np.bincount(
             np.arange(first, last) // n_atoms,
             weights=atom_energies[: graph.n_own].to("cpu", torch.float64).numpy(),

@@ -80,7 +80,7 @@ class EdgeListCache:
         del self._recent[2 * len(chosen) + 8 :]
         self._last = chosen
         self._last_positions = np.array([edges.positions for edges in chosen])
-        self._last_cells = np.array([edges.cell for edges in chosen])
+        self._last_cells = np.array([edges.cell for edges in chosen]) if self.pbc.any() else cells
         return chosen
 
     def _find_one(self, positions: np.ndarray, cell: np.ndarray) -> EdgeList:

@@ -39,6 +39,9 @@ MAX_INIT_LENGTH = 1 << 20
 #: Bytes of positions and cells in one message; more comes from a stream that is out of step.
 MAX_PAYLOAD = 1 << 31
 
+#: Bytes that are made room for at once, so that a length alone, without the bytes, takes no memory.
+CHUNK = 1 << 22
+
 #: Seconds that a closing driver waits for the server to close its end.
 LINGER = 2.0
 
@@ -74,16 +77,23 @@ class Connection:
 
     def read(self, length: int) -> bytearray:
         """Exactly `length` bytes; ServerGone if the stream ends before."""
-        data = bytearray(length)
+        data = bytearray(min(length, CHUNK))
+        self._fill(memoryview(data))
+        while len(data) < length:
+            more = bytearray(min(length - len(data), CHUNK))
+            self._fill(memoryview(more))
+            data += more
+        return data
+
+    def _fill(self, data: memoryview) -> None:
         try:
             received = self._reader.readinto(data)
         except OSError as error:
             raise ServerGone(f"the connection to i-PI broke ({error.strerror}); look at i-PI's own output") from error
-        if received < length:
+        if received < len(data):
             raise ServerGone(
                 "i-PI closed the connection without saying EXIT, so it was killed or it failed; look at its output"
             )
-        return data
 
     def read_header(self) -> Header:
         """The next message's header; ProtocolError if it is none of the server's."""

@@ -1,0 +1,175 @@
+"""Damaged and hostile streams, and what a driver must answer to them by the description of the protocol alone.
+
+    python tests/ipi/fuzz.py 1000000
+
+feeds that many messages. Every byte that the driver sends is compared with an interpreter of its own.
+"""
+
+import random
+import socket
+import struct
+import sys
+
+import ase
+import numpy as np
+from ipi_server import batched_posdata, init, posdata, word
+
+from hesspot.errors import UserError
+from ipi_driver.answers import Answer
+from ipi_driver.driver import Driver, InStream
+from ipi_driver.protocol import Connection
+
+N_ATOMS = 2
+ATOMS = ase.Atoms("H2", positions=[[0, 0, 0], [0, 0, 1]])
+COMMANDS = {b"STATUS", b"INIT", b"POSDATA", b"GETFORCE", b"EXIT"}
+
+
+class Ended(Exception):
+    """The driver must end here."""
+
+
+def answers(structures):
+    """Numbers that tell which bytes they come from: sums of positions, the positions, the cell."""
+    positions = structures.positions
+    return Answer(positions.sum((1, 2)), positions, structures.cells.transpose(0, 2, 1))
+
+
+class Interpreter:
+    """What must be sent for a stream: `sent`, and `kind`, how it ends."""
+
+    def __init__(self, stream):
+        self.stream, self.at, self.sent, self.messages = stream, 0, b"", 0
+        self.kind = None
+        state, batch, held = b"NEEDINIT", 1, b""
+        try:
+            while True:
+                header = self.take(12).rstrip(b" ")
+                self.messages += 1
+                if header not in COMMANDS:
+                    raise Ended
+                if header == b"EXIT":
+                    self.kind = "exit"
+                    return
+                if header == b"STATUS":
+                    self.sent += state.ljust(12)
+                elif header == b"INIT" and state != b"HAVEDATA":
+                    _, length = struct.unpack("=ii", self.take(8))
+                    if not 0 <= length <= 1 << 20:
+                        raise Ended
+                    batch = self.batch_of(self.take(length).decode(errors="replace"))
+                    state = b"READY"
+                elif header == b"POSDATA" and state == b"READY":
+                    held = self.evaluate(batch)
+                    state = b"HAVEDATA"
+                elif header == b"GETFORCE" and state == b"HAVEDATA":
+                    self.sent += held
+                    state = b"READY"
+                else:
+                    raise Ended
+        except Ended:
+            self.kind = "error"
+
+    def take(self, count):
+        if self.at + count > len(self.stream):
+            raise Ended
+        self.at += count
+        return self.stream[self.at - count : self.at]
+
+    def batch_of(self, text):
+        for token in text.split(","):
+            key, _, value = token.partition(":")
+            if key.strip() == "batch_size":
+                value = value.strip()
+                if not (value.isascii() and value.isdigit() and 0 < int(value) < 2**31):
+                    raise Ended
+                return int(value)
+        return 1
+
+    def evaluate(self, batch):
+        if 8 * batch * (18 + 3 * N_ATOMS) > 1 << 31:
+            raise Ended
+        cells = [self.take(144)] if batch == 1 else None
+        if struct.unpack("=i", self.take(4))[0] != N_ATOMS:
+            raise Ended
+        if cells is None:
+            raw = self.take(144 * batch)
+            cells = [raw[144 * k : 144 * (k + 1)] for k in range(batch)]
+        raw = self.take(24 * N_ATOMS * batch)
+        positions = [np.frombuffer(raw[24 * N_ATOMS * k : 24 * N_ATOMS * (k + 1)]) for k in range(batch)]
+        message = b"FORCEREADY  " + np.array([p.reshape(-1, 3).sum() for p in positions]).tobytes()
+        message += struct.pack("=i", N_ATOMS) + raw + b"".join(cell[:72] for cell in cells)
+        return message + bytes(4 * batch)
+
+
+def stream_of(rng):
+    """A legal conversation, mostly damaged somewhere."""
+    batch = rng.choice([1, 1, 2, 3])
+    text = rng.choice(["", "key : 1 ,", "é,"]) + (f" batch_size:{batch}" if batch > 1 else "")
+    parts = [init(rng.randrange(100), text)]
+    for _ in range(rng.randrange(4)):
+        parts += [word("STATUS")] * rng.randrange(2)
+        positions = [[[rng.uniform(-9, 9) for _ in range(3)] for _ in range(N_ATOMS)] for _ in range(batch)]
+        cell = np.eye(3) * rng.uniform(5, 9)
+        parts.append(posdata(cell, positions[0]) if batch == 1 else batched_posdata([cell] * batch, positions))
+        parts += [word("STATUS")] * rng.randrange(2)
+        parts.append(word("GETFORCE"))
+    parts.append(word("EXIT"))
+    damage = rng.randrange(10)
+    if damage < 3:
+        at = rng.randrange(len(parts))
+        parts[at:at] = rng.choice(
+            [[], [rng.choice(parts)], [rng.randbytes(rng.randrange(40))], [word("GETFORCE")], [init(0, "batch_size:7")]]
+        )
+    if damage == 3:
+        rng.shuffle(parts)
+    if damage == 4:
+        size = rng.choice([0, -1, 5, 10**6, 10**9, 10**40])
+        parts[0] = init(0, f"batch_size:{size}")
+    if damage == 5:
+        parts[0] = word("INIT") + struct.pack("=ii", 0, rng.choice([-1, 1, 100, 2**31 - 1, -(2**31)]))
+    stream = bytearray(b"".join(parts))
+    if damage in (6, 7):
+        for _ in range(rng.randrange(1, 4)):
+            stream[rng.randrange(len(stream))] = rng.randrange(256)
+    if damage == 8:
+        at = rng.randrange(len(stream))
+        del stream[at : at + rng.randrange(1, 20)]
+    if rng.randrange(8) == 0:
+        del stream[rng.randrange(len(stream) + 1) :]
+    return bytes(stream)
+
+
+def check(stream):
+    """Feed a stream to a driver; AssertionError if it does what it must not. The number of messages it understood."""
+    server, client = socket.socketpair()
+    with server:
+        server.sendall(stream)
+        server.shutdown(socket.SHUT_WR)
+        connection = Connection(client)
+        kind = "exit"
+        try:
+            Driver(connection, answers, N_ATOMS, InStream()).run()
+        except UserError as error:
+            kind = "error"
+            assert "\n" not in str(error)
+        finally:
+            connection.close()
+        sent = b""
+        while piece := server.recv(1 << 16):
+            sent += piece
+    wanted = Interpreter(stream)
+    assert kind == wanted.kind, (stream, kind)
+    assert sent == wanted.sent, stream
+    return wanted.messages
+
+
+def main(messages):
+    done, streams, rng = 0, 0, random.Random(1)
+    while done < messages:
+        done += max(check(stream_of(rng)), 1)
+        streams += 1
+    print(f"{done} messages in {streams} streams: no crash, no hang, every byte as it must be")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
