@@ -152,10 +152,10 @@ class Comparison {
     if (difference <= tolerance_ * largest) return;
     char numbers[80];
     std::snprintf(numbers, sizeof numbers, "%.3g, more than %.3g", difference, tolerance_ * largest);
-    throw ModelError(what + " of fingerprint entry " + entry_ + " in model file " + file_ +
-                     " differs from the trained model's by " + numbers +
-                     "; do not use this combination of file, processor and build, but another backend, or build the "
-                     "plugin again with `hesspot lammps build`");
+    throw ModelError(
+        what + " of fingerprint entry " + entry_ + " in model file " + file_ + " differs from the trained model's by " +
+        numbers +
+        "; use another backend, build the plugin again with `hesspot lammps build`, or export the model again");
   }
 };
 

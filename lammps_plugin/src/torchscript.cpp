@@ -17,6 +17,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 namespace hesspot {
@@ -188,6 +189,19 @@ HouseWeights house_weights(const torch::jit::Module &module)
   return weights;
 }
 
+/// Whether the radial functions in the file are those of the kernel. Files from before the first release have their
+/// frequencies rounded to single precision.
+bool kernel_knows(const torch::jit::Module &module)
+{
+  const auto frequencies = numbers(module.attr("frequencies").toTensor());
+  const double lowest = std::acos(-1.0) / module.attr("cutoff").toDouble();
+  for (std::size_t k = 0; k < frequencies.size(); k++) {
+    const double expected = lowest * static_cast<double>(k + 1);
+    if (std::fabs(frequencies[k] - expected) > 1e-14 * expected) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::unique_ptr<Model> load_archive(const std::string &content, const std::string &name, const Options &options)
@@ -204,10 +218,10 @@ std::unique_ptr<Model> load_archive(const std::string &content, const std::strin
   std::vector<FingerprintEntry> fingerprint;
   auto metadata = parse_metadata(extra[METADATA_NAME], name);
   if (options.verify) fingerprint = parse_fingerprint(extra[METADATA_NAME], name);
-  const bool has_kernel = metadata.architecture == "house" && options.device == "cpu";
+  const bool has_kernel = metadata.architecture == "house" && options.device == "cpu" && kernel_knows(module);
   if (options.backend == Backend::Kernel && !has_kernel)
     throw ModelError("model " + name + " of architecture " + metadata.architecture + " has no kernel for device " +
-                     options.device + "; use the torchscript backend");
+                     options.device + ", or is of an older hesspot; use the torchscript backend");
   std::unique_ptr<Model> model;
   if (options.backend == Backend::TorchScript || !has_kernel)
     model = std::make_unique<TorchScriptModel>(std::move(metadata), std::move(module), name, options);

@@ -127,10 +127,7 @@ def test_a_trajectory_over_ranks_and_restarts(tmp_path: Path, lj_model_file: Pat
     scripts = {
         "one": (1, start + f"run 50\n{LAST}"),
         "tiles": (4, "comm_style tiled\n" + start + f"fix 2 all balance 10 1.05 rcb\nrun 50\n{LAST}"),
-        "parts": (
-            2,
-            start + f"run 25\nwrite_restart half.restart\nclear\nread_restart half.restart\n{DYNAMICS}run 25\n",
-        ),
+        "parts": (2, start + f"run 25\nwrite_restart half\nclear\nread_restart half\n{DYNAMICS}run 25\n{LAST}"),
     }
     final = {}
     for name, (ranks, script) in scripts.items():
