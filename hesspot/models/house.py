@@ -37,7 +37,7 @@ class HouseConfig(BaseModel):
     cutoff: float = Field(5.0, gt=0, description="Å")
     n_radial: int = Field(8, ge=1, description="radial basis functions")
     n_channels: int = Field(6, ge=1, description="channels of each moment")
-    hidden: list[int] = Field([32, 32], min_length=1, description="widths of each element's network")
+    hidden: list[int] = Field([32, 32], min_length=1, max_length=8, description="widths of each element's network")
 
 
 class ElementNetwork(nn.Module):

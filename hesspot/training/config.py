@@ -22,7 +22,7 @@ class ModelSection(Section):
     cutoff: float = Field(5.0, gt=0, description="Å")
     n_radial: int = Field(8, ge=1)
     n_channels: int = Field(6, ge=1)
-    hidden: list[int] = Field([32, 32], min_length=1)
+    hidden: list[int] = Field([32, 32], min_length=1, max_length=8)
 
 
 class LossSection(Section):
