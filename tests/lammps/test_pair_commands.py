@@ -188,3 +188,44 @@ def test_scale_of_fix_adapt(tmp_path: Path, house_model_file: Path) -> None:
     np.testing.assert_allclose(oxygen.forces, forces, atol=FORCE_TOLERANCE, rtol=0)
     script = (tmp_path / "in.lammps").read_text().replace("scale 1 1", "scale 1 4")
     assert "there is no energy of a pair of types; scale * *" in error_of(run_failing(tmp_path, script))
+
+
+def test_restarts_of_hybrid_styles_and_without_the_model_file(tmp_path: Path, lj_model_file: Path) -> None:
+    (tmp_path / "copy.pt").write_bytes(lj_model_file.read_bytes())
+    script = f"""units metal
+lattice fcc 5.3
+region box block 0 2 0 2 0 2
+create_box 1 box
+create_atoms 1 box
+mass 1 39.948
+displace_atoms all random 0.1 0.1 0.1 5
+pair_style hybrid/overlay hesspot precision single zero 6.0
+pair_coeff * * hesspot copy.pt Ar
+pair_coeff * * zero
+run 0 post no
+print "energy $(pe:%.17g)"
+write_restart hybrid
+clear
+read_restart hybrid
+pair_coeff * * hesspot copy.pt Ar
+pair_coeff * * zero
+run 0 post no
+print "energy $(pe:%.17g)"
+{hesspot_pair(tmp_path / "copy.pt", ["Ar"], "precision single")}
+run 0 post no
+write_restart plain
+shell rm copy.pt
+clear
+read_restart plain
+pair_coeff * * "{lj_model_file}" Ar
+run 0 post no
+print "energy $(pe:%.17g)"
+"""
+    output = run_succeeding(tmp_path, script, 2)
+    energies = [float(line.split()[1]) for line in output.splitlines() if line.startswith("energy ")]
+    assert len(energies) == 3
+    np.testing.assert_allclose(energies, energies[0], rtol=1e-6)  # the order of float32 sums may differ
+    assert f"model file {tmp_path / 'copy.pt'} of the restart is not there any more" in output
+    without = script.replace(f'pair_coeff * * "{lj_model_file}" Ar\nrun', "run")
+    (tmp_path / "copy.pt").write_bytes(lj_model_file.read_bytes())
+    assert "pair coeffs" in error_of(run_failing(tmp_path, without))
