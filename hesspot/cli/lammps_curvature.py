@@ -1,7 +1,7 @@
 """`hesspot lammps hessian|modes|vdos`: exact curvature of a system as a LAMMPS script leaves it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,8 +52,8 @@ def vdos(
     ranks: Ranks = 1,
     group: Group = "all",
     vectors: Annotated[int, typer.Option(help="random vectors")] = 20,
-    steps: Annotated[int, typer.Option(help="Lanczos steps for each of them")] = 150,
-    width: Annotated[float, typer.Option(help="standard deviation of a mode's Gaussian, 1/cm")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Lanczos steps for each; more than the highest frequency / width")] = 300,
+    width: Annotated[float, typer.Option(help="standard deviation of a mode's Gaussian, 1/cm")] = 20.0,
     assemble: Annotated[
         bool, typer.Option(help="compute the sparse Hessian first: faster from some hundred products, if it fits")
     ] = False,
@@ -78,7 +78,7 @@ def vdos(
     )
 
 
-def _start(script: Path, extra: list[str] | None, ranks: int, out: Path, kind: str, **asked: object) -> None:
+def _start(script: Path, extra: list[str] | None, ranks: int, out: Path, kind: str, **asked: Any) -> None:
     from hesspot.errors import UserError
     from hesspot.lammps.curvature_run import run_curvature
 

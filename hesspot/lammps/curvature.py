@@ -31,8 +31,8 @@ class Curvature:
     """H·v and H of the atoms of `group`, after the commands of a LAMMPS script.
 
     All ranks make one together; then the others call `serve`, while rank 0 calls the methods below it and in the end
-    `close`. Atoms are in ascending order of their IDs. On rank 0: ids (n,), masses (n,) amu, positions (n, 3) in
-    LAMMPS's unit, inverse_root (3n,) one over the roots of the masses, periodic (3,), everything: whether the group is all there is.
+    `close`. Atoms are in ascending order of their IDs: ids (n,), masses (n,) amu, positions (n, 3) in LAMMPS's unit,
+    inverse_root (3n,), one over the roots of the masses, periodic (3,), everything: whether there are no other atoms.
     """
 
     def __init__(self, lammps: Any, styles: Path, group: str) -> None:

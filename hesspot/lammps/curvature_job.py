@@ -25,7 +25,8 @@ class CurvatureJob:
     """A LAMMPS script, and what is asked about the Hessian after its commands.
 
     kind: hessian, modes or vdos; script, styles: paths of the script and of the plugin's library of styles;
-    arguments: of LAMMPS; output: the file to be written (.npy, .h5, .npz or .csv, as the kind has it).
+    arguments: of LAMMPS; output: the file to be written (.npy, .h5, .npz or .csv, as the kind has it);
+    dense: up to this many coordinates the matrix is diagonalised as a whole.
     """
 
     kind: str
@@ -37,9 +38,10 @@ class CurvatureJob:
     mass_weighted: bool = False
     n_modes: int = 20
     highest: bool = False
+    dense: int = 3000
     n_vectors: int = 20
-    n_steps: int = 150
-    width: float = 10.0
+    n_steps: int = 300
+    width: float = 20.0
     assemble: bool = False
 
     def to_json(self) -> str:
@@ -96,7 +98,7 @@ def _modes(job: CurvatureJob, curvature: Curvature) -> None:
     if count < 1:
         raise UserError(f"--number {job.n_modes}: there must be one mode or more")
     operator = curvature.mass_weighted()
-    if curvature.size <= modes.DENSE:
+    if curvature.size <= job.dense:
         matrix = curvature.dense() * np.outer(curvature.inverse_root, curvature.inverse_root)
         found = modes.dense_modes(0.5 * (matrix + matrix.T), rigid)
         part = slice(-count, None) if job.highest else slice(count)
@@ -109,7 +111,7 @@ def _modes(job: CurvatureJob, curvature: Curvature) -> None:
         print(f"Hessian: {time.perf_counter() - start:.1f} s", flush=True)
         domains = modes.domains_of(curvature.positions)
         basis = modes.affine_basis(curvature.positions, curvature.masses, domains)
-        preconditioner = modes.domain_preconditioner(
+        preconditioner = modes.DomainPreconditioner(
             domains, curvature.diagonal_blocks(domains), basis, curvature.restricted(basis)
         )
         print(f"preconditioner: {time.perf_counter() - start:.1f} s", flush=True)

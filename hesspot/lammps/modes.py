@@ -5,28 +5,25 @@ Operators are in eV/(Å² amu), in mass-weighted Cartesian coordinates.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
-from scipy.sparse.linalg import LinearOperator, eigsh, lobpcg
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from hesspot.errors import UserError
 from hesspot.units import SQRT_EV_PER_A2_AMU
-
-#: Up to this many coordinates the matrix is diagonalised as a whole.
-DENSE = 3000
 
 #: Largest residual |Dx − λx| of a lowest mode, eV/(Å² amu): a bound of the error of λ, 0.5 cm⁻² in terms of ν̃².
 #: For a mode of 10 cm⁻¹ that is 0.02 cm⁻¹; the error itself goes with the residual's square.
 RESIDUAL = 2e-6
 
-#: Iterations after which the solver is asked how far it is, and after which it is given up.
-ROUND, LIMIT = 20, 600
+#: Iterations after which the solver reports, after which it is given up, and blocks of vectors that it holds at most.
+ROUND, LIMIT, KEPT = 20, 600, 6
 
-#: Smallest curvature that the preconditioner takes for real, eV/(Å² amu): (5 cm⁻¹)².
+#: Smallest distance to the wanted modes that the preconditioner takes for real, eV/(Å² amu): (5 cm⁻¹)².
 SOFTEST = 1e-4
 
 #: Atoms of a domain, and the largest number of domains.
@@ -65,36 +62,47 @@ def lowest_modes(
     operator: LinearOperator,
     count: int,
     rigid: np.ndarray,
-    preconditioner: LinearOperator,
+    preconditioner: DomainPreconditioner,
     report: Callable[[str], None] = lambda message: None,
 ) -> Modes:
-    """The `count` lowest modes at right angles to `rigid` (r, 3n), by LOBPCG (Knyazev, SIAM J. Sci. Comput. 23, 517,
-    2001) to residuals of `RESIDUAL`; UserError if they are not reached."""
-    n_guards = max(5, count // 2)
-    block = np.random.default_rng(0).standard_normal((operator.shape[0], count + n_guards))
-    block = preconditioner.matmat(block)
-    for done in range(ROUND, LIMIT + 1, ROUND):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that this round did not converge all of the block
-            block = block - rigid.T @ (rigid @ block)
-            values, block = lobpcg(
-                operator,
-                np.linalg.qr(block)[0],
-                M=preconditioner,
-                Y=rigid.T if len(rigid) else None,
-                tol=0.5 * RESIDUAL,
-                maxiter=ROUND,
-                largest=False,
-            )
-        order = np.argsort(values)
-        values, block = values[order], block[:, order]
-        wanted = block[:, :count]
-        defect = operator.matmat(wanted) - values[:count] * wanted
+    """The `count` lowest modes at right angles to `rigid` (r, 3n), to residuals of `RESIDUAL`; UserError if they are
+    not reached.
+
+    A block Davidson method with restarts that keep the last two blocks (Stathopoulos, Saad, Electron. Trans. Numer.
+    Anal. 7, 163, 1998): SciPy's LOBPCG, which needs no such restarts, breaks down on Hessians of saddle points.
+    """
+
+    def orthonormal(new: np.ndarray, basis: np.ndarray) -> np.ndarray:
+        for _ in range(2):
+            new = new - rigid.T @ (rigid @ new)
+            new = np.linalg.qr(new - basis @ (basis.T @ new))[0]
+        return new
+
+    size = operator.shape[0]
+    width = min(count + max(5, count // 2), (size - len(rigid)) // KEPT)
+    basis = orthonormal(np.random.default_rng(0).standard_normal((size, width)), np.zeros((size, 0)))
+    images = operator.matmat(basis)
+    before = np.zeros((size, 0))
+    for iteration in range(1, LIMIT + 1):
+        values, mixing = np.linalg.eigh(basis.T @ images)
+        values, mixing = values[:width], mixing[:, :width]
+        ritz, ritz_images = basis @ mixing, images @ mixing
+        defect = ritz_images - ritz * values
         defect -= rigid.T @ (rigid @ defect)
-        residuals = np.linalg.norm(defect, axis=0)
-        report(f"{done} iterations, largest residual {residuals.max():.1e} eV/(A^2 amu)")
+        residuals = np.linalg.norm(defect[:, :count], axis=0)
+        if iteration % ROUND == 0 or residuals.max() <= RESIDUAL:
+            report(f"{iteration} iterations, largest residual {residuals.max():.1e} eV/(A^2 amu)")
         if residuals.max() <= RESIDUAL:
-            return Modes(frequencies_of(values[:count]), wanted.T.copy(), residuals)
+            return Modes(frequencies_of(values[:count]), ritz[:, :count].T.copy(), residuals)
+        if basis.shape[1] + width > KEPT * width:
+            last = orthonormal(before, ritz)
+            basis = np.concatenate([ritz, last], axis=1)
+            images = np.concatenate([ritz_images, operator.matmat(last)], axis=1)
+        before = ritz
+        softest = max(SOFTEST, values[count - 1] - values[0])
+        new = orthonormal(preconditioner.apply(defect, values[0] - softest, softest), basis)
+        basis = np.concatenate([basis, new], axis=1)
+        images = np.concatenate([images, operator.matmat(new)], axis=1)
     raise UserError(
         f"the lowest {count} modes did not converge in {LIMIT} iterations (residual {residuals.max():.1e} instead of "
         f"{RESIDUAL:.0e} eV/(A^2 amu)); ask for a few more modes"
@@ -151,35 +159,34 @@ def affine_basis(positions: np.ndarray, masses: np.ndarray, domain_of: np.ndarra
     return sparse.csr_array((np.concatenate(values), where), shape=(3 * len(positions), first))
 
 
-def domain_preconditioner(
-    domain_of: np.ndarray, blocks: list[np.ndarray], basis: sparse.csr_array, coarse: np.ndarray
-) -> LinearOperator:
-    """About the inverse of the Hessian: Σ of the inverse within each domain and the inverse between the domains' own
-    affine motions, that is a two-level additive Schwarz method (Smith, Bjørstad, Gropp, Domain Decomposition,
-    1996). Curvatures count by their size, so that the sum is positive definite at a saddle point, too.
+class DomainPreconditioner:
+    """About (D − σ)⁻¹ for any σ: Σ of the inverse within each domain and of that between the domains' own affine
+    motions, a two-level additive Schwarz method (Smith, Bjørstad, Gropp, Domain Decomposition, 1996).
 
-    blocks, coarse: the mass-weighted Hessian within the domains and between the columns of `basis`.
+    blocks, coarse: D, the mass-weighted Hessian, within the domains and between the columns of `basis`.
     """
-    coordinates = [
-        (3 * np.flatnonzero(domain_of == number)[:, None] + np.arange(3)).ravel() for number in range(len(blocks))
-    ]
-    inverses = [_positive_inverse(block) for block in blocks]
-    coarse_inverse = _positive_inverse(coarse)
 
-    def matmat(x: np.ndarray) -> np.ndarray:
-        x = x.reshape(len(domain_of) * 3, -1)
-        result = np.asarray(basis @ (coarse_inverse @ (basis.T @ x)))
-        for where, inverse in zip(coordinates, inverses, strict=True):
-            result[where] += inverse @ x[where]
+    def __init__(
+        self, domain_of: np.ndarray, blocks: list[np.ndarray], basis: sparse.csr_array, coarse: np.ndarray
+    ) -> None:
+        self._coordinates = [
+            (3 * np.flatnonzero(domain_of == number)[:, None] + np.arange(3)).ravel() for number in range(len(blocks))
+        ]
+        self._spectra = [np.linalg.eigh(0.5 * (block + block.T)) for block in blocks]
+        self._basis = basis
+        self._coarse = np.linalg.eigh(0.5 * (coarse + coarse.T))
+
+    def apply(self, x: np.ndarray, shift: float, softest: float) -> np.ndarray:
+        """(3n, m) → (3n, m), with σ = `shift`; eigenvalues nearer to it than `softest` count as that far."""
+        result = np.asarray(self._basis @ _solved(self._coarse, self._basis.T @ x, shift, softest))
+        for where, spectrum in zip(self._coordinates, self._spectra, strict=True):
+            result[where] += _solved(spectrum, x[where], shift, softest)
         return result
 
-    size = 3 * len(domain_of)
-    return LinearOperator((size, size), matvec=lambda x: matmat(x).reshape(x.shape), matmat=matmat, dtype=np.float64)
 
-
-def _positive_inverse(matrix: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
-    return np.asarray((vectors / np.maximum(np.abs(values), SOFTEST)) @ vectors.T)
+def _solved(spectrum: Any, x: np.ndarray, shift: float, softest: float) -> np.ndarray:
+    values, vectors = spectrum
+    return np.asarray(vectors @ ((vectors.T @ x) / np.maximum(np.abs(values - shift), softest)[:, None]))
 
 
 @dataclass(frozen=True)
@@ -197,8 +204,8 @@ def density_of_states(
     rigid: np.ndarray,
     *,
     n_vectors: int = 20,
-    n_steps: int = 150,
-    width: float = 10.0,
+    n_steps: int = 300,
+    width: float = 20.0,
     seed: int = 0,
     report: Callable[[str], None] = lambda message: None,
 ) -> DensityOfStates:
@@ -206,7 +213,8 @@ def density_of_states(
 
     Stochastic Lanczos quadrature (Ubaru, Chen, Saad, SIAM J. Matrix Anal. Appl. 38, 1075, 2017): for each random
     vector, the eigenvalues of the tridiagonal matrix of `n_steps` Lanczos steps, weighted with the squares of the first
-    components of its eigenvectors. Costs n_vectors · n_steps products.
+    components of its eigenvectors. Costs n_vectors · n_steps products. The steps must resolve the Gaussians: the
+    eigenvalues are about as far apart as the range of frequencies over n_steps, which should be below `width`.
     """
     if n_vectors < 1 or n_steps < 1 or not width > 0:
         raise UserError(f"{n_vectors} vectors, {n_steps} steps, width {width}: all of these must be positive")

@@ -1,0 +1,161 @@
+"""`hesspot lammps hessian|modes|vdos` in real LAMMPS, against the model in Python and LAMMPS's dynamical_matrix."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from lammps_runs import hesspot_pair, scatter_ids
+from structures import water_crystal
+from typer.testing import CliRunner
+
+from hesspot.analysis.normal_modes import normal_modes
+from hesspot.cli.lammps import app
+from hesspot.derivatives import hessian
+from hesspot.errors import UserError
+from hesspot.export import read_model
+from hesspot.lammps.curvature_run import run_curvature
+from hesspot.lammps.modes import RESIDUAL, broadened
+from hesspot.lammps.structure import boundary, write_data
+from hesspot.models.contract import build_batch
+from hesspot.units import SQRT_EV_PER_A2_AMU
+
+pytestmark = pytest.mark.lammps
+
+ELEMENTS = ["O", "C", "N", "H"]  # not the model's order
+
+ROUNDING = 1e-9  # eV/Å²
+
+#: Truncation of dynamical_matrix's central differences with SHIFT, of the largest element.
+DIFFERENCES, SHIFT = 1e-5, 5e-5
+
+
+def model_hessian(model: Path, atoms: Atoms) -> np.ndarray:
+    loaded = read_model(model)
+    return hessian(loaded, build_batch([atoms], loaded.elements, loaded.cutoff))[0].numpy()
+
+
+def script(folder: Path, atoms: Atoms, model: Path, after: str = "", scattered: bool = False) -> Path:
+    """An input script for atoms whose cell is LAMMPS's own."""
+    assert np.array_equal(write_data(folder / "atoms.data", atoms, ELEMENTS), np.eye(3))
+    if scattered:
+        scatter_ids(folder / "atoms.data")
+    path = folder / "in.atoms"
+    path.write_text(f"""units metal
+atom_style atomic
+atom_modify map yes
+boundary {boundary(atoms)}
+read_data atoms.data
+{hesspot_pair(model, ELEMENTS)}
+{after}
+""")
+    return path
+
+
+def asked(kind: str, path: Path, name: str, ranks: int, **options: object) -> str:
+    ended = run_curvature(kind, path, path.parent / name, ranks=ranks, workdir=path.parent, capture=True, **options)
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_hessian_is_the_models_own(tmp_path: Path, house_model_file: Path, ranks: int) -> None:
+    atoms = water_crystal()
+    path = script(tmp_path, atoms, house_model_file, scattered=True)
+    output = asked("hessian", path, "hessian.npy", ranks)
+    told = float(output.split("asymmetry before symmetrising: ")[1].split()[0])
+    assert told <= ROUNDING
+    matrix = np.load(tmp_path / "hessian.npy")
+    assert np.array_equal(matrix, matrix.T)
+    backwards = atoms[::-1]  # the order of the IDs
+    np.testing.assert_allclose(matrix, model_hessian(house_model_file, backwards), atol=ROUNDING, rtol=0)
+
+
+def test_mass_weighted_hessian_is_the_dynamical_matrix(tmp_path: Path, house_model_file: Path) -> None:
+    atoms = molecule("CH3OH")
+    command = f"run 0\ndynamical_matrix all regular {SHIFT} file theirs binary yes"
+    path = script(tmp_path, atoms, house_model_file, command)
+    asked("hessian", path, "ours.h5", 1, mass_weighted=True)
+    theirs = np.fromfile(tmp_path / "theirs").reshape(18, 18)
+    with h5py.File(tmp_path / "ours.h5") as file:
+        ours = file["hessian"][:]
+        assert file["hessian"].attrs["unit"] == "eV/(angstrom^2 amu)"
+        np.testing.assert_allclose(file["masses"][:], atoms.get_masses())
+        assert file["ids"][:].tolist() == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose(ours, theirs, atol=DIFFERENCES * abs(theirs).max(), rtol=0)
+
+
+def test_group_is_a_block(tmp_path: Path, house_model_file: Path) -> None:
+    atoms = water_crystal()
+    path = script(tmp_path, atoms, house_model_file, "group some id 3:7 12")
+    asked("hessian", path, "block.npy", 2, group="some")
+    rows = np.repeat(np.isin(np.arange(1, len(atoms) + 1), [3, 4, 5, 6, 7, 12]), 3)
+    expected = model_hessian(house_model_file, atoms)[np.ix_(rows, rows)]
+    np.testing.assert_allclose(np.load(tmp_path / "block.npy"), expected, atol=ROUNDING, rtol=0)
+
+
+def test_modes_of_a_molecule(tmp_path: Path, house_model_file: Path) -> None:
+    """The small way, with translations and rotations taken out."""
+    atoms = molecule("CH3OH")
+    path = script(tmp_path, atoms, house_model_file)
+    output = asked("modes", path, "modes.npz", 1, n_modes=50)
+    assert "6 rigid modes were left out" in output
+    expected = normal_modes(atoms, model_hessian(house_model_file, atoms)).frequencies
+    np.testing.assert_allclose(np.load(tmp_path / "modes.npz")["frequencies"], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("ranks, highest", [(1, False), (2, False), (2, True)])
+def test_iterative_modes(tmp_path: Path, house_model_file: Path, ranks: int, highest: bool) -> None:
+    """The way of large systems, with the matrix and without."""
+    atoms = water_crystal() * (2, 2, 2)
+    atoms.rattle(0.05, seed=8)
+    atoms.wrap()
+    path = script(tmp_path, atoms, house_model_file)
+    asked("modes", path, "modes.npz", ranks, n_modes=6, highest=highest, dense=0)
+    found = np.load(tmp_path / "modes.npz")
+    expected = normal_modes(atoms, model_hessian(house_model_file, atoms)).frequencies
+    expected = expected[-6:] if highest else expected[:6]
+    tolerance = RESIDUAL * SQRT_EV_PER_A2_AMU**2 / (2 * abs(expected))
+    assert (abs(found["frequencies"] - expected) <= tolerance).all()
+    assert found["vectors"].shape == (6, len(atoms), 3)
+
+
+@pytest.mark.parametrize("assemble", [False, True])
+def test_density_of_states(tmp_path: Path, house_model_file: Path, assemble: bool) -> None:
+    atoms = water_crystal()
+    path = script(tmp_path, atoms, house_model_file)
+    asked("vdos", path, "vdos.csv", 2, n_vectors=30, n_steps=72, width=50.0, assemble=assemble)
+    grid, density, error = np.loadtxt(tmp_path / "vdos.csv", delimiter=",").T
+    frequencies = normal_modes(atoms, model_hessian(house_model_file, atoms)).frequencies
+    reference = broadened(grid, frequencies, 50.0)
+    assert (abs(density - reference) <= 5 * error + 1e-3 * reference.max()).all()
+    np.testing.assert_allclose(density.sum() * (grid[1] - grid[0]), len(frequencies), rtol=1e-5)
+
+
+def test_failures_are_one_line(tmp_path: Path, house_model_file: Path) -> None:
+    path = script(tmp_path, molecule("H2O"), house_model_file)
+    for group, words in [("none", "group none is not defined"), ("empty", "group empty has no atoms")]:
+        path.write_text(path.read_text() + "group empty id 99\n")
+        ended = run_curvature("hessian", path, tmp_path / "h.npy", ranks=2, capture=True, workdir=tmp_path, group=group)
+        assert ended.returncode != 0 and ended.stdout.count("hesspot: ") == 1 and words in ended.stdout, ended.stdout
+    path.write_text("units nonsense\n")
+    ended = run_curvature("hessian", path, tmp_path / "h.npy", ranks=2, capture=True, workdir=tmp_path)
+    assert ended.returncode != 0 and "Illegal units command" in ended.stdout and "Traceback" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["hessian", "in.atoms", "--out", "h.txt"], "written as .npy or as .h5"),
+        (["modes", "in.atoms", "--number", "0"], "one mode or more"),
+        (["modes", "in.atoms", "--out", "m.csv"], "written as .npz"),
+        (["vdos", "in.atoms", "--width", "0"], "must be positive"),
+        (["vdos", "in.missing"], "does not exist"),
+        (["vdos", "in.atoms", "--out", "nowhere/v.csv"], "make it first"),
+    ],
+)
+def test_the_command_line_refuses(arguments: list[str], words: str) -> None:
+    ended = CliRunner().invoke(app, arguments)
+    assert isinstance(ended.exception, UserError) and words in str(ended.exception)
