@@ -31,6 +31,9 @@ STRETCH = 0.1
 #: Ha/Bohr², the softest curvature that a minimisation starts with; about that of a torsion.
 SOFTEST = 1e-3
 
+#: Moments of inertia that differ by less than this part of the largest are taken for equal.
+SYMMETRIC_TOP = 1e-4
+
 #: The address of the socket in the inputs that hesspot writes.
 ADDRESS = "hesspot"
 
@@ -66,7 +69,8 @@ class Curvature:
         return rigid_basis(self.beads[0], self.beads[0].get_masses())
 
     def sum_rule(self) -> str:
-        """i-PI's name of the projection that fits: it has none for linear molecules."""
+        """i-PI's name of the projection that fits: it has none for linear molecules, and that for others is wrong for
+        symmetric tops (it takes their axes of inertia from `numpy.linalg.eig`, which are then not orthogonal)."""
         if self.beads[0].pbc.any():
             return "crystal"
         return "poly" if len(self.rigid()) == 6 else "none"
@@ -171,13 +175,13 @@ def input_for(purpose: str, curvature: Curvature, folder: Path, settings: Settin
 
 
 def _vibrations(curvature: Curvature, folder: Path, settings: Settings) -> str:
-    _write_dynmat(curvature, folder, project=False)
+    _write_dynmat(curvature, folder)
     size = curvature.hessians.shape[1]
     motion = f"""<motion mode='vibrations'>
       <vibrations mode='fd'>
-        <!-- H_ab / sqrt(m_a m_b), atomic units -->
+        <!-- H_ab / sqrt(m_a m_b), atomic units, without translations and rotations -->
         {_from_file("dynmat", (size, size))}
-        <asr>{curvature.sum_rule()}</asr>
+        <asr>none</asr>
         <prefix>phonons</prefix>
       </vibrations>
     </motion>"""
@@ -211,13 +215,15 @@ def _minimize(curvature: Curvature, folder: Path, settings: Settings) -> str:
 
 
 def _scp(curvature: Curvature, folder: Path, settings: Settings) -> str:
-    _refuse_unless_minimum(curvature)
-    if not curvature.beads[0].pbc.any() and len(curvature.rigid()) != 6:
+    atoms = curvature.beads[0]
+    moments = atoms.get_moments_of_inertia()
+    if not atoms.pbc.any() and np.diff(moments).min() < SYMMETRIC_TOP * moments.max():
         raise UserError(
-            f"i-PI's self-consistent phonons cannot take out the rotations of {curvature.beads[0].symbols}, which is "
-            "linear; use imf"
+            f"{atoms.symbols} is linear or a symmetric top, whose rotations i-PI's self-consistent phonons do not take "
+            "out correctly; use imf"
         )
-    _write_dynmat(curvature, folder, project=True)
+    _refuse_unless_minimum(curvature)
+    _write_dynmat(curvature, folder)
     size, samples, iterations = curvature.hessians.shape[1], 200, 10
     motion = f"""<motion mode='scp'>
       <scp mode='qn'>
@@ -238,13 +244,13 @@ def _scp(curvature: Curvature, folder: Path, settings: Settings) -> str:
 
 def _imf(curvature: Curvature, folder: Path, settings: Settings) -> str:
     _refuse_unless_minimum(curvature)
-    _write_dynmat(curvature, folder, project=True)
+    _write_dynmat(curvature, folder)
     size = curvature.hessians.shape[1]
     motion = f"""<motion mode='normalmodes'>
       <normalmodes mode='imf'>
         <prefix>modes</prefix>
-        <asr>{curvature.sum_rule()}</asr>
-        <!-- H_ab / sqrt(m_a m_b), atomic units -->
+        <asr>none</asr>
+        <!-- H_ab / sqrt(m_a m_b), atomic units, without translations and rotations -->
         {_from_file("dynmat", (size, size))}
         <!-- spacing of the points along a mode, in its rms displacement; energy up to which they go, in its harmonic
              energy; basis functions; convergence of the free energy, Ha -->
@@ -345,14 +351,12 @@ def _input(
     return inputs.simulation(about, blocks, steps, settings.seed if settings else 1, first_step)
 
 
-def _write_dynmat(curvature: Curvature, folder: Path, project: bool) -> None:
-    """`dynmat.dat`, with the masses as i-PI has them; without translations and rotations if `project`."""
+def _write_dynmat(curvature: Curvature, folder: Path) -> None:
+    """`dynmat.dat`, with the masses as i-PI has them, without translations and rotations."""
     weighted = mass_weighted(curvature.hessians[0] / HARTREE_PER_BOHR2, curvature.beads[0].get_masses() * IPI_AMU)
-    if project:
-        rigid = curvature.rigid()
-        vibrations = np.eye(len(weighted)) - rigid.T @ rigid
-        weighted = vibrations @ weighted @ vibrations
-    np.savetxt(folder / "dynmat.dat", weighted, fmt="%.17e")
+    rigid = curvature.rigid()
+    vibrations = np.eye(len(weighted)) - rigid.T @ rigid
+    np.savetxt(folder / "dynmat.dat", vibrations @ weighted @ vibrations, fmt="%.17e")
 
 
 def _from_file(tag: str, shape: tuple[int, ...], stem: str = "") -> str:

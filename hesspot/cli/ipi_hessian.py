@@ -21,6 +21,7 @@ def ipi_hessian(
     stretch: Annotated[float, typer.Option(min=0.0, help="Å from the saddle point to the ends of the path")] = 0.1,
 ) -> None:
     """Write the Hessian as i-PI reads it, with the input.xml, start.xyz and run.sh of a run that does."""
+    from hesspot.errors import UserError
     from hesspot.export import read_model
     from hesspot.files import write_atomically
     from ipi_driver import curvature, inputs
@@ -29,7 +30,11 @@ def ipi_hessian(
     loaded = read_model(model)
     structures = inputs.read_structures(geometry)
     if relax:
-        structures = [curvature.relaxed(loaded, atoms) for atoms in structures]
+        if len(structures) > 1:
+            raise UserError(
+                f"{geometry} is a path of {len(structures)} beads, which --relax would destroy; leave it out"
+            )
+        structures = [curvature.relaxed(loaded, structures[0])]
     if purpose == "instanton" and len(structures) == 1:
         structures = curvature.path_over_saddle(loaded, structures[0], temperature, beads, stretch)
     out.mkdir(parents=True, exist_ok=True)
