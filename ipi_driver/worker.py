@@ -17,6 +17,7 @@ from      error: (sentence, index or None), pickled
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -32,8 +33,8 @@ from ipi_driver.protocol import decode_extras, encode_extras
 from ipi_driver.results import EvaluationError, Results
 from ipi_driver.settings import Settings
 
-#: Seconds that a worker has to end by itself when its pipe is closed.
-GRACE = 2.0
+#: Seconds that a worker has to end by itself when its pipe is closed, or after it broke.
+GRACE = 10.0
 
 T = TypeVar("T")
 
@@ -56,14 +57,14 @@ class Worker:
         try:
             self._retry(lambda pipe: None)
         except BaseException:
-            self.close()
+            self.close(at_once=True)
             raise
 
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.close(at_once=error is not None and not isinstance(error, UserError))
 
     def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results:
         """As `Evaluate`; UserError also if workers die too often."""
@@ -80,14 +81,14 @@ class Worker:
         self._died = 0
         return results
 
-    def close(self) -> None:
-        """End the worker, also in mid-evaluation."""
+    def close(self, at_once: bool) -> None:
+        """End the worker; `at_once` if it may be in the middle of an evaluation."""
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(GRACE)
+                self._process.wait(0.0 if at_once else GRACE)
             self._process.kill()
             self._process.wait()
             self._process = None
@@ -102,7 +103,7 @@ class Worker:
     def _start(self) -> Connection:
         self._pipe, theirs = Pipe()
         with theirs:
-            command = [sys.executable, "-m", "ipi_driver.worker", str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", "ipi_driver.worker", str(theirs.fileno())]
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         self.started += 1
         self._pipe.send(self._settings)
@@ -114,7 +115,7 @@ class Worker:
     def _mourn(self) -> None:
         """Tidy up after a worker whose pipe broke. UserError if no other one may be started."""
         process = self._process
-        self.close()
+        self.close(at_once=False)
         reason = _reason(process.returncode) if process is not None else "did not start"
         self._died += 1
         if self._died > self._restarts:
@@ -188,3 +189,5 @@ def work(pipe: Connection) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front ends this process
     work(Connection(int(sys.argv[1])))
+    sys.stderr.flush()
+    os._exit(0)  # taking torch down in order may take longer than the front waits

@@ -123,8 +123,8 @@ def test_a_number_that_is_not_finite_is_never_sent(tmp_path, cliff):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "one of --unix NAME, --shm NAME and --inet"),
-        (["--unix", "x", "--inet", "localhost:1"], "one of --unix NAME, --shm NAME and --inet"),
+        ([], "one of --unix NAME, --shm NAME, --inet"),
+        (["--unix", "x", "--inet", "localhost:1"], "one of --unix NAME, --shm NAME, --inet"),
         (["--unix", "x" * 200], "bytes"),
         (["--unix", "x", "--timeout", "0"], "no i-PI server"),
         (["--unix", "x", "--device", "cuda:77"], "--device cuda:77"),
