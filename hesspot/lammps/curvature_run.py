@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ def run_curvature(
     script = script.absolute()
     if not script.is_file():
         raise UserError(f"LAMMPS input script {script} does not exist; give the path of an input script")
+    if importlib.util.find_spec("mpi4py") is None:
+        raise UserError("the Python package mpi4py is not installed; install it with `pip install mpi4py`")
     environment = find_environment()
     plugin = build_plugin(environment, report=report)
     styles = plugin.parent / "libhesspot_styles.so"
