@@ -27,6 +27,10 @@ NAME = "hesspot_curvature"
 MASS_UNITS = {"metal": 1.0, "real": 1.0, "electron": 1.0, "si": 1.0 / 1.66053906660e-27}
 
 
+class RankError(UserError):
+    """What only one rank knows of."""
+
+
 class Curvature:
     """H·v and H of the atoms of `group`, after the commands of a LAMMPS script.
 
@@ -226,7 +230,7 @@ class Curvature:
 
     def _check(self, message: bytes | None) -> None:
         if message:
-            raise UserError(f"rank {self.comm.rank}: {message.decode()}")
+            raise RankError(f"rank {self.comm.rank}: {message.decode()}")
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:

@@ -170,8 +170,8 @@ def main() -> None:
     try:
         run(CurvatureJob(**json.loads(sys.argv[1])))
     except Exception as error:
-        # LAMMPS's errors come as Exception itself, on all ranks at once: the first one tells and then ends all
-        if rank > 0 and type(error) is Exception:
+        # LAMMPS's error->all is Exception itself; that and plain UserErrors are on all ranks, or on the first
+        if rank > 0 and type(error) in (Exception, UserError):
             MPI.COMM_WORLD.Barrier()
         if type(error) is Exception or isinstance(error, UserError) or type(error).__name__ == "MPIAbortException":
             print(f"hesspot: {error}", file=sys.stderr, flush=True)

@@ -246,19 +246,20 @@ def _lanczos(
     operator: LinearOperator, start: np.ndarray, rigid: np.ndarray, n_steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Diagonal and subdiagonal of the tridiagonal matrix, with every vector orthogonalised against all before."""
-    basis = [*rigid, start]
+    basis = np.empty((len(rigid) + n_steps + 1, len(start)))
+    basis[: len(rigid)] = rigid
+    basis[len(rigid)] = start
     diagonal: list[float] = []
     beside: list[float] = []
-    for _ in range(n_steps):
-        following = operator.matvec(basis[-1])
+    for held in range(len(rigid) + 1, len(basis)):
+        following = operator.matvec(basis[held - 1])
         scale = np.linalg.norm(following)
-        diagonal.append(float(following @ basis[-1]))
-        before = np.array(basis)
+        diagonal.append(float(following @ basis[held - 1]))
         for _ in range(2):
-            following -= before.T @ (before @ following)
+            following = following - (basis[:held] @ following) @ basis[:held]
         length = float(np.linalg.norm(following))
         if length <= 1e-12 * scale:
             break
         beside.append(length)
-        basis.append(following / length)
+        basis[held] = following / length
     return np.array(diagonal), np.array(beside[: len(diagonal) - 1])
