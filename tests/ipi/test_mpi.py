@@ -24,7 +24,7 @@ MPIRUN = shutil.which("mpirun", path=sysconfig.get_path("scripts")) or shutil.wh
 #: s; a job that takes longer hangs.
 PATIENCE = 200.0
 
-#: eV; sums in another order, over 10 steps.
+#: eV; sums in another order, over 4 steps.
 SAME = 1e-9
 
 
@@ -67,7 +67,7 @@ def test_ffmpi_gives_the_numbers_of_a_socket(tmp_path, house, molecule, batch, g
     """Two drivers of one rank, or one of two ranks that shares atoms."""
     write_start(tmp_path / "start.xyz", molecule)
     xml = dynamics_input(
-        "start.xyz", address="x", n_beads=4, batch_size=batch, timestep=0.25, steps=10, temperature=300.0, stride=1
+        "start.xyz", address="x", n_beads=4, batch_size=batch, timestep=0.25, steps=4, temperature=300.0, stride=1
     )
     socket = re.compile("<ffsocket.*?</ffsocket>", re.DOTALL)
     (tmp_path / "mpi.xml").write_text(
@@ -84,7 +84,7 @@ def test_ffmpi_gives_the_numbers_of_a_socket(tmp_path, house, molecule, batch, g
     with subprocess.Popen([server, "-S", f"{tmp_path}/", "unix.xml"], cwd=tmp_path, stdout=subprocess.DEVNULL):
         alone = subprocess.run([*driver, "--unix", "x", "--prefix", f"{tmp_path}/", "--restarts", "0"], cwd=tmp_path)
     assert alone.returncode == 0
-    assert len(table) == 11
+    assert len(table) == 5
     np.testing.assert_allclose(table, np.loadtxt(tmp_path / "simulation.out"), rtol=0, atol=SAME)
 
 
@@ -118,7 +118,7 @@ def ranks(folder, model, atoms):
         process.wait()
 
 
-@pytest.mark.parametrize("how", ["EXIT", "not finite", "SIGTERM", "gone"])
+@pytest.mark.parametrize("how", ["EXIT", "not finite", "SIGTERM"])
 def test_all_ranks_end(tmp_path, cliff, how):
     pair = ase.Atoms("H2", [[0, 0, 0], [0, 0, 2.0]])
     server = listen(tmp_path / "x")
@@ -135,8 +135,7 @@ def test_all_ranks_end(tmp_path, cliff, how):
             connection.sendall(posdata(np.eye(3) * 50, pair.positions * 0.9) + word("GETFORCE"))
         elif how == "SIGTERM":
             process.terminate()
-        if how != "gone":
-            assert connection.recv(1) == b""
+        assert connection.recv(1) == b""
         connection.close()
         _, said = process.communicate(timeout=PATIENCE)
     if how == "EXIT":
@@ -145,4 +144,4 @@ def test_all_ranks_end(tmp_path, cliff, how):
         assert "on 2 ranks" in said
     else:
         assert process.returncode != 0
-        assert {"not finite": "bad.xyz", "SIGTERM": "", "gone": "without saying EXIT"}[how] in said
+        assert {"not finite": "bad.xyz", "SIGTERM": ""}[how] in said
