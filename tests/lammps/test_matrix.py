@@ -33,7 +33,7 @@ ELEMENTS = ["O", "C", "N", "H"]  # not the model's order
 SINGLE_ENERGY = 2e-4  # eV per atom
 SINGLE_FORCE = 1e-3  # eV/Å
 
-GRIDS = {1: ["1 1 1"], 2: ["2 1 1", "1 1 2"], 4: ["4 1 1", "1 2 2", "1 1 4"]}
+GRIDS = {1: ["1 1 1"], 2: ["2 1 1", "1 1 2"], 4: ["1 1 4", "2 2 1"]}
 
 #: LAMMPS refuses tiles where images of one rank's atoms are needed from further away than the box is long.
 SMALL_BOXES = (small_triclinic, wire)
@@ -67,7 +67,7 @@ def test_any_division_gives_the_same(tmp_path: Path, house_model_file: Path, ran
         atoms = structure()
         answer = expected(house_model_file, atoms)
         for division, skin, backend in product(divisions(ranks, structure), (0.5, 2.0), ("torchscript", "kernel")):
-            precisions = ("double", "single") if skin == 0.5 else ("double",)
+            precisions = ("double", "single") if skin == 0.5 and division.name == GRIDS[ranks][0] else ("double",)
             for precision in precisions:
                 options = f"backend {backend} precision {precision} max_edges 700"
                 cases.append(
