@@ -16,6 +16,7 @@ EXIT                                                                  int32
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
 SERVER = 0
+#: Seconds between looks for a message: MPI's own waiting takes a core, and i-PI itself looks every 1e-4 s.
+POLL = 5e-5
+
 HELLO, INIT, WORK, RESULT, EXTRA, EXIT = 1, 2, 3, 4, 5, 6
 
 
@@ -60,7 +64,8 @@ def serve(world: Comm, answers: Callable[[Structures], Answer], n_atoms: int) ->
 
     status = MPI.Status()
     while True:
-        world.Probe(SERVER, MPI.ANY_TAG, status)
+        while not world.Iprobe(SERVER, MPI.ANY_TAG, status):
+            time.sleep(POLL)
         if status.tag == WORK:
             _send(world, answers(_receive(world, n_atoms)))
         elif status.tag == INIT:
