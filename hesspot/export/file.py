@@ -31,7 +31,7 @@ from hesspot.export.metadata import (
     Reference,
 )
 from hesspot.files import replacing
-from hesspot.kernel import HouseKernel
+from hesspot.kernel import HouseKernel, knows
 from hesspot.models.contract import Batch, Model, build_batch
 
 #: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
@@ -124,7 +124,7 @@ def read_model(
         )
     for tensor in [*module.parameters(), *module.buffers()]:
         tensor.requires_grad_(False)
-    has_kernel = metadata.architecture.name == "house" and torch.device(device).type == "cpu"
+    has_kernel = metadata.architecture.name == "house" and torch.device(device).type == "cpu" and knows(module)
     if backend == "kernel" and not has_kernel:
         raise UserError(
             f"model {path} of architecture {metadata.architecture.name} has no kernel for device {device}; "

@@ -52,6 +52,13 @@ def instructions() -> str:
     return name.decode()
 
 
+def knows(module: Any) -> bool:
+    """Whether a house model has the radial functions that are written into the kernel: sin(kπr/cutoff)."""
+    frequencies = module.state_dict()["frequencies"].double().cpu()
+    expected = np.pi / float(module.cutoff) * torch.arange(1.0, len(frequencies) + 1, dtype=torch.float64)
+    return bool(torch.allclose(frequencies, expected, rtol=1e-14, atol=0.0))
+
+
 class HouseKernel:
     """A house model, evaluated by the kernel. Calls are as in the contract; edges must be sorted by centre.
 

@@ -9,7 +9,7 @@ from ase.build import molecule
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.kernel import HouseKernel, instructions
+from hesspot.kernel import HouseKernel, instructions, knows
 from hesspot.models.contract import build_batch
 from hesspot.models.house import HouseConfig, HouseModel
 
@@ -112,6 +112,13 @@ def test_files_choose_their_backend(house_model_file, lj_model_file):
     assert read_model(lj_model_file).kernel is None
     with pytest.raises(UserError, match="architecture torchscript has no kernel"):
         read_model(lj_model_file, backend="kernel")
+
+
+def test_other_radial_functions_are_left_to_torch():
+    model = make()
+    assert knows(model)
+    model.frequencies *= 1.0 + 1e-8
+    assert not knows(model)
 
 
 def test_instructions_are_known():
