@@ -78,7 +78,8 @@ def test_ffmpi_gives_the_numbers_of_a_socket(tmp_path, house, molecule, batch, g
     options = ["--ffmpi", "hesspot", "--group-size", groups[0], "--split", "atoms"]
     server = shutil.which("i-pi", path=sysconfig.get_path("scripts"))
     done = job((1, [server, "mpi.xml"]), (2, [*driver, *options]), cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # the status of the job is left to chance: i-PI ends without MPI_Finalize
+    assert "I-PI reports success" in done.stdout, done.stdout + done.stderr
     assert done.stderr.count("i-PI said EXIT") == len(groups)
     table = np.loadtxt(tmp_path / "simulation.out")
     with subprocess.Popen([server, "-S", f"{tmp_path}/", "unix.xml"], cwd=tmp_path, stdout=subprocess.DEVNULL):
