@@ -145,7 +145,7 @@ def kill_server(folder: Path, rng: random.Random, wanted: np.ndarray) -> str:
     missing = set(wanted[:, 0]) - set(table[:, 0])
     assert not missing, f"steps {missing} are missing"
     np.testing.assert_allclose(table, wanted[table[:, 0].astype(int)], rtol=0, atol=CONTINUED)
-    return f"i-PI killed after step {at_kill - 1}, went on at step {int(np.loadtxt(folder / 'simulation.out')[0, 0])}"
+    return f"i-PI killed after step {at_kill - 1}, went on at step {int(table[len(before), 0])}"
 
 
 def whole_lines(table: Path) -> np.ndarray:
