@@ -8,11 +8,9 @@ import math
 HARTREE = 27.211386245988  #: eV
 BOHR = 0.529177210903  #: Å
 KCAL_PER_MOL = 4.184 / 96.48533212331002  #: eV
-KJ_PER_MOL = 1.0 / 96.48533212331002  #: eV
 BOLTZMANN = 8.617333262e-5  #: eV/K
 AMU = 1822.888486209  #: electron masses
 IPI_AMU = 1822.8885  #: electron masses, as i-PI rounds it: what it divides by, files for it must multiply by
-BAR = 6.241509074460763e-7  #: eV/Å³
 ATOMIC_TIME = 2.4188843265857e-2  #: fs, ħ / Hartree
 HBAR = HARTREE * ATOMIC_TIME  #: eV fs
 SPEED_OF_LIGHT = 2.99792458e-5  #: cm/fs

@@ -31,26 +31,6 @@ class LennardJones(torch.nn.Module):
         return energies.index_add(0, centers, 0.5 * pair.to(torch.float64))
 
 
-class HarmonicBonds(torch.nn.Module):
-    """Bonds ½k(r − r0)² between all atoms within the cutoff; k eV/Å², r0 Å. Not smooth at the cutoff."""
-
-    elements: list[str]
-    cutoff: float
-
-    def __init__(self, elements: list[str], cutoff: float, k: float, r0: float):
-        super().__init__()
-        self.elements = list(elements)
-        self.cutoff = cutoff
-        self.k = k
-        self.r0 = r0
-
-    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
-        r = torch.linalg.vector_norm(vectors, dim=1)
-        pair = 0.5 * self.k * (r - self.r0) ** 2 * (r < self.cutoff)
-        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=vectors.device)
-        return energies.index_add(0, centers, 0.5 * pair.to(torch.float64))
-
-
 class StillingerWeber(torch.nn.Module):
     """Silicon by Stillinger and Weber, Phys. Rev. B 31, 5262 (1985), as LAMMPS's `Si.sw`; cutoff aσ = 3.77 Å.
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hesspot.derivatives import differentiable, hessian, sum_structures
-from hesspot.models.contract import Model
+from hesspot.derivatives import Differentiable, differentiable, hessian, sum_structures
+from hesspot.models.contract import Batch, Model
 from hesspot.training.config import HessianSection, LossSection
 from hesspot.training.samples import Sample, join_samples
 
@@ -117,14 +117,10 @@ def _backward_part(
     batch = join_samples(samples)
     sizes = batch.atoms_per_structure().to(torch.float64)
     result = differentiable(model, batch, forces=mode != "e", directions=directions)
-    labels = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
-    energy = ((result.energy - labels) ** 2 / sizes).sum()
+    energy, forces = _energy_and_forces_terms(result, samples, batch)
     loss = weights.energy / n_structures * energy
     terms = LossTerms(energy=float(energy.detach()), structures=len(samples))
-    if result.forces is not None and mode != "e":
-        labelled = torch.cat([s.forces for s in samples if s.forces is not None])
-        per_structure = sum_structures(((result.forces - labelled) ** 2).sum(1), batch)
-        forces = (per_structure / (3 * sizes)).sum()
+    if forces is not None and mode != "e":
         loss = loss + weights.forces / n_structures * forces
         terms.forces = float(forces.detach())
     if result.hvp is not None and directions is not None:
@@ -135,6 +131,20 @@ def _backward_part(
         terms.hessian, terms.with_hessian = float(curvature.detach()), len(samples)
     loss.backward()  # type: ignore[no-untyped-call]
     return terms
+
+
+def _energy_and_forces_terms(
+    result: Differentiable, samples: Sequence[Sample], batch: Batch
+) -> tuple[Tensor, Tensor | None]:
+    """Σ ΔE²/n and Σ |ΔF|²/(3n) over the structures; no forces term if they were not computed."""
+    sizes = batch.atoms_per_structure().to(torch.float64)
+    labels = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
+    energy = ((result.energy - labels) ** 2 / sizes).sum()
+    if result.forces is None:
+        return energy, None
+    labelled = torch.cat([s.forces for s in samples if s.forces is not None])
+    per_structure = sum_structures(((result.forces - labelled) ** 2).sum(1), batch)
+    return energy, (per_structure / (3 * sizes)).sum()
 
 
 def _label_products(samples: Sequence[Sample], directions: Tensor) -> Tensor:
@@ -177,14 +187,10 @@ def _groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[Sample]]
 def evaluate_terms(model: Model, samples: Sequence[Sample], mode: str) -> LossTerms:
     """The unweighted terms with full Hessians, without gradients in the weights."""
     batch = join_samples(samples)
-    sizes = batch.atoms_per_structure().to(torch.float64)
-    result = differentiable(model, batch, forces=mode != "e")
-    labels = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
-    terms = LossTerms(energy=float(((result.energy.detach() - labels) ** 2 / sizes).sum()), structures=len(samples))
-    if result.forces is not None:
-        labelled = torch.cat([s.forces for s in samples if s.forces is not None])
-        squares = sum_structures(((result.forces.detach() - labelled) ** 2).sum(1), batch)
-        terms.forces = float((squares / (3 * sizes)).sum())
+    energy, forces = _energy_and_forces_terms(differentiable(model, batch, forces=mode != "e"), samples, batch)
+    terms = LossTerms(energy=float(energy.detach()), structures=len(samples))
+    if forces is not None:
+        terms.forces = float(forces.detach())
     with_hessian = [s for s in samples if s.hessian is not None]
     if mode == "efh" and with_hessian:
         terms.hessian = float(_hessian_term(model, with_hessian, create_graph=False).detach())

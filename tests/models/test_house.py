@@ -16,7 +16,7 @@ from hesspot.models.house import HouseConfig, HouseModel
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²
 STEP = 1e-3  # Å, of the walk through the cutoff
 #: In a walk by equal steps the second differences of a C² function are h² times its second derivative, and a jump
-#: shows undiminished. A tenth of the change of one step near the cutoff is far below any real jump.
+#: shows undiminished: 1e-8 for this model, 6e-7 with an envelope of one power less, 2e-4 with two less.
 JUMP = 1e-7
 FLOAT32 = 2e-4  # of the largest force: about 2⁻²³ times the some hundred operations and their cancellation
 
