@@ -83,7 +83,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="by how many steps the two runs differ")
     steps = parser.parse_args().steps
     print(
-        "| model | beads | driver | µs per step | above the model, µs per structure |\n| --- | --- | --- | --- | --- |"
+        "| model | beads | driver | µs per step | model alone, µs | above it, µs per structure |\n"
+        "| --- | --- | --- | --- | --- | --- |"
     )
     with tempfile.TemporaryDirectory(prefix="ipi") as name:
         folder = Path(name)
