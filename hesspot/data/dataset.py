@@ -17,13 +17,14 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from ase.neighborlist import neighbor_list
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from scipy.spatial.distance import pdist
 
 from hesspot.errors import UserError
 from hesspot.files import replacing
 
 FORMAT = "hesspot-dataset"
-VERSION = 1
+VERSION = 2
 UNITS = {"energy": "eV", "length": "Å", "forces": "eV/Å", "hessian": "eV/Å²"}
 PARTS = ("train", "valid", "test")
 KINDS = ("minimum", "saddle", "irc", "nms", "atom", "other")
@@ -47,6 +48,9 @@ class Record:
         forces: (n, 3) in eV/Å.
         hessian: (3n, 3n) second derivatives of the energy in eV/Å², atom-major
             (x, y, z of atom 0, then of atom 1, …).
+        directions: (k, n, 3) displacements v whose Hessian products are known, of length √(3n) each.
+        products: (k, n, 3) H·v in eV/Å², where the whole Hessian is not known: two gradients give one.
+        stress: (3, 3) in eV/Å³, positive under tension as in ASE; periodic structures only.
         name: unique in its dataset.
         part: train, valid or test.
         kind: minimum, saddle, irc (on a reaction path), nms (normal-mode sampled), atom or other.
@@ -62,6 +66,9 @@ class Record:
     energy: float | None = None
     forces: np.ndarray | None = None
     hessian: np.ndarray | None = None
+    directions: np.ndarray | None = None
+    products: np.ndarray | None = None
+    stress: np.ndarray | None = None
     part: str = "train"
     kind: str = "other"
     system: str = ""
@@ -74,7 +81,9 @@ class Record:
         self.pbc = np.asarray(self.pbc, dtype=bool)
         self.energy = None if self.energy is None else float(self.energy)
         self.forces = None if self.forces is None else np.asarray(self.forces, dtype=np.float64)
-        self.hessian = None if self.hessian is None else np.asarray(self.hessian, dtype=np.float64)
+        for label in ("hessian", "directions", "products", "stress"):
+            if getattr(self, label) is not None:
+                setattr(self, label, np.asarray(getattr(self, label), dtype=np.float64))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -94,6 +103,9 @@ class Record:
             raise UserError(f"{where} has the part {self.part!r}: use one of {', '.join(PARTS)}")
         if self.kind not in KINDS:
             raise UserError(f"{where} has the kind {self.kind!r}: use one of {', '.join(KINDS)}")
+        if (self.directions is None) != (self.products is None):
+            raise UserError(f"{where} has Hessian products or their directions alone: give both")
+        n_products = 0 if self.directions is None else len(self.directions)
         arrays = [
             ("positions", self.positions, (n, 3)),
             ("cell", self.cell, (3, 3)),
@@ -101,6 +113,9 @@ class Record:
             ("energy", self.energy, ()),
             ("forces", self.forces, (n, 3)),
             ("Hessian", self.hessian, (3 * n, 3 * n)),
+            ("directions", self.directions, (n_products, n, 3)),
+            ("Hessian products", self.products, (n_products, n, 3)),
+            ("stress", self.stress, (3, 3)),
         ]
         for label, values, shape in arrays:
             if values is None:
@@ -109,6 +124,8 @@ class Record:
                 raise UserError(f"{where} has {label} of shape {np.shape(values)}: {n} atoms need {shape}")
             if not np.isfinite(values).all():
                 raise UserError(f"{where} has NaN or infinity in its {label}: compute or drop it")
+        if self.stress is not None and not self.pbc.all():
+            raise UserError(f"{where} has a stress but is not periodic in all directions: leave the stress out")
         if self.pbc.any() and np.linalg.matrix_rank(self.cell[self.pbc]) < self.pbc.sum():
             raise UserError(f"{where} is periodic along a cell vector that is zero or not independent: give the cell")
         distance = self._shortest_distance()
@@ -138,13 +155,16 @@ class Record:
     def to_atoms(self) -> Atoms:
         """The structure with its labels: energy and forces in a calculator, all else in ``info``."""
         atoms = self.atoms_only()
-        labels = {"energy": self.energy, "forces": self.forces}
-        if self.energy is not None or self.forces is not None:
+        labels = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        if self.stress is not None:
+            labels["stress"] = full_3x3_to_voigt_6_stress(self.stress)
+        if any(value is not None for value in labels.values()):
             atoms.calc = SinglePointCalculator(atoms, **{k: v for k, v in labels.items() if v is not None})
         atoms.info.update(name=self.name, part=self.part, kind=self.kind, system=self.system)
         atoms.info["properties"] = dict(self.properties)
-        if self.hessian is not None:
-            atoms.info["hessian"] = self.hessian.copy()
+        for label in ("hessian", "directions", "products"):
+            if getattr(self, label) is not None:
+                atoms.info[label] = getattr(self, label).copy()
         return atoms
 
     @classmethod
@@ -156,7 +176,9 @@ class Record:
         }
         known["energy"] = results.get("energy")
         known["forces"] = results.get("forces")
-        known["hessian"] = atoms.info.get("hessian")
+        if (stress := results.get("stress")) is not None:
+            known["stress"] = stress if np.shape(stress) == (3, 3) else voigt_6_to_full_3x3_stress(stress)
+        known.update({key: atoms.info.get(key) for key in ("hessian", "directions", "products")})
         known.update(fields)
         return cls(
             numbers=atoms.numbers.copy(),
@@ -246,6 +268,9 @@ class Dataset:
             "energy": [[] if record.energy is None else [record.energy] for record in self],
             "forces": [np.zeros((0, 3)) if record.forces is None else record.forces for record in self],
             "hessian": [[] if record.hessian is None else pack(record.hessian) for record in self],
+            "directions": [[] if record.directions is None else record.directions.ravel() for record in self],
+            "products": [[] if record.products is None else record.products.ravel() for record in self],
+            "stress": [np.zeros((0, 3, 3)) if record.stress is None else record.stress[None] for record in self],
         }
         for name, pieces in labels.items():
             put(name, np.concatenate(pieces).astype(np.float64))
@@ -276,25 +301,31 @@ class Dataset:
         numbers, positions = file["numbers"][:], file["positions"][:]
         cell, pbc = file["cell"][:], file["pbc"][:]
         atoms = _read_pointers(file, "atoms_ptr", count, len(numbers))
-        labels = {key: file[key][:] for key in ("energy", "forces", "hessian")}
+        known = [key for key in ("energy", "forces", "hessian", "directions", "products", "stress") if key in file]
+        labels = {key: file[key][:] for key in known}
         ptr = {key: _read_pointers(file, f"{key}_ptr", count, len(values)) for key, values in labels.items()}
 
         records = []
         for i in range(count):
             own = slice(atoms[i], atoms[i + 1])
-            energy, forces, hessian = (
-                values[ptr[key][i] : ptr[key][i + 1]] if ptr[key][i + 1] > ptr[key][i] else None
+            label = {
+                key: values[ptr[key][i] : ptr[key][i + 1]]
                 for key, values in labels.items()
-            )
+                if ptr[key][i + 1] > ptr[key][i]
+            }
+            n = atoms[i + 1] - atoms[i]
             records.append(
                 Record(
                     numbers=numbers[own],
                     positions=positions[own],
                     cell=cell[i],
                     pbc=pbc[i],
-                    energy=None if energy is None else energy.item(),
-                    forces=forces,
-                    hessian=None if hessian is None else unpack(hessian),
+                    energy=label["energy"].item() if "energy" in label else None,
+                    forces=label.get("forces"),
+                    hessian=unpack(label["hessian"]) if "hessian" in label else None,
+                    directions=label["directions"].reshape(-1, n, 3) if "directions" in label else None,
+                    products=label["products"].reshape(-1, n, 3) if "products" in label else None,
+                    stress=label["stress"][0] if "stress" in label else None,
                     name=text["name"][i],
                     part=text["part"][i],
                     kind=text["kind"][i],

@@ -33,16 +33,25 @@ def dataset() -> Dataset:
     rng = np.random.default_rng(1)
     unlabelled = {"energy": None, "forces": None, "hessian": None}
     bare = random_record(3, "c", rng, part="test", kind="nms", system="x", **unlabelled)
-    periodic = Record.from_atoms(bulk("Si", cubic=True), name="si", part="valid")
+    stress = rng.normal(size=(3, 3))
+    periodic = Record.from_atoms(bulk("Si", cubic=True), name="si", part="valid", stress=stress + stress.T)
+    vectors = {key: rng.normal(size=(2, 5, 3)) for key in ("directions", "products")}
     return Dataset(
-        [random_record(4, "a", rng), random_record(1, "b", rng, hessian=None, kind="atom"), bare, periodic],
+        [
+            random_record(4, "a", rng),
+            random_record(1, "b", rng, hessian=None, kind="atom"),
+            bare,
+            periodic,
+            random_record(5, "d", rng, hessian=None, **vectors),
+        ],
         "B3LYP/6-31G(d)",
         {"program": "none", "numbers": [1, 2]},
     )
 
 
 def same(a: Record, b: Record) -> None:
-    for key in ("numbers", "positions", "cell", "pbc", "energy", "forces", "hessian"):
+    arrays = ("numbers", "positions", "cell", "pbc", "energy", "forces", "hessian", "directions", "products", "stress")
+    for key in arrays:
         left, right = getattr(a, key), getattr(b, key)
         assert (left is None) == (right is None), key
         if left is not None:
@@ -77,7 +86,7 @@ def test_five_lines_of_plain_h5py_read_a_structure(dataset: Dataset, tmp_path: P
 
 
 def test_select_and_elements(dataset: Dataset) -> None:
-    assert [r.name for r in dataset.select(part="train")] == ["a", "b"]
+    assert [r.name for r in dataset.select(part="train")] == ["a", "b", "d"]
     assert [r.name for r in dataset.select(part="train", kind="atom")] == ["b"]
     assert [r.name for r in dataset.select(system="x")] == ["c"]
     assert len(dataset.select(system="nothing")) == 0
@@ -161,7 +170,7 @@ def test_bad_files_are_refused(dataset: Dataset, tmp_path: Path) -> None:
 
     for key, value, words in [
         ("format", "other", "not a hesspot dataset"),
-        ("version", 2, "newer hesspot"),
+        ("version", 3, "newer hesspot"),
         ("units", json.dumps({"energy": "Hartree"}), "convert"),
         ("atoms_ptr", 1, "does not fit"),
         ("forces", np.nan, "NaN"),
