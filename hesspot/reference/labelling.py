@@ -1,11 +1,7 @@
 """Labels for a file of structures: resumable, in parallel, with a progress bar."""
 
-import multiprocessing
-import os
-import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
 from hesspot.reference.parts import PartStore, assemble
+from hesspot.reference.pool import executor
 from hesspot.reference.pyscf_labels import Method, NotConverged, check_input, compute
 
 
@@ -129,9 +126,7 @@ def _compute_all(records: list[Record], method: Method, hessian: bool, jobs: int
         for record in records:
             yield _label(record, method, hessian)
         return
-    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the workers, whose libraries read it when they load
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+    with executor(jobs) as pool:
         tasks = [pool.submit(_label, record, method, hessian) for record in records]
         try:
             for task in as_completed(tasks):
@@ -141,18 +136,3 @@ def _compute_all(records: list[Record], method: Method, hessian: bool, jobs: int
                 f"one of {jobs} workers ended unexpectedly, out of memory perhaps: run the same command again "
                 "with fewer --jobs, finished structures are kept"
             ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Workers would wait for ever if the main process were killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        sys.stderr.flush()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
