@@ -33,6 +33,8 @@ from hesspot.export.metadata import (
 from hesspot.files import replacing
 from hesspot.kernel import HouseKernel, knows
 from hesspot.models.contract import Batch, Model, build_batch
+from hesspot.models.ensemble import ARCHITECTURES, build_house, name_of
+from hesspot.models.house import House
 
 #: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
 ENERGY_TOLERANCE = 1e-9  # eV per atom
@@ -159,20 +161,27 @@ def eager_model(loaded: LoadedModel) -> Model:
 
     A model of an architecture that hesspot cannot build is its own scripted module.
     """
-    from hesspot.models.house import HouseConfig, HouseModel
-
-    if loaded.metadata.architecture.name != "house":
+    architecture = loaded.metadata.architecture
+    if architecture.name not in ARCHITECTURES:
         return loaded
-    model = HouseModel(HouseConfig(**loaded.metadata.architecture.config))
+    model = build_house(architecture.name, architecture.config)
     try:
         model.load_state_dict(loaded.module.state_dict())
     except RuntimeError as error:
         raise UserError(
-            f"the weights in {loaded.path} do not fit the house model of hesspot {hesspot.__version__}: the file was "
-            f"written by hesspot {loaded.metadata.hesspot_version}; export it again"
+            f"the weights in {loaded.path} do not fit the {architecture.name} model of hesspot {hesspot.__version__}: the "
+            f"file was written by hesspot {loaded.metadata.hesspot_version}; export it again"
         ) from error
     model.shifts = list(loaded.module.shifts)
     return model.requires_grad_(False).eval()
+
+
+def architecture_of(model: torch.nn.Module) -> Architecture:
+    """What a file says of `model`: the configuration of a house model, nothing of somebody else's."""
+    name = name_of(model)
+    if name is None:
+        return Architecture(name="torchscript")
+    return Architecture(name=name, config=cast(House, model).config.model_dump())
 
 
 def fingerprint_entry(
@@ -263,14 +272,12 @@ def write_model(
     check_against_fingerprint(scripted, fingerprint, "the scripted model")
     for entry in fingerprint:
         check_locality(scripted, build_batch([entry.atoms()], elements, cutoff))
-    config = getattr(model, "config", None)
     metadata = ModelMetadata(
         hesspot_version=hesspot.__version__,
         torch_version=torch.__version__,
         elements=elements,
         cutoff=cutoff,
-        architecture=architecture
-        or (Architecture(name="house", config=config.model_dump()) if config else Architecture(name="torchscript")),
+        architecture=architecture or architecture_of(model),
         level_of_theory=level_of_theory,
         training=training or {},
         weights_sha256=weights_hash(scripted.state_dict()),

@@ -59,9 +59,10 @@ class ElementNetwork(nn.Module):
         return (self.readout(self.layers(descriptors)) + self.linear(descriptors)).squeeze(1)
 
 
-class HouseModel(nn.Module):
-    """Strictly local potential of Cartesian moments; see the module's text for the formulas.
+class House(nn.Module):
+    """What house models and committees of them share: the descriptors, and `n_members` networks for each element.
 
+    Member m's network of element e is `networks[m · n_elements + e]`.
     `shifts` (eV, one per element) are added in float64 whatever the dtype of the weights; `scale` (eV)
     multiplies the networks; `mean` and `inverse_deviation` (n_elements, n_descriptors) standardise the descriptors.
     """
@@ -84,9 +85,10 @@ class HouseModel(nn.Module):
     first3: Tensor
     second3: Tensor
 
-    def __init__(self, config: HouseConfig):
+    def __init__(self, config: HouseConfig, n_members: int):
         super().__init__()
         self.config = config
+        self.n_members = n_members
         self.elements = list(config.elements)
         self.cutoff = config.cutoff
         self.shifts = [0.0] * len(config.elements)
@@ -101,7 +103,9 @@ class HouseModel(nn.Module):
             channels * (2 * channels + 1),
         ]
         self.n_descriptors = channels + gram[0] + gram[1] + gram[2]
-        self.networks = nn.ModuleList(ElementNetwork(self.n_descriptors, config.hidden) for _ in config.elements)
+        self.networks = nn.ModuleList(
+            ElementNetwork(self.n_descriptors, config.hidden) for _ in range(n_members * self.n_elements)
+        )
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("mean", torch.zeros(self.n_elements, self.n_descriptors))
         self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
@@ -169,12 +173,31 @@ class HouseModel(nn.Module):
             dim=1,
         )
 
-    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+    def standardised(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """The descriptors less their mean, over their deviation: what the networks read, (n_atoms, n_descriptors)."""
         descriptors = self.descriptors(species, centers, neighbors, vectors)
-        descriptors = (descriptors - self.mean[species]) * self.inverse_deviation[species]
-        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=species.device)
-        for element, network in enumerate(self.networks):
-            rows = torch.nonzero(species == element).squeeze(1)
-            energy = (self.scale * network(descriptors.index_select(0, rows))).to(torch.float64) + self.shifts[element]
-            energies = energies.index_copy(0, rows, energy)
-        return energies
+        return (descriptors - self.mean[species]) * self.inverse_deviation[species]
+
+    def network_energies(self, species: Tensor, descriptors: Tensor) -> Tensor:
+        """Energies of all members from standardised descriptors, (n_members, n_atoms) float64 eV."""
+        n_atoms = species.shape[0]
+        rows = [torch.nonzero(species == element).squeeze(1) for element in range(self.n_elements)]
+        read = [descriptors.index_select(0, own) for own in rows]
+        places: list[Tensor] = []
+        energies: list[Tensor] = []
+        for index, network in enumerate(self.networks):
+            element = index % self.n_elements
+            places.append(rows[element] + n_atoms * (index // self.n_elements))
+            energies.append((self.scale * network(read[element])).to(torch.float64) + self.shifts[element])
+        found = torch.zeros(self.n_members * n_atoms, dtype=torch.float64, device=species.device)
+        return found.index_copy(0, torch.cat(places), torch.cat(energies)).reshape(self.n_members, n_atoms)
+
+
+class HouseModel(House):
+    """Strictly local potential of Cartesian moments; see the module's text for the formulas."""
+
+    def __init__(self, config: HouseConfig):
+        super().__init__(config, n_members=1)
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        return self.network_energies(species, self.standardised(species, centers, neighbors, vectors))[0]
