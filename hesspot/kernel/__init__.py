@@ -1,6 +1,7 @@
 """The house model's kernel: plain C++ loops, compiled for several instruction sets, in the place of TorchScript.
 
-It gives the numbers of the torch model to rounding and is many times faster. It keeps the contract of
+It evaluates house models and committees of them (one description of the surroundings, several networks). It gives the
+numbers of the torch model to rounding and is many times faster. It keeps the contract of
 `hesspot.models.contract` and joins torch's graph, so that forces, virials, H·v and Hessians are computed as for any
 other model. CPU only; no derivatives with respect to the weights, none beyond the second with respect to positions.
 """
@@ -10,11 +11,12 @@ from __future__ import annotations
 import ctypes
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hesspot.errors import UserError
 
@@ -30,7 +32,7 @@ def _library() -> ctypes.CDLL:
         raise UserError(f"the kernel of the house model is not built in {SOURCES}; install hesspot again with pip")
     library = ctypes.CDLL(str(found[0]))
     library.hesspot_house_new.restype = _POINTER
-    library.hesspot_house_new.argtypes = [ctypes.c_int] * 5 + [
+    library.hesspot_house_new.argtypes = [ctypes.c_int] * 6 + [
         _POINTER,
         ctypes.c_double,
         ctypes.c_double,
@@ -41,6 +43,7 @@ def _library() -> ctypes.CDLL:
     library.hesspot_house_delete.restype = None
     edges: list[Any] = [_POINTER, ctypes.c_int64] + [_POINTER] * 6
     library.hesspot_house_evaluate.argtypes = edges
+    library.hesspot_house_members.argtypes = edges
     library.hesspot_house_hvp.argtypes = edges
     library.hesspot_house_instructions.restype = ctypes.c_char_p
     return library
@@ -62,7 +65,8 @@ def knows(module: Any) -> bool:
 class HouseKernel:
     """A house model, evaluated by the kernel. Calls are as in the contract; edges must be sorted by centre.
 
-    module: a `HouseModel`, or its scripted form, in float64; dtype: float64, or float32 for the arithmetic.
+    module: a `HouseModel` or `HouseEnsemble`, or its scripted form, in float64; dtype: float64, or float32 for the
+    arithmetic. n_members: 1 for a model that is no committee.
     """
 
     def __init__(self, module: Any, dtype: torch.dtype = torch.float64):
@@ -73,15 +77,17 @@ class HouseKernel:
         state = {name: value.detach().double().numpy() for name, value in module.state_dict().items()}
         n_hidden = sum(name.startswith("networks.0.layers.") and name.endswith(".bias") for name in state)
         layers = [f"layers.{2 * layer}" for layer in range(n_hidden)]
-        parts = [state["mix"], np.asarray(module.shifts, dtype=np.float64)]
-        for element in range(len(self.elements)):
+        n_elements = len(self.elements)
+        n_networks = sum(name.startswith("networks.") and name.endswith(".linear.weight") for name in state)
+        self.n_members = n_networks // n_elements
+        parts = [state["mix"], np.asarray(module.shifts, dtype=np.float64), state["mean"], state["inverse_deviation"]]
+        for network in range(n_networks):
             names = [f"{layer}.{kind}" for layer in [*layers, "readout"] for kind in ("weight", "bias")]
-            parts += [state[f"networks.{element}.{name}"] for name in [*names, "linear.weight"]]
-            parts += [state["mean"][element], state["inverse_deviation"][element]]
+            parts += [state[f"networks.{network}.{name}"] for name in [*names, "linear.weight"]]
         weights = np.concatenate([part.ravel() for part in parts])
         widths = np.array([len(state[f"networks.0.{layer}.bias"]) for layer in layers], dtype=np.intc)
-        n_elements = len(self.elements)
         pointer = self._library.hesspot_house_new(
+            self.n_members,
             n_elements,
             state["mix"].shape[2] // n_elements,
             state["mix"].shape[3],
@@ -98,15 +104,28 @@ class HouseKernel:
         self._pointer = pointer
         weakref.finalize(self, self._library.hesspot_house_delete, pointer)
 
+    def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:
+        """Addresses of `hesspot_house_evaluate` or `…_members` and of this model, for C code that calls the kernel."""
+        function = ctypes.cast(self._library[f"hesspot_house_{name}"], _POINTER).value
+        assert function is not None
+        return function, self._pointer
+
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        energies: Tensor = _Energies.apply(vectors, self._graph(species, centers, neighbors))
+        return energies
+
+    def members(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """Energies of the members, (n_members, n_atoms) eV; they can be differentiated once."""
+        energies: Tensor = _MemberEnergies.apply(vectors, self._graph(species, centers, neighbors))
+        return energies
+
+    def _graph(self, species: Tensor, centers: Tensor, neighbors: Tensor) -> _Graph:
         counts = torch.bincount(centers, minlength=species.shape[0])
         if centers.shape[0] > 1 and not bool((centers[1:] >= centers[:-1]).all()):
             raise ValueError("the kernel needs edges that are sorted by centre")
         first_edge = torch.zeros(species.shape[0] + 1, dtype=torch.int64)
         torch.cumsum(counts, 0, out=first_edge[1:])
-        graph = _Graph(self, species.contiguous(), centers, first_edge, species[neighbors])
-        energies: Tensor = _Energies.apply(vectors, graph)
-        return energies
+        return _Graph(self, species.contiguous(), centers, first_edge, species[neighbors])
 
 
 class _Graph:
@@ -130,6 +149,18 @@ class _Graph:
         library = self.model._library
         self._check(
             library.hesspot_house_evaluate(*self._arguments, plain.data_ptr(), energies.data_ptr(), gradient.data_ptr())
+        )
+        return energies, gradient
+
+    def members(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each member: energies (n_members, n_centers) and gradient (n_members, n_edges, 3), float64."""
+        plain = vectors.detach().to(torch.float64).contiguous()
+        n_members = self.model.n_members
+        energies = torch.empty(n_members, self._kept[0].shape[0], dtype=torch.float64)
+        gradient = torch.empty(n_members, *plain.shape, dtype=torch.float64)
+        library = self.model._library
+        self._check(
+            library.hesspot_house_members(*self._arguments, plain.data_ptr(), energies.data_ptr(), gradient.data_ptr())
         )
         return energies, gradient
 
@@ -193,3 +224,19 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:
         raise RuntimeError("the kernel of the house model has no third derivatives; use the torchscript backend")
+
+
+class _MemberEnergies(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, graph: _Graph) -> Tensor:
+        energies, gradient = graph.members(vectors)
+        ctx.save_for_backward(gradient.to(vectors.dtype))
+        ctx.graph = graph
+        return energies
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc, untyped-decorator]
+    def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        of_edges = weights[0].to(gradient.dtype)[:, ctx.graph.centers]
+        return (gradient * of_edges.unsqueeze(2)).sum(0), None

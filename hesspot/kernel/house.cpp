@@ -58,7 +58,9 @@ public:
             "the weights do not fit together as a house model");
     };
     need(S > 0 && K > 0 && C > 0 && weights.mix.size() == 4 * S * slots * C &&
-         weights.shifts.size() == S && weights.networks.size() == S);
+         weights.shifts.size() == S && weights.mean.size() == S * D &&
+         weights.inverse_deviation.size() == S * D &&
+         !weights.networks.empty() && weights.networks.size() % S == 0);
     mix_.resize(S * slots * C * N_MONOMIALS);
     for (std::size_t s = 0; s < S; s++)
       for (std::size_t slot = 0; slot < slots; slot++)
@@ -82,16 +84,15 @@ public:
       }
       need(layers.size() <= MAX_HIDDEN_LAYERS &&
            network.readout.weight.size() == width &&
-           network.readout.bias.size() == 1 && network.linear.size() == D &&
-           network.mean.size() == D && network.inverse_deviation.size() == D);
+           network.readout.bias.size() == 1 && network.linear.size() == D);
       const auto readout = stored(network.readout, width);
       layers_.push_back(std::move(layers));
       networks_.push_back({static_cast<int>(network.hidden.size()),
-                           layers_.back().data(), readout, keep(network.linear),
-                           keep(network.mean),
-                           keep(network.inverse_deviation)});
+                           layers_.back().data(), readout,
+                           keep(network.linear)});
     }
-    kernel = {weights.n_elements,
+    kernel = {static_cast<int>(weights.networks.size() / S),
+              weights.n_elements,
               weights.n_radial,
               weights.n_channels,
               static_cast<int>(D),
@@ -99,7 +100,9 @@ public:
               static_cast<Real>(weights.cutoff),
               static_cast<Real>(weights.scale),
               mix_.data(),
-              networks_.data()};
+              networks_.data(),
+              keep(weights.mean),
+              keep(weights.inverse_deviation)};
   }
   Parameters(const Parameters &) = delete;
   Parameters &operator=(const Parameters &) = delete;
@@ -129,6 +132,7 @@ House::House(const HouseWeights &weights, bool single_precision)
     single_ = std::make_unique<Parameters<float>>(weights);
   else
     double_ = std::make_unique<Parameters<double>>(weights);
+  n_members_ = single_ ? single_->kernel.n_members : double_->kernel.n_members;
 }
 
 House::~House() = default;
@@ -149,6 +153,17 @@ void House::hvp(const HouseEdges &edges, const double *directions,
     house_kernel().hvp_double(double_->kernel, edges, directions, products);
   else
     house_kernel().hvp_single(single_->kernel, edges, directions, products);
+}
+
+void House::members(const HouseEdges &edges, double *energies,
+                    double *gradient) const {
+  if (double_)
+    house_kernel().members_double(double_->kernel, edges, energies, gradient);
+  else
+    house_kernel().members_single(single_->kernel, edges, energies, gradient);
+  for (int m = 0; m < n_members_; m++)
+    for (std::size_t c = 0; c < edges.n_centers; c++)
+      *energies++ += shifts_[static_cast<std::size_t>(edges.species[c])];
 }
 
 } // namespace hesspot

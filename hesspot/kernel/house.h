@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A house model without torch: its weights as the exported file holds them, and
-// its evaluation by the kernel.
+// A house model, or a committee of them, without torch: its weights as the
+// exported file holds them, and its evaluation by the kernel.
 
 #ifndef HESSPOT_HOUSE_H
 #define HESSPOT_HOUSE_H
@@ -23,7 +23,7 @@ struct Layer {
 struct Network {
   std::vector<Layer> hidden;
   Layer readout;
-  std::vector<double> linear, mean, inverse_deviation;
+  std::vector<double> linear;
 };
 
 struct HouseWeights {
@@ -32,7 +32,9 @@ struct HouseWeights {
   std::vector<double>
       mix; ///< (4 ranks, elements, elements · n_radial, n_channels)
   std::vector<double> shifts; ///< (elements) eV
-  std::vector<Network> networks;
+  std::vector<double> mean,
+      inverse_deviation;         ///< (elements, descriptors) standardisation
+  std::vector<Network> networks; ///< (members, elements)
 };
 
 /// Energies are summed in double; everything else is computed in double, or in
@@ -43,8 +45,11 @@ public:
   House(const HouseWeights &weights, bool single_precision);
   ~House();
 
+  /// Networks for each element; 1 if the model is no committee.
+  int n_members() const { return n_members_; }
+
   /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
-  /// eV/Angstrom.
+  /// eV/Angstrom; of a committee, the means.
   void evaluate(const HouseEdges &edges, double *energies,
                 double *gradient) const;
 
@@ -53,8 +58,14 @@ public:
   void hvp(const HouseEdges &edges, const double *directions,
            double *products) const;
 
+  /// The same of each member: energies (n_members, n_centers), gradient
+  /// (n_members, 3 n_edges).
+  void members(const HouseEdges &edges, double *energies,
+               double *gradient) const;
+
 private:
   template <typename Real> class Parameters;
+  int n_members_;
   std::vector<double> shifts_;
   std::unique_ptr<Parameters<double>> double_;
   std::unique_ptr<Parameters<float>> single_;

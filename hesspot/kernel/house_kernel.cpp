@@ -147,30 +147,72 @@ public:
     distance_ = memory_.take(max_edges);
   }
 
-  /// Energy of a centre with n edges; `vectors` (3 n) and the answer `gradient`
-  /// (3 n).
+  /// Energy, the mean of the members', of a centre with n edges; `vectors` (3
+  /// n) and the answer `gradient` (3 n). The members share all but the
+  /// networks.
   T center(int species, int n, const std::int64_t *neighbor_species,
            const T *vectors, T *gradient) {
+    describe(species, n, neighbor_species, vectors);
+    const Real weight = p_.scale / static_cast<Real>(p_.n_members);
+    T energy = T(0);
+    set_zero(descriptors_bar_, p_.n_descriptors);
+    for (int member = 0; member < p_.n_members; member++)
+      energy += network(network_of(member, species), weight);
+    descend(species, n, neighbor_species, gradient);
+    return energy;
+  }
+
+  /// Energy of a centre by one member, after `describe`.
+  T member(int member, int species, int n, const std::int64_t *neighbor_species,
+           T *gradient) {
+    set_zero(descriptors_bar_, p_.n_descriptors);
+    const T energy = network(network_of(member, species), p_.scale);
+    descend(species, n, neighbor_species, gradient);
+    return energy;
+  }
+
+  /// Leaves the standardised descriptors of a centre.
+  void describe(int species, int n, const std::int64_t *neighbor_species,
+                const T *vectors) {
     set_zero(density_, n_slots_ * N_MONOMIALS);
     for (int e = 0; e < n; e++)
       add_edge(e, static_cast<int>(neighbor_species[e]), vectors + 3 * e);
-    const Real *const mix =
-        p_.mix +
-        static_cast<std::size_t>(species) *
-            static_cast<std::size_t>(n_slots_ * p_.n_channels * N_MONOMIALS);
-    mix_channels(mix);
+    mix_channels(mix_of(species));
     invariants();
-    const T energy = network(p_.networks[species]);
-    invariants_backward();
-    mix_channels_backward(mix);
-    for (int e = 0; e < n; e++)
-      edge_backward(e, static_cast<int>(neighbor_species[e]), gradient + 3 * e);
-    return energy;
+    const Real *const mean = p_.mean + species * p_.n_descriptors;
+    const Real *const inverse_deviation =
+        p_.inverse_deviation + species * p_.n_descriptors;
+    for (int i = 0; i < p_.n_descriptors; i++)
+      descriptors_[i] = (descriptors_[i] - T(mean[i])) * inverse_deviation[i];
   }
 
 private:
   const HouseParameters<Real> &p_;
   int n_slots_, n_vectors_, n_matrices_;
+
+  const HouseNetwork<Real> &network_of(int member, int species) const {
+    return p_.networks[member * p_.n_elements + species];
+  }
+
+  const Real *mix_of(int species) const {
+    return p_.mix +
+           static_cast<std::size_t>(species) *
+               static_cast<std::size_t>(n_slots_ * p_.n_channels * N_MONOMIALS);
+  }
+
+  /// From the derivatives in `descriptors_bar_` to those of the edges.
+  void descend(int species, int n, const std::int64_t *neighbor_species,
+               T *gradient) {
+    const Real *const inverse_deviation =
+        p_.inverse_deviation + species * p_.n_descriptors;
+    for (int i = 0; i < p_.n_descriptors; i++)
+      descriptors_bar_[i] = descriptors_bar_[i] * inverse_deviation[i];
+    invariants_backward();
+    mix_channels_backward(mix_of(species));
+    for (int e = 0; e < n; e++)
+      edge_backward(e, static_cast<int>(neighbor_species[e]), gradient + 3 * e);
+  }
+
   Scratch<T> memory_;
   T *density_, *density_bar_, *moments_, *moments_bar_, *vectors_,
       *vectors_bar_, *matrices_, *matrices_bar_;
@@ -421,12 +463,10 @@ private:
     }
   }
 
-  /// Energy of the descriptors; leaves its derivative in `descriptors_bar_`.
-  T network(const HouseNetwork<Real> &net) {
+  /// `weight` times the energy of the standardised descriptors; adds its
+  /// derivative to `descriptors_bar_`.
+  T network(const HouseNetwork<Real> &net, Real weight) {
     const int D = p_.n_descriptors;
-    for (int i = 0; i < D; i++)
-      descriptors_[i] =
-          (descriptors_[i] - T(net.mean[i])) * net.inverse_deviation[i];
     const T *input = descriptors_;
     for (int l = 0; l < net.n_hidden; l++) {
       const HouseLayer<Real> &layer = net.hidden[l];
@@ -453,9 +493,9 @@ private:
 
     T *bar = layer_bar_, *other = layer_bar_ + p_.max_width;
     for (int i = 0; i < net.readout.n_in; i++)
-      bar[i] = T(p_.scale * net.readout.weight[i]);
+      bar[i] = T(weight * net.readout.weight[i]);
     for (int i = 0; i < D; i++)
-      descriptors_bar_[i] = T(p_.scale * net.linear[i]);
+      descriptors_bar_[i] += T(weight * net.linear[i]);
     for (int l = net.n_hidden - 1; l >= 0; l--) {
       const HouseLayer<Real> &layer = net.hidden[l];
       const T *const slope = slopes_ + l * p_.max_width;
@@ -473,9 +513,7 @@ private:
       other = bar;
       bar = below;
     }
-    for (int i = 0; i < D; i++)
-      descriptors_bar_[i] = descriptors_bar_[i] * net.inverse_deviation[i];
-    return energy * p_.scale;
+    return energy * weight;
   }
 };
 
@@ -511,6 +549,33 @@ void evaluate(const HouseParameters<Real> &p, const HouseEdges &edges,
 }
 
 template <typename Real>
+void members(const HouseParameters<Real> &p, const HouseEdges &edges,
+             double *energies, double *gradient) {
+  const std::size_t most = most_edges(edges);
+  Kernel<Real, Real> kernel(p, most);
+  Scratch<Real> memory(6 * most);
+  Real *const vectors = memory.take(3 * most), *const slopes =
+                                                   memory.take(3 * most);
+  const std::size_t n_edges = edges.first_edge[edges.n_centers];
+  for (std::size_t c = 0; c < edges.n_centers; c++) {
+    const std::size_t first = edges.first_edge[c];
+    const int n = static_cast<int>(edges.first_edge[c + 1] - first);
+    const int species = static_cast<int>(edges.species[c]);
+    const std::int64_t *const neighbors = edges.neighbor_species + first;
+    for (int i = 0; i < 3 * n; i++)
+      vectors[i] = static_cast<Real>(edges.vectors[3 * first + i]);
+    kernel.describe(species, n, neighbors, vectors);
+    for (int m = 0; m < p.n_members; m++) {
+      energies[m * edges.n_centers + c] =
+          static_cast<double>(kernel.member(m, species, n, neighbors, slopes));
+      double *const row = gradient + 3 * (m * n_edges + first);
+      for (int i = 0; i < 3 * n; i++)
+        row[i] = static_cast<double>(slopes[i]);
+    }
+  }
+}
+
+template <typename Real>
 void hvp(const HouseParameters<Real> &p, const HouseEdges &edges,
          const double *directions, double *products) {
   using T = Dual<Real>;
@@ -539,8 +604,12 @@ void hvp(const HouseParameters<Real> &p, const HouseEdges &edges,
 
 extern const HouseKernel kernel;
 const HouseKernel kernel = {HESSPOT_NAME_OF(HESSPOT_INSTRUCTIONS),
-                            evaluate<double>, evaluate<float>, hvp<double>,
-                            hvp<float>};
+                            evaluate<double>,
+                            evaluate<float>,
+                            hvp<double>,
+                            hvp<float>,
+                            members<double>,
+                            members<float>};
 
 } // namespace HESSPOT_INSTRUCTIONS
 } // namespace hesspot

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The house model (docs/model.md) as plain loops: energy, gradient and Hessian
-// products of one centre after another. The same source is compiled for several
-// instruction sets; `house_kernel()` picks the best that the processor has.
+// The house model, and committees of it, (docs/model.md) as plain loops:
+// energy, gradient and Hessian products of one centre after another. The same
+// source is compiled for several instruction sets; `house_kernel()` picks the
+// best that the processor has.
 
 #ifndef HESSPOT_HOUSE_KERNEL_H
 #define HESSPOT_HOUSE_KERNEL_H
@@ -24,23 +25,24 @@ template <typename Real> struct HouseLayer {
   const Real *weight, *bias;
 };
 
-/// The network of one element.
+/// The network of one element, of one member.
 template <typename Real> struct HouseNetwork {
-  int n_hidden;                         ///< number of hidden layers
-  const HouseLayer<Real> *hidden;       ///< with SiLU
-  HouseLayer<Real> readout;             ///< to one number
-  const Real *linear;                   ///< (n_descriptors) linear part
-  const Real *mean, *inverse_deviation; ///< (n_descriptors) standardisation
+  int n_hidden;                   ///< number of hidden layers
+  const HouseLayer<Real> *hidden; ///< with SiLU
+  HouseLayer<Real> readout;       ///< to one number
+  const Real *linear;             ///< (n_descriptors) linear part
 };
 
 /// All that the kernel reads; the arrays belong to the caller.
 template <typename Real> struct HouseParameters {
-  int n_elements, n_radial, n_channels, n_descriptors, max_width;
+  int n_members, n_elements, n_radial, n_channels, n_descriptors, max_width;
   Real cutoff, scale;
   /// (n_elements of the centre, n_elements of the neighbour, n_radial,
   /// n_channels, N_MONOMIALS)
   const Real *mix;
-  const HouseNetwork<Real> *networks; ///< (n_elements)
+  const HouseNetwork<Real> *networks; ///< (n_members, n_elements)
+  /// (n_elements, n_descriptors) standardisation
+  const Real *mean, *inverse_deviation;
 };
 
 /// Edges of `n_centers` centres; those of centre c are first_edge[c] ...
@@ -54,7 +56,7 @@ struct HouseEdges {
 };
 
 /// The functions of one instruction set. Energies are without the shifts of the
-/// elements.
+/// elements; those of a committee are the mean of its members'.
 struct HouseKernel {
   const char *name;
   void (*evaluate_double)(const HouseParameters<double> &, const HouseEdges &,
@@ -65,6 +67,12 @@ struct HouseKernel {
                      const double *directions, double *products);
   void (*hvp_single)(const HouseParameters<float> &, const HouseEdges &,
                      const double *directions, double *products);
+  /// Of each member: energies (n_members, n_centers), gradient (n_members, 3
+  /// n_edges).
+  void (*members_double)(const HouseParameters<double> &, const HouseEdges &,
+                         double *energies, double *gradient);
+  void (*members_single)(const HouseParameters<float> &, const HouseEdges &,
+                         double *energies, double *gradient);
 };
 
 /// The best kernel for the processor that this runs on.

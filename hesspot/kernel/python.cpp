@@ -29,13 +29,14 @@ HouseEdges view(std::int64_t n_centers, const std::int64_t *species,
 
 extern "C" {
 
-/// A model, or null if the sizes do not fit. `weights` holds mix, shifts and,
-/// for each element, weight and bias of the hidden layers of `widths` and of
-/// the readout, the linear part, mean and inverse deviation, one after another.
-void *hesspot_house_new(int n_elements, int n_radial, int n_channels,
-                        int n_descriptors, int n_hidden, const int *widths,
-                        double cutoff, double scale, const double *weights,
-                        int single_precision) {
+/// A model, or null if the sizes do not fit. `weights` holds mix, shifts, mean,
+/// inverse deviation and, for each element of each member, weight and bias of
+/// the hidden layers of `widths` and of the readout, and the linear part, one
+/// after another.
+void *hesspot_house_new(int n_members, int n_elements, int n_radial,
+                        int n_channels, int n_descriptors, int n_hidden,
+                        const int *widths, double cutoff, double scale,
+                        const double *weights, int single_precision) {
   try {
     const auto S = static_cast<std::size_t>(n_elements),
                K = static_cast<std::size_t>(n_radial),
@@ -49,7 +50,9 @@ void *hesspot_house_new(int n_elements, int n_radial, int n_channels,
     house.scale = scale;
     house.mix = taken(weights, 4 * S * S * K * C);
     house.shifts = taken(weights, S);
-    for (std::size_t s = 0; s < S; s++) {
+    house.mean = taken(weights, S * D);
+    house.inverse_deviation = taken(weights, S * D);
+    for (int n = 0; n < n_members * n_elements; n++) {
       Network network;
       std::size_t width = D;
       for (int l = 0; l < n_hidden; l++) {
@@ -63,8 +66,6 @@ void *hesspot_house_new(int n_elements, int n_radial, int n_channels,
       network.readout.weight = taken(weights, width);
       network.readout.bias = taken(weights, 1);
       network.linear = taken(weights, D);
-      network.mean = taken(weights, D);
-      network.inverse_deviation = taken(weights, D);
       house.networks.push_back(std::move(network));
     }
     return new House(house, single_precision != 0);
@@ -103,6 +104,24 @@ int hesspot_house_hvp(const void *model, std::int64_t n_centers,
     static_cast<const House *>(model)->hvp(
         view(n_centers, species, first_edge, neighbor_species, vectors),
         directions, products);
+    return 0;
+  } catch (const std::exception &) {
+    return 1;
+  }
+}
+
+/// As evaluate, of each member: energies (n_members, n_centers), gradient
+/// (n_members, 3 n_edges).
+int hesspot_house_members(const void *model, std::int64_t n_centers,
+                          const std::int64_t *species,
+                          const std::int64_t *first_edge,
+                          const std::int64_t *neighbor_species,
+                          const double *vectors, double *energies,
+                          double *gradient) {
+  try {
+    static_cast<const House *>(model)->members(
+        view(n_centers, species, first_edge, neighbor_species, vectors),
+        energies, gradient);
     return 0;
   } catch (const std::exception &) {
     return 1;

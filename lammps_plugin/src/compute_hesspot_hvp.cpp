@@ -79,16 +79,7 @@ void ComputeHesspotHvp::init()
 {
   if (force->pair && utils::strmatch(force->pair_style, "^hybrid/scaled"))
     refuse("the scale factors of pair_style hybrid/scaled are not known to it; use hybrid or hybrid/overlay");
-  pairs.clear();
-  if (auto *const single = dynamic_cast<PairHesspot *>(force->pair)) {
-    pairs.push_back(single);
-  } else {
-    for (int n = 1;; n++) {
-      auto *const next = dynamic_cast<PairHesspot *>(force->pair_match("hesspot", 1, n));
-      if (!next || (!pairs.empty() && next == pairs.back())) break;
-      pairs.push_back(next);
-    }
-  }
+  pairs = hesspot_pairs(force);
   if (pairs.empty()) refuse("there is no pair_style hesspot; define it first");
   if (comm->me == 0 &&
       (force->pair != pairs[0] || force->bond || force->angle || force->dihedral || force->improper || force->kspace))

@@ -9,8 +9,8 @@ namespace {
 
 class HouseModel : public Model {
  public:
-  HouseModel(std::vector<std::string> elements, const HouseWeights &weights, bool single_precision) :
-      Model(std::move(elements), weights.cutoff), house_(weights, single_precision)
+  HouseModel(std::vector<std::string> elements, double cutoff, std::unique_ptr<House> house) :
+      Model(std::move(elements), cutoff, house->n_members()), house_(std::move(house))
   {
   }
 
@@ -18,17 +18,25 @@ class HouseModel : public Model {
   {
     energies.resize(edges.n_centers());
     gradient.resize(edges.vectors.size());
-    house_.evaluate(view_of(edges), energies.data(), gradient.data());
+    house_->evaluate(view_of(edges), energies.data(), gradient.data());
   }
 
   void hvp(const Edges &edges, const std::vector<double> &directions, std::vector<double> &products) override
   {
     products.resize(edges.vectors.size());
-    house_.hvp(view_of(edges), directions.data(), products.data());
+    house_->hvp(view_of(edges), directions.data(), products.data());
+  }
+
+  void members(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) override
+  {
+    const auto count = static_cast<std::size_t>(n_members());
+    energies.resize(count * edges.n_centers());
+    gradient.resize(count * edges.vectors.size());
+    house_->members(view_of(edges), energies.data(), gradient.data());
   }
 
  private:
-  House house_;
+  std::unique_ptr<House> house_;
   std::vector<std::size_t> first_edge_;
 
   HouseEdges view_of(const Edges &edges)
@@ -47,7 +55,8 @@ std::unique_ptr<Model> make_house(std::vector<std::string> elements, const House
                                   const std::string &name)
 {
   try {
-    return std::make_unique<HouseModel>(std::move(elements), weights, precision == Precision::Single);
+    auto house = std::make_unique<House>(weights, precision == Precision::Single);
+    return std::make_unique<HouseModel>(std::move(elements), weights.cutoff, std::move(house));
   } catch (const std::invalid_argument &error) {
     throw ModelError("model " + name + ": " + error.what() + "; export it again with `hesspot export`");
   }

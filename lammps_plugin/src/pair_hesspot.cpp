@@ -22,6 +22,9 @@ constexpr double COINCIDENT = 1e-3;
 /// Edges that are evaluated at once unless the input script says otherwise; bounds the memory.
 constexpr bigint MAX_EDGES = 20000;
 
+const std::string MORE_MEMORY = "use a smaller max_edges, or fewer ranks on a node";
+const std::string MEMORY_USED_UP = "the memory is used up; " + MORE_MEMORY;
+
 /// LAMMPS's number of the group `all`.
 constexpr int ALL = 0;
 
@@ -272,18 +275,48 @@ void PairHesspot::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
   check_scale();
+  for_portions([this] { evaluate_portion(); });
+}
+
+/// Collects the own centres in portions of at most max_edges edges, and calls `evaluate` for each.
+void PairHesspot::for_portions(const std::function<void()> &evaluate)
+{
   const double cutoff_squared = model->cutoff() * model->cutoff();
+  const auto finish = [&] {
+    if (portion.edges.n_centers() > 0) evaluate();
+    clear_portion();
+  };
   try {
     for (int ii = 0; ii < list->inum; ii++) {
       const int i = list->ilist[ii];
       if (!is_center(i)) continue;
-      const auto after = static_cast<bigint>(portion.edges.n_edges()) + list->numneigh[i];
-      if (after > max_edges && portion.edges.n_centers() > 0) evaluate_portion();
+      if (static_cast<bigint>(portion.edges.n_edges()) + list->numneigh[i] > max_edges) finish();
       add_center(i, cutoff_squared);
     }
-    if (portion.edges.n_centers() > 0) evaluate_portion();
+    finish();
   } catch (const std::bad_alloc &) {
-    fail("the memory is used up; use a smaller max_edges, or fewer ranks on a node");
+    fail(MEMORY_USED_UP);
+  }
+}
+
+void PairHesspot::clear_portion()
+{
+  portion.edges.clear();
+  portion.center_atoms.clear();
+  portion.neighbor_atoms.clear();
+}
+
+/// What a model throws ends the run in words.
+void PairHesspot::guarded(const std::function<void()> &evaluation)
+{
+  try {
+    evaluation();
+  } catch (const std::bad_alloc &) {
+    fail(MEMORY_USED_UP);
+  } catch (const std::exception &exception) {
+    const std::string cause = exception.what();
+    const bool memory_used_up = cause.find("allocate memory") != std::string::npos;
+    fail(memory_used_up ? cause + "; " + MORE_MEMORY : cause);
   }
 }
 
@@ -339,19 +372,11 @@ void PairHesspot::add_center(int i, double cutoff_squared)
   }
 }
 
-/// Energies and forces of the centres that were collected; leaves the portion empty.
+/// Energies and forces of the centres that were collected.
 void PairHesspot::evaluate_portion()
 {
   auto &[edges, center_atoms, neighbor_atoms, energies, gradient] = portion;
-  try {
-    model->evaluate(edges, energies, gradient);
-  } catch (const std::bad_alloc &) {
-    throw;
-  } catch (const std::exception &exception) {
-    const std::string cause = exception.what();
-    const bool memory_used_up = cause.find("allocate memory") != std::string::npos;
-    fail(cause + (memory_used_up ? "; use a smaller max_edges, or fewer ranks on a node" : ""));
-  }
+  guarded([&] { model->evaluate(portion.edges, portion.energies, portion.gradient); });
 
   for (std::size_t c = 0; c < energies.size(); c++) {
     const double energy = units.energy * center_scale(center_atoms[c]) * energies[c];
@@ -378,10 +403,6 @@ void PairHesspot::evaluate_portion()
            " is not a finite number; check the structure, or use a smaller timestep");
     if (vflag_either) tally(e);
   }
-
-  edges.clear();
-  center_atoms.clear();
-  neighbor_atoms.clear();
 }
 
 /// Virial of one edge, -v (x) g, attributed to the neighbor: the centroid form, which gives the heat flux of a
@@ -475,4 +496,15 @@ double PairHesspot::memory_usage()
   const auto &[edges, center_atoms, neighbor_atoms, energies, gradient] = portion;
   return Pair::memory_usage() + held(edges.species) + held(edges.centers) + held(edges.neighbor_species) +
          held(edges.vectors) + held(center_atoms) + held(neighbor_atoms) + held(energies) + held(gradient);
+}
+
+std::vector<PairHesspot *> LAMMPS_NS::hesspot_pairs(Force *force)
+{
+  if (auto *const single = dynamic_cast<PairHesspot *>(force->pair)) return {single};
+  std::vector<PairHesspot *> pairs;
+  for (int n = 1;; n++) {
+    auto *const next = dynamic_cast<PairHesspot *>(force->pair_match("hesspot", 1, n));
+    if (!next || (!pairs.empty() && next == pairs.back())) return pairs;
+    pairs.push_back(next);
+  }
 }

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,6 +44,10 @@ class PairHesspot : public Pair {
   void hessian(int, hesspot::HessianBlocks &);
   double curvature_unit() const { return units.curvature(); }  // LAMMPS's, per eV/Angstrom^2
 
+  // a committee's members on the own centres, in LAMMPS's units
+  int n_members() const { return model->n_members(); }
+  void members(double **, double **);
+
  private:
   /// Centres with their edges that are evaluated at once, and the LAMMPS atoms that they stand for.
   struct Portion {
@@ -72,12 +77,18 @@ class PairHesspot : public Pair {
   bool is_center(int) const;
   bool is_excluded(int) const;
   double center_scale(int i) const { return scale[atom->type[i]][atom->type[i]]; }
+  void for_portions(const std::function<void()> &);
   void add_center(int, double);
+  void clear_portion();
+  void guarded(const std::function<void()> &);
   void evaluate_portion();
   void differentiate(const hesspot::Edges &, const std::vector<double> &, std::vector<double> &);
   void tally(std::size_t);
   [[noreturn]] void fail(const std::string &);
 };
+
+/// All pair styles hesspot, in a hybrid style too.
+std::vector<PairHesspot *> hesspot_pairs(class Force *);
 
 }  // namespace LAMMPS_NS
 

@@ -13,12 +13,12 @@ using namespace LAMMPS_NS;
 /// ghost atoms.
 void PairHesspot::hvp(const double *const *direction, double **product)
 {
-  const double cutoff_squared = model->cutoff() * model->cutoff();
-  auto &edges = portion.edges;
-  auto &center_atoms = portion.center_atoms;
-  auto &neighbor_atoms = portion.neighbor_atoms;
-  const auto multiply = [&] {
-    std::vector<double> along, curvature;
+  std::vector<double> along, curvature;
+  for_portions([&] {
+    const auto &edges = portion.edges;
+    const auto &center_atoms = portion.center_atoms;
+    const auto &neighbor_atoms = portion.neighbor_atoms;
+    along.clear();
     along.reserve(edges.vectors.size());
     for (std::size_t e = 0; e < edges.n_edges(); e++)
       for (int k = 0; k < 3; k++)
@@ -32,18 +32,7 @@ void PairHesspot::hvp(const double *const *direction, double **product)
         product[i][k] -= share;
       }
     }
-    edges.clear();
-    center_atoms.clear();
-    neighbor_atoms.clear();
-  };
-  for (int ii = 0; ii < list->inum; ii++) {
-    const int i = list->ilist[ii];
-    if (!is_center(i)) continue;
-    const auto after = static_cast<bigint>(edges.n_edges()) + list->numneigh[i];
-    if (after > max_edges && edges.n_centers() > 0) multiply();
-    add_center(i, cutoff_squared);
-  }
-  if (edges.n_centers() > 0) multiply();
+  });
 }
 
 /// Adds the blocks of the atoms of a group, eV/Angstrom^2, as far as they come from own centres.
@@ -53,9 +42,8 @@ void PairHesspot::hvp(const double *const *direction, double **product)
 void PairHesspot::hessian(int groupbit, hesspot::HessianBlocks &sum)
 {
   const double cutoff_squared = model->cutoff() * model->cutoff();
-  auto &edges = portion.edges;
-  auto &center_atoms = portion.center_atoms;
-  auto &neighbor_atoms = portion.neighbor_atoms;
+  const auto &edges = portion.edges;
+  const auto &neighbor_atoms = portion.neighbor_atoms;
   hesspot::Edges replicas;
   std::vector<double> along, curvature;
   for (int ii = 0; ii < list->inum; ii++) {
@@ -119,20 +107,14 @@ void PairHesspot::hessian(int groupbit, hesspot::HessianBlocks &sum)
         auto &block = sum.at(atoms[row], atoms[column]);
         for (std::size_t k = 0; k < 9; k++) block[k] += center_scale(i) * blocks[row * atoms.size() + column][k];
       }
-    edges.clear();
-    center_atoms.clear();
-    neighbor_atoms.clear();
+    clear_portion();
   }
 }
 
 void PairHesspot::differentiate(const hesspot::Edges &edges, const std::vector<double> &along,
                                 std::vector<double> &curvature)
 {
-  try {
-    model->hvp(edges, along, curvature);
-  } catch (const std::exception &exception) {
-    fail(exception.what());
-  }
+  guarded([&] { model->hvp(edges, along, curvature); });
   for (const double value : curvature)
     if (!std::isfinite(value)) fail("a second derivative of the energy is not a finite number; check the structure");
 }

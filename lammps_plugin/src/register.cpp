@@ -2,6 +2,7 @@
 //
 // Registers the styles with LAMMPS. Called by the loader once the versions are known to fit.
 
+#include "compute_hesspot_deviation.h"
 #include "compute_hesspot_hvp.h"
 #include "lammps_plugin_api.h"
 #include "pair_hesspot.h"
@@ -16,6 +17,11 @@ static void *create_pair(void *lmp)
 static void *create_hvp(void *lmp, int narg, char **arg)
 {
   return new ComputeHesspotHvp(static_cast<LAMMPS *>(lmp), narg, arg);
+}
+
+static void *create_deviation(void *lmp, int narg, char **arg)
+{
+  return new ComputeHesspotDeviation(static_cast<LAMMPS *>(lmp), narg, arg);
 }
 
 extern "C" void hesspot_register(void *lmp, void *handle, void *regfunc)
@@ -34,5 +40,10 @@ extern "C" void hesspot_register(void *lmp, void *handle, void *regfunc)
   plugin.name = "hesspot/hvp";
   plugin.info = "hesspot: exact Hessian-vector products " HESSPOT_VERSION;
   plugin.creator.v2 = create_hvp;
+  reinterpret_cast<lammpsplugin_regfunc>(regfunc)(&plugin, lmp);
+
+  plugin.name = "hesspot/deviation";
+  plugin.info = "hesspot: disagreement of a committee " HESSPOT_VERSION;
+  plugin.creator.v2 = create_deviation;
   reinterpret_cast<lammpsplugin_regfunc>(regfunc)(&plugin, lmp);
 }

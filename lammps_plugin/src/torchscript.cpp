@@ -52,8 +52,9 @@ template <typename Function> auto with_cause(const std::string &before, Function
 class TorchScriptModel : public Model {
  public:
   TorchScriptModel(Metadata metadata, torch::jit::Module module, const std::string &name, const Options &options) :
-      Model(std::move(metadata.elements), metadata.cutoff), module_(std::move(module)), name_(name),
-      device_(options.device), dtype_(options.precision == Precision::Single ? torch::kFloat32 : torch::kFloat64)
+      Model(std::move(metadata.elements), metadata.cutoff, count_members(module, name, options)),
+      module_(std::move(module)), name_(name), device_(options.device),
+      dtype_(options.precision == Precision::Single ? torch::kFloat32 : torch::kFloat64)
   {
     at::set_num_threads(options.threads);
     module_.eval();
@@ -66,7 +67,7 @@ class TorchScriptModel : public Model {
   {
     guarded([&] {
       const auto vectors = vectors_of(edges);
-      const auto energy = energies_of(edges, vectors);
+      const auto energy = energies_of("forward", edges, vectors);
       copy(energy.detach(), energies);
       copy(gradient_of(energy.sum(), vectors, false), gradient);
     });
@@ -76,8 +77,20 @@ class TorchScriptModel : public Model {
   {
     guarded([&] {
       const auto vectors = vectors_of(edges);
-      const auto gradient = gradient_of(energies_of(edges, vectors).sum(), vectors, true);
+      const auto gradient = gradient_of(energies_of("forward", edges, vectors).sum(), vectors, true);
       copy(gradient_of((gradient * rows_of_three(directions)).sum(), vectors, false), products);
+    });
+  }
+
+  void members(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) override
+  {
+    guarded([&] {
+      const auto vectors = vectors_of(edges);
+      const auto energy = energies_of("members", edges, vectors);
+      copy(energy.detach(), energies);
+      std::vector<torch::Tensor> gradients;
+      for (const auto &member : energy.unbind(0)) gradients.push_back(gradient_of(member.sum(), vectors, false, true));
+      copy(torch::stack(gradients), gradient);
     });
   }
 
@@ -87,6 +100,22 @@ class TorchScriptModel : public Model {
   torch::Device device_;
   torch::Dtype dtype_;
   std::vector<std::int64_t> stand_ins_;
+
+  /// A committee has a method `members`; asked about no atom, it tells how many it has.
+  static int count_members(torch::jit::Module &module, const std::string &name, const Options &options)
+  {
+    const auto method = module.find_method("members");
+    if (!method) return 1;
+    return with_cause("model " + name + " failed: ", [&] {
+      const torch::Device device(options.device);
+      const auto none = torch::zeros({0}, torch::TensorOptions(torch::kInt64).device(device));
+      const auto vectors = torch::zeros({0, 3}, torch::TensorOptions(torch::kFloat64).device(device));
+      const auto energies = (*method)({none, none, none, vectors}).toTensor();
+      if (energies.dim() != 2)
+        throw ModelError("method members of model " + name + " does not return one row per member; correct it");
+      return static_cast<int>(energies.size(0));
+    });
+  }
 
   void cast(torch::Tensor &tensor) const
   {
@@ -117,9 +146,9 @@ class TorchScriptModel : public Model {
 
   torch::Tensor vectors_of(const Edges &edges) const { return rows_of_three(edges.vectors).requires_grad_(true); }
 
-  /// Energies of the centres. Behind the centres the model is given one atom per element, without edges, which
-  /// stands for all neighbours of that element.
-  torch::Tensor energies_of(const Edges &edges, const torch::Tensor &vectors)
+  /// Energies of the centres by one of the module's methods; the last dimension is that of the centres. Behind the
+  /// centres the model is given one atom per element, without edges, which stands for all neighbours of that element.
+  torch::Tensor energies_of(const std::string &method, const Edges &edges, const torch::Tensor &vectors)
   {
     const auto n_centers = static_cast<std::int64_t>(edges.n_centers());
     auto species = edges.species;
@@ -127,20 +156,21 @@ class TorchScriptModel : public Model {
     auto neighbors = edges.neighbor_species;
     for (auto &neighbor : neighbors) neighbor += n_centers;
     const auto n_atoms = static_cast<std::int64_t>(species.size());
-    const auto energies =
-        module_
-            .forward({integers(std::move(species)), integers(edges.centers), integers(std::move(neighbors)), vectors})
-            .toTensor();
-    if (energies.dim() != 1 || energies.size(0) != n_atoms)
+    const auto energies = module_
+                              .get_method(method)({integers(std::move(species)), integers(edges.centers),
+                                                   integers(std::move(neighbors)), vectors})
+                              .toTensor();
+    if (energies.dim() != (method == "members" ? 2 : 1) || energies.size(-1) != n_atoms)
       throw ModelError("model " + name_ +
                        " does not return one energy per atom; export it again with `hesspot export`");
-    return energies.narrow(0, 0, n_centers).to(torch::kFloat64);
+    return energies.narrow(-1, 0, n_centers).to(torch::kFloat64);
   }
 
-  static torch::Tensor gradient_of(const torch::Tensor &value, const torch::Tensor &vectors, bool create_graph)
+  static torch::Tensor gradient_of(const torch::Tensor &value, const torch::Tensor &vectors, bool create_graph,
+                                   bool again = false)
   {
     if (vectors.size(0) == 0) return torch::zeros_like(vectors);
-    return torch::autograd::grad({value}, {vectors}, {}, std::nullopt, create_graph)[0];
+    return torch::autograd::grad({value}, {vectors}, {}, create_graph || again, create_graph)[0];
   }
 
   static void copy(const torch::Tensor &tensor, std::vector<double> &values)
@@ -161,7 +191,7 @@ Layer layer(const torch::jit::Module &module)
   return {numbers(module.attr("weight").toTensor()), numbers(module.attr("bias").toTensor())};
 }
 
-/// The weights of a scripted `hesspot.models.house.HouseModel`.
+/// The weights of a scripted `HouseModel` or `HouseEnsemble`.
 HouseWeights house_weights(const torch::jit::Module &module)
 {
   HouseWeights weights;
@@ -173,18 +203,15 @@ HouseWeights house_weights(const torch::jit::Module &module)
   weights.scale = module.attr("scale").toTensor().item<double>();
   weights.mix = numbers(mix);
   weights.shifts = module.attr("shifts").toDoubleVector();
-  const auto mean = module.attr("mean").toTensor(), inverse_deviation = module.attr("inverse_deviation").toTensor();
-  std::int64_t element = 0;
+  weights.mean = numbers(module.attr("mean").toTensor());
+  weights.inverse_deviation = numbers(module.attr("inverse_deviation").toTensor());
   for (const auto &child : module.attr("networks").toModule().children()) {
     Network network;
     for (const auto &step : child.attr("layers").toModule().children())
       if (step.hasattr("weight")) network.hidden.push_back(layer(step));
     network.readout = layer(child.attr("readout").toModule());
     network.linear = numbers(child.attr("linear").toModule().attr("weight").toTensor());
-    network.mean = numbers(mean[element]);
-    network.inverse_deviation = numbers(inverse_deviation[element]);
     weights.networks.push_back(std::move(network));
-    element++;
   }
   return weights;
 }
@@ -218,7 +245,8 @@ std::unique_ptr<Model> load_archive(const std::string &content, const std::strin
   std::vector<FingerprintEntry> fingerprint;
   auto metadata = parse_metadata(extra[METADATA_NAME], name);
   if (options.verify) fingerprint = parse_fingerprint(extra[METADATA_NAME], name);
-  const bool has_kernel = metadata.architecture == "house" && options.device == "cpu" && kernel_knows(module);
+  const bool is_house = metadata.architecture == "house" || metadata.architecture == "house-ensemble";
+  const bool has_kernel = is_house && options.device == "cpu" && kernel_knows(module);
   if (options.backend == Backend::Kernel && !has_kernel)
     throw ModelError("model " + name + " of architecture " + metadata.architecture + " has no kernel for device " +
                      options.device + ", or is of an older hesspot; use the torchscript backend");

@@ -11,6 +11,7 @@ from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.kernel import HouseKernel, instructions, knows
 from hesspot.models.contract import build_batch
+from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
 from hesspot.models.house import HouseConfig, HouseModel
 
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²: the same float64 operations in another order
@@ -18,10 +19,11 @@ SINGLE = 2e-4  # relative to the largest value: float32 rounding of some hundred
 SIGNAL = 1e-2
 
 
-def make(**changed) -> HouseModel:
+def make(**changed) -> HouseModel | HouseEnsemble:
     torch.manual_seed(8)
     settings = {"elements": ["H", "C", "N", "O"], "cutoff": 4.0, "hidden": [12, 10], **changed}
-    model = HouseModel(HouseConfig(**settings))
+    committee = "members" in settings
+    model = HouseEnsemble(EnsembleConfig(**settings)) if committee else HouseModel(HouseConfig(**settings))
     model.shifts = [-13.0, -1030.0, -1480.0, -2040.0][: len(model.elements)]
     model.scale.fill_(10.0)
     model.mean.normal_()
@@ -42,7 +44,13 @@ def batch_of(model):
 
 @pytest.mark.parametrize(
     "changed",
-    [{}, {"n_radial": 3, "n_channels": 2}, {"n_radial": 11, "n_channels": 9, "hidden": [5]}, {"hidden": [4] * 4}],
+    [
+        {},
+        {"n_radial": 3, "n_channels": 2},
+        {"n_radial": 11, "n_channels": 9, "hidden": [5]},
+        {"hidden": [4] * 4},
+        {"members": 3},
+    ],
 )
 def test_everything_is_the_models(changed):
     model = make(**changed)
@@ -60,6 +68,26 @@ def test_everything_is_the_models(changed):
         torch.testing.assert_close(one, other, atol=ROUNDING, rtol=1e-13)
     chunked = evaluate(kernel, batch, max_edges=20)
     torch.testing.assert_close(chunked.forces, theirs.forces, atol=ROUNDING, rtol=1e-14)
+
+
+def test_members_of_a_committee():
+    """Each member's energies and forces, and no third way to the mean."""
+    model = make(members=3)
+    kernel = HouseKernel(model)
+    assert kernel.n_members == 3
+    batch = batch_of(model)
+    answers = []
+    for which in (kernel, model):
+        vectors = batch.vectors.clone().requires_grad_(True)
+        energies = which.members(batch.species, batch.centers, batch.neighbors, vectors)
+        gradients = [torch.autograd.grad(one.sum(), vectors, retain_graph=True)[0] for one in energies]
+        answers.append((energies.detach(), torch.stack(gradients)))
+    (energies, gradients), (their_energies, their_gradients) = answers
+    assert energies.std(0).min() > SIGNAL and gradients.std(0).max() > SIGNAL
+    torch.testing.assert_close(energies, their_energies, atol=ROUNDING, rtol=1e-14)
+    torch.testing.assert_close(gradients, their_gradients, atol=ROUNDING, rtol=1e-14)
+    mean = evaluate(kernel, batch).atom_energies
+    torch.testing.assert_close(energies.mean(0), mean, atol=ROUNDING, rtol=1e-14)
 
 
 def test_weighted_energies_differentiate_twice():

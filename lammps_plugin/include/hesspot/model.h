@@ -55,16 +55,21 @@ struct Edges {
   void add_edge(int neighbor, double dx, double dy, double dz);
 };
 
-/// A strictly local potential. An instance is used by one thread at a time.
+/// A strictly local potential, or a committee of them, whose energy is the mean of its members'. An instance is used
+/// by one thread at a time.
 class Model {
  public:
-  Model(std::vector<std::string> elements, double cutoff) : elements_(std::move(elements)), cutoff_(cutoff) {}
+  Model(std::vector<std::string> elements, double cutoff, int n_members) :
+      elements_(std::move(elements)), cutoff_(cutoff), n_members_(n_members)
+  {
+  }
   virtual ~Model() = default;
   Model(const Model &) = delete;
   Model &operator=(const Model &) = delete;
 
   const std::vector<std::string> &elements() const { return elements_; }
   double cutoff() const { return cutoff_; }
+  int n_members() const { return n_members_; }  ///< 1: no committee
 
   /// Energy of each centre (n_centers, eV) and g = dE/dvectors (3 n_edges, eV/Angstrom).
   /// Memory grows with the number of edges: give large systems in portions of their centres.
@@ -75,9 +80,13 @@ class Model {
   /// edges that end at it minus the sum over the edges that start from it.
   virtual void hvp(const Edges &edges, const std::vector<double> &directions, std::vector<double> &products) = 0;
 
+  /// As evaluate, of each member of a committee: energies (n_members, n_centers), gradient (n_members, 3 n_edges).
+  virtual void members(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) = 0;
+
  private:
   std::vector<std::string> elements_;
   double cutoff_;
+  int n_members_;
 };
 
 /// GPUs that torch can use in this process.
