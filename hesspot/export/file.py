@@ -126,7 +126,7 @@ def read_model(
         )
     for tensor in [*module.parameters(), *module.buffers()]:
         tensor.requires_grad_(False)
-    has_kernel = metadata.architecture.name == "house" and torch.device(device).type == "cpu" and knows(module)
+    has_kernel = metadata.architecture.name in ARCHITECTURES and torch.device(device).type == "cpu" and knows(module)
     if backend == "kernel" and not has_kernel:
         raise UserError(
             f"model {path} of architecture {metadata.architecture.name} has no kernel for device {device}; "
@@ -169,7 +169,7 @@ def eager_model(loaded: LoadedModel) -> Model:
         model.load_state_dict(loaded.module.state_dict())
     except RuntimeError as error:
         raise UserError(
-            f"the weights in {loaded.path} do not fit the {architecture.name} model of hesspot {hesspot.__version__}: the "
+            f"the weights in {loaded.path} do not fit the {architecture.name} of hesspot {hesspot.__version__}: the "
             f"file was written by hesspot {loaded.metadata.hesspot_version}; export it again"
         ) from error
     model.shifts = list(loaded.module.shifts)
