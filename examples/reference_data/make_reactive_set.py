@@ -34,9 +34,9 @@ METHOD = Method()
 #: K; samples are spread evenly over this range.
 TEMPERATURES = (300.0, 1500.0)
 #: Samples of each stationary point of a held-out reaction; every second one has a Hessian.
-SAMPLES = 8
+SAMPLES = 6
 #: Points on each side of a path; every third one has a Hessian.
-PATH_POINTS, HESSIAN_EVERY = 8, 3
+PATH_POINTS, HESSIAN_EVERY = 6, 3
 
 
 @dataclass(frozen=True)
