@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hesspot.models.contract import Batch, Model
+from hesspot.models.ensemble import HouseEnsemble
 
 #: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for the house model in float64).
 MAX_EDGES = 100_000
@@ -101,31 +102,51 @@ def evaluate(
 class Differentiable:
     """Quantities joined to the graph of the weights, for a loss.
 
-    energy (n_structures,) eV; forces (n_atoms, 3) eV/Å or None; hvp (k, n_atoms, 3) eV/Å² or None.
+    energy (n_structures,) eV; forces (n_atoms, 3) eV/Å or None; hvp (k, n_atoms, 3) eV/Å² or None;
+    virial (n_structures, 3, 3) eV as in `Evaluation`, or None.
     """
 
     energy: Tensor
-    forces: Tensor | None
-    hvp: Tensor | None
+    forces: Tensor | None = None
+    hvp: Tensor | None = None
+    virial: Tensor | None = None
 
 
 def differentiable(
-    model: Model, batch: Batch, *, forces: bool = True, directions: Tensor | None = None
+    model: Model, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
 ) -> Differentiable:
-    """Energy, forces and the Hessian products with `directions` (k, n_atoms, 3), for a loss to be trained on."""
-    if not forces and directions is None:
-        energies = model(batch.species, batch.centers, batch.neighbors, batch.vectors)
-        return Differentiable(sum_structures(energies, batch), None, None)
-    vectors = batch.vectors.detach().requires_grad_(True)
+    """Energy, forces, virials and the Hessian products with `directions` (k, n_atoms, 3), to be trained on."""
+    vectors = batch.vectors.detach().requires_grad_(forces or directions is not None or virial)
     energies = model(batch.species, batch.centers, batch.neighbors, vectors)
+    return _differentiable(energies, vectors, batch, directions, virial)
+
+
+def differentiable_members(
+    model: HouseEnsemble, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
+) -> list[Differentiable]:
+    """`differentiable` of each member of a committee; the descriptors are evaluated once."""
+    vectors = batch.vectors.detach().requires_grad_(forces or directions is not None or virial)
+    members = model.members(batch.species, batch.centers, batch.neighbors, vectors)
+    return [_differentiable(energies, vectors, batch, directions, virial) for energies in members]
+
+
+def _differentiable(
+    energies: Tensor, vectors: Tensor, batch: Batch, directions: Tensor | None, virial: bool
+) -> Differentiable:
+    energy = sum_structures(energies, batch)
+    if not vectors.requires_grad:
+        return Differentiable(energy)
     gradient = gradient_of(energies.sum(), vectors, create_graph=True)
-    products = None
+    products, virials = None, None
     if directions is not None:
         along = directions[:, batch.neighbors] - directions[:, batch.centers]
         products = torch.stack(
             [scatter_to_atoms(gradient_of((gradient * one).sum(), vectors, create_graph=True), batch) for one in along]
         )
-    return Differentiable(sum_structures(energies, batch), -scatter_to_atoms(gradient, batch), products)
+    if virial:
+        outer = -batch.vectors.unsqueeze(2) * gradient.unsqueeze(1)
+        virials = outer.new_zeros((batch.n_structures, 3, 3)).index_add(0, batch.structure[batch.centers], outer)
+    return Differentiable(energy, -scatter_to_atoms(gradient, batch), products, virials)
 
 
 def hvp(model: Model, batch: Batch, directions: Tensor, *, max_edges: int = MAX_EDGES) -> Tensor:

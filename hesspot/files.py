@@ -1,5 +1,6 @@
 """Files that appear complete or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -8,12 +9,26 @@ from pathlib import Path
 
 from hesspot.errors import UserError
 
+#: A full disk, a full quota, a limit on the size of files.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where `path` is written: a full disk becomes a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(f"{path} cannot be written ({error.strerror}); make room, then start again") from error
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path` to be written in the block; it becomes `path` when the block ends well.
 
-    UserError if the folder does not exist.
+    UserError if the folder does not exist, or if it is full: the file that was there stays.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -22,7 +37,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with writing(path):
+            yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, path)
     finally:

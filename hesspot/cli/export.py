@@ -12,15 +12,14 @@ def export(
     structures: Annotated[int, typer.Option(help="structures in the fingerprint", min=1)] = 8,
 ) -> None:
     """Write the best model of a run as one TorchScript file with its metadata and fingerprint."""
-    from hesspot.data import Dataset
-    from hesspot.data.shipped import find_dataset
     from hesspot.export.file import write_model
     from hesspot.export.fingerprint import make_fingerprint
     from hesspot.training.checkpoint import load_checkpoint, model_of
+    from hesspot.training.data import read_data
 
     checkpoint = load_checkpoint(run / "best.pt")
     model = model_of(checkpoint).eval().requires_grad_(False)
-    dataset = Dataset.read(find_dataset(checkpoint["config"]["data"]))
+    dataset = read_data(checkpoint["config"]["data"], allow_mixed_levels=True)
     metadata = write_model(
         out,
         model,

@@ -9,6 +9,7 @@ import typer
 def train(
     config: Annotated[Path, typer.Argument(help="configuration (YAML); docs/training.md lists its keys")],
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("run"),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; in the place of the key device")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on exactly where the run in --out stopped")] = False,
 ) -> None:
     """Train a house model on energies (e), forces (ef) and Hessians (efh)."""
@@ -16,6 +17,8 @@ def train(
     from hesspot.training.loop import train as run
 
     settings = read_config(config)
+    if device is not None:
+        settings = settings.model_copy(update={"device": device})
     result = run(settings, out, resume=resume)
     print(
         f"{out}: {result.epochs} epochs in {result.training_seconds:.0f} s of training; "

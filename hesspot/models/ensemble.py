@@ -30,6 +30,17 @@ class HouseEnsemble(House):
         return self.network_energies(species, self.standardised(species, centers, neighbors, vectors))
 
 
+class Member:
+    """One member of a committee as a model of its own."""
+
+    def __init__(self, committee: HouseEnsemble, number: int):
+        self.elements, self.cutoff = committee.elements, committee.cutoff
+        self._committee, self._number = committee, number
+
+    def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        return self._committee.members(species, centers, neighbors, vectors)[self._number]
+
+
 #: What hesspot builds from a configuration, by the name that stands in files.
 ARCHITECTURES: dict[str, tuple[type[HouseConfig], Any]] = {
     "house": (HouseConfig, HouseModel),

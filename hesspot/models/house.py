@@ -150,12 +150,12 @@ class House(nn.Module):
 
     def descriptors(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """Rotational invariants of each atom's neighbourhood, (n_atoms, n_descriptors), not standardised."""
-        moments = self.moments(species, centers, neighbors, vectors)
-        mix = self.mix.index_select(1, species).transpose(2, 3)
-        m0 = torch.bmm(mix[0], moments[:, :, 0:1])
-        m1 = torch.bmm(mix[1], moments[:, :, 1:4])
-        m2 = torch.bmm(mix[2], moments[:, :, 4:10])
-        m3 = torch.bmm(mix[3], moments[:, :, 10:20])
+        moments = torch.split(self.moments(species, centers, neighbors, vectors), [1, 3, 6, 10], dim=2)
+        mix = torch.unbind(self.mix.index_select(1, species).transpose(2, 3))
+        m0 = torch.bmm(mix[0], moments[0])
+        m1 = torch.bmm(mix[1], moments[1])
+        m2 = torch.bmm(mix[2], moments[2])
+        m3 = torch.bmm(mix[3], moments[3])
         full2, full3 = m2 @ self.full2, m3 @ self.full3
         matrices, tensors = full2.unflatten(2, (3, 3)), full3.unflatten(2, (3, 9))
         m2m1 = (matrices * m1.unsqueeze(2)).sum(3)

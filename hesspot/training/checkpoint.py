@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hesspot.errors import UserError
-from hesspot.files import replacing
-from hesspot.models.house import HouseConfig, HouseModel
+from hesspot.files import write_atomically
+from hesspot.models.ensemble import build_house
+from hesspot.models.house import House
 
 FORMAT = "hesspot-checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` to `path`; the file is complete or not there."""
-    with replacing(path) as temporary:
-        torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
+    """Write `content` to `path`; the file is complete or not there. UserError if the disk is full."""
+    buffer = io.BytesIO()  # torch's own writing of files tells no reason when it fails
+    torch.save({"format": FORMAT, "version": VERSION, **content}, buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; give the folder of a run made by `hesspot train`")
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise UserError(
             f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}); use the run's other checkpoint"
@@ -38,9 +41,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def model_of(content: dict[str, Any], weights: str = "average") -> HouseModel:
+def model_of(content: dict[str, Any], weights: str = "average") -> House:
     """The model of a checkpoint: its averaged weights, or `weights="last"` for those of the last step."""
-    model = HouseModel(HouseConfig(**content["model_config"]))
+    model = build_house(content.get("architecture", "house"), content["model_config"])
     model.load_state_dict(content[weights])
     model.shifts = list(content["shifts"])
     return model

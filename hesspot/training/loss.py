@@ -1,40 +1,54 @@
 """The loss, and its gradient with respect to the weights.
 
-Per structure of n atoms: ΔE²/n, Σ|ΔF|²/(3n), Σ(ΔH)²/(3n)², as in Rodriguez, Smith, Mendoza-Cortes (2025).
-With k random directions v of independent components of variance one, |ΔH·v|²/(3n)² has the full term as its
-mean, so that one weight serves both ways.
+Per structure of n atoms: ΔE²/n, Σ|ΔF|²/(3n), Σ(ΔH)²/(3n)², as in Rodriguez, Smith, Mendoza-Cortes (2025), and
+Σ(ΔW)²/(9n) of the virial W where the stress is known. With k random directions v of independent components of
+variance one, |ΔH·v|²/(3n)² has the full Hessian term as its mean, so that one weight serves both ways; products
+that were labelled in the place of a Hessian enter in the same form.
+
+The loss of a committee is the mean of its members' losses, each with the member's own energies, forces and products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from hesspot.derivatives import Differentiable, differentiable, hessian, sum_structures
+from hesspot.derivatives import (
+    MAX_EDGES,
+    Differentiable,
+    differentiable,
+    differentiable_members,
+    evaluate,
+    gradient_of,
+    hessian,
+    hvp,
+    scatter_to_atoms,
+    sum_structures,
+)
 from hesspot.models.contract import Batch, Model
+from hesspot.models.ensemble import HouseEnsemble, Member
 from hesspot.training.config import HessianSection, LossSection
 from hesspot.training.samples import Sample, join_samples
 
 
 @dataclass
 class LossTerms:
-    """Sums over structures of the three unweighted terms, and of the structures that have a Hessian."""
+    """Sums over structures of the unweighted terms, and numbers of the structures that they are summed over."""
 
     energy: float = 0.0
     forces: float = 0.0
     hessian: float = 0.0
+    stress: float = 0.0
     structures: int = 0
     with_hessian: int = 0
+    with_stress: int = 0
 
     def add(self, other: LossTerms) -> None:
-        self.energy += other.energy
-        self.forces += other.forces
-        self.hessian += other.hessian
-        self.structures += other.structures
-        self.with_hessian += other.with_hessian
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def total(self, weights: LossSection, mode: str) -> float:
         """The weighted mean loss of a mode."""
@@ -42,6 +56,7 @@ class LossTerms:
         value = weights.energy * self.energy / n
         if mode != "e":
             value += weights.forces * self.forces / n
+            value += weights.stress * self.stress / max(self.with_stress, 1)
         if mode == "efh":
             value += weights.hessian * self.hessian / max(self.with_hessian, 1)
         return value
@@ -53,17 +68,11 @@ def draw_directions(samples: Sequence[Sample], config: HessianSection, generator
     Rademacher or Gaussian components, or for `rows` unit vectors times √(3n). Directions that are not drawn anew
     come from a generator of the structure's own.
     """
-    return torch.cat(
-        [
-            _draw(
-                sample.graph.n_atoms,
-                config,
-                generator if config.redraw else torch.Generator().manual_seed(sample.number),
-            )
-            for sample in samples
-        ],
-        dim=1,
-    )
+    return torch.cat([_draw(s.graph.n_atoms, config, _generator_of(s, config, generator)) for s in samples], dim=1)
+
+
+def _generator_of(sample: Sample, config: HessianSection, generator: torch.Generator) -> torch.Generator:
+    return generator if config.redraw else torch.Generator().manual_seed(sample.number)
 
 
 def _draw(n_atoms: int, config: HessianSection, generator: torch.Generator) -> Tensor:
@@ -78,6 +87,27 @@ def _draw(n_atoms: int, config: HessianSection, generator: torch.Generator) -> T
     return 2.0 * torch.randint(0, 2, shape, generator=generator).to(torch.float64) - 1.0
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Directions (k, n, 3) for one structure and the label's products with them."""
+
+    directions: Tensor
+    products: Tensor
+
+
+def draw_probe(sample: Sample, config: HessianSection, generator: torch.Generator) -> Probe:
+    """Random directions where the Hessian is known, else `probes` of the labelled ones, in a random order."""
+    n, device = sample.graph.n_atoms, sample.graph.vectors.device
+    if sample.hessian is not None:
+        directions = draw_directions([sample], config, generator).to(device)
+        return Probe(directions, (directions.reshape(-1, 3 * n) @ sample.hessian).reshape(-1, n, 3))
+    assert sample.directions is not None and sample.products is not None
+    known = len(sample.directions)
+    order = torch.randperm(known, generator=_generator_of(sample, config, generator))
+    chosen = order[torch.arange(config.probes) % known].to(device)
+    return Probe(sample.directions[chosen], sample.products[chosen])
+
+
 def backward(
     model: Model,
     samples: Sequence[Sample],
@@ -86,87 +116,137 @@ def backward(
     sampling: HessianSection,
     generator: torch.Generator,
     max_edges: int,
+    share: slice = slice(None),
 ) -> LossTerms:
-    """Accumulate the gradient of the mean loss of `samples` in the weights; returns the unweighted terms."""
+    """Accumulate the gradient of the mean loss of `samples` in the weights; returns the unweighted terms.
+
+    share: the samples that are evaluated here. The mean is over all, so that gradients and terms of all shares add
+    up to those of the whole; each process draws all directions, so that their order does not depend on the shares.
+    """
+    curved = [mode == "efh" and sample.has_curvature for sample in samples]
+    in_full = [
+        c and sampling.sampling == "full" and s.hessian is not None for c, s in zip(curved, samples, strict=True)
+    ]
+    probes = {
+        i: draw_probe(sample, sampling, generator) for i, sample in enumerate(samples) if curved[i] and not in_full[i]
+    }
+    means = _Means(
+        weights,
+        structures=len(samples),
+        with_hessian=sum(curved),
+        with_stress=0 if mode == "e" or not weights.stress else sum(s.virial is not None for s in samples),
+    )
+    own = range(len(samples))[share]
     terms = LossTerms()
-    with_hessian = [s for s in samples if s.hessian is not None] if mode == "efh" else []
-    probed = with_hessian if sampling.sampling != "full" else []
-    plain = [s for s in samples if not any(s is p for p in probed)]
-    if probed:
-        directions = draw_directions(probed, sampling, generator)
-        terms.add(_backward_part(model, probed, mode, weights, len(samples), len(with_hessian), directions))
+    plain = [samples[i] for i in own if i not in probes]
+    if probed := [i for i in own if i in probes]:
+        terms.add(_backward_part(model, [samples[i] for i in probed], mode, means, [probes[i] for i in probed]))
     if plain:
-        terms.add(_backward_part(model, plain, mode, weights, len(samples), 1, None))
-    if mode == "efh" and sampling.sampling == "full":
-        for group in _groups(with_hessian, max_edges):
-            squared = _hessian_term(model, group, create_graph=True)
-            (weights.hessian / len(with_hessian) * squared).backward()  # type: ignore[no-untyped-call]
-            terms.add(LossTerms(hessian=float(squared.detach()), with_hessian=len(group)))
+        terms.add(_backward_part(model, plain, mode, means, None))
+    for group in _groups([samples[i] for i in own if in_full[i]], max_edges):
+        terms.add(_backward_hessians(model, group, means, max_edges))
     return terms
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Weights of the terms, and the numbers of structures that each is the mean over."""
+
+    weights: LossSection
+    structures: int
+    with_hessian: int
+    with_stress: int
 
 
 def _backward_part(
-    model: Model,
-    samples: Sequence[Sample],
-    mode: str,
-    weights: LossSection,
-    n_structures: int,
-    n_hessians: int,
-    directions: Tensor | None,
+    model: Model, samples: Sequence[Sample], mode: str, means: _Means, probes: Sequence[Probe] | None
 ) -> LossTerms:
+    """Energies, forces, virials and, with probes of every sample, Hessian products: in one graph."""
     batch = join_samples(samples)
-    sizes = batch.atoms_per_structure().to(torch.float64)
-    result = differentiable(model, batch, forces=mode != "e", directions=directions)
-    energy, forces = _energy_and_forces_terms(result, samples, batch)
-    loss = weights.energy / n_structures * energy
-    terms = LossTerms(energy=float(energy.detach()), structures=len(samples))
-    if forces is not None and mode != "e":
-        loss = loss + weights.forces / n_structures * forces
-        terms.forces = float(forces.detach())
-    if result.hvp is not None and directions is not None:
-        expected = _label_products(samples, directions)
-        per_structure = sum_structures(((result.hvp - expected) ** 2).mean(0).sum(1), batch)
-        curvature = (per_structure / (3 * sizes) ** 2).sum()
-        loss = loss + weights.hessian / n_hessians * curvature
-        terms.hessian, terms.with_hessian = float(curvature.detach()), len(samples)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return terms
+    stressed = [i for i, sample in enumerate(samples) if sample.virial is not None] if means.with_stress else []
+    directions = None if probes is None else torch.cat([probe.directions for probe in probes], dim=1)
+    labels = _Labels(samples, batch, mode, stressed, probes)
+    answers = _answers(model, batch, mode != "e", directions, bool(stressed))
+    factors = batch.vectors.new_tensor(
+        [
+            means.weights.energy / means.structures,
+            means.weights.forces / means.structures,
+            means.weights.hessian / max(means.with_hessian, 1),
+            means.weights.stress / max(means.with_stress, 1),
+        ]
+    )
+    loss, sums = batch.vectors.new_zeros(()), batch.vectors.new_zeros(4)
+    for member, answer in enumerate(answers):
+        terms = labels.terms(answer)
+        sums += terms.detach().sum(1) / len(answers)
+        loss = loss + (factors @ terms @ _member_weights(samples, member, terms)) / len(answers)
+    torch.autograd.backward(loss, inputs=_weights_of(model))
+    energy, forces, curvature, stress = sums.tolist()
+    return LossTerms(
+        energy, forces, curvature, stress, len(samples), len(samples) if probes is not None else 0, len(stressed)
+    )
 
 
-def _energy_and_forces_terms(
-    result: Differentiable, samples: Sequence[Sample], batch: Batch
-) -> tuple[Tensor, Tensor | None]:
-    """Σ ΔE²/n and Σ |ΔF|²/(3n) over the structures; no forces term if they were not computed."""
-    sizes = batch.atoms_per_structure().to(torch.float64)
-    labels = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
-    energy = ((result.energy - labels) ** 2 / sizes).sum()
-    if result.forces is None:
-        return energy, None
-    labelled = torch.cat([s.forces for s in samples if s.forces is not None])
-    per_structure = sum_structures(((result.forces - labelled) ** 2).sum(1), batch)
-    return energy, (per_structure / (3 * sizes)).sum()
+def _weights_of(model: Model) -> list[Tensor]:
+    """What gradients are accumulated in: they are not sought for the positions, which is costly."""
+    assert isinstance(model, torch.nn.Module)
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _label_products(samples: Sequence[Sample], directions: Tensor) -> Tensor:
-    """H·v of the labels, (k, n_atoms, 3)."""
-    pieces = []
-    first = 0
-    for sample in samples:
-        n = sample.graph.n_atoms
-        assert sample.hessian is not None
-        own = directions[:, first : first + n].reshape(-1, 3 * n)
-        pieces.append((own @ sample.hessian).reshape(-1, n, 3))
-        first += n
-    return torch.cat(pieces, dim=1)
+def _answers(
+    model: Model, batch: Batch, forces: bool, directions: Tensor | None, virial: bool
+) -> Sequence[Differentiable]:
+    """Of the model, or of each member of a committee."""
+    if isinstance(model, HouseEnsemble):
+        return differentiable_members(model, batch, forces=forces, directions=directions, virial=virial)
+    return [differentiable(model, batch, forces=forces, directions=directions, virial=virial)]
 
 
-def _hessian_term(model: Model, samples: Sequence[Sample], create_graph: bool) -> Tensor:
-    total = torch.zeros((), dtype=torch.float64)
-    blocks = hessian(model, join_samples(samples), create_graph=create_graph)
-    for sample, block in zip(samples, blocks, strict=True):
-        assert sample.hessian is not None
-        total = total + ((block - sample.hessian) ** 2).sum() / block.shape[0] ** 2
-    return total
+def _member_weights(samples: Sequence[Sample], member: int, like: Tensor) -> Tensor:
+    """How much each structure counts for a member, (n_structures,)."""
+    return torch.stack(
+        [like.new_ones(()) if s.member_weights is None else s.member_weights[member].to(like) for s in samples]
+    )
+
+
+class _Labels:
+    """The labels of joined samples, and the terms of an answer with them."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        batch: Batch,
+        mode: str,
+        stressed: Sequence[int] = (),
+        probes: Sequence[Probe] | None = None,
+    ):
+        self.batch = batch
+        self.sizes = batch.atoms_per_structure().to(torch.float64)
+        device = batch.vectors.device
+        self.energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64, device=device)
+        self.forces = None if mode == "e" else torch.cat([s.forces for s in samples if s.forces is not None])
+        self.products = None if probes is None else torch.cat([probe.products for probe in probes], dim=1)
+        self.stressed = torch.tensor(stressed, dtype=torch.int64, device=device)
+        self.virials = torch.stack([v for i in stressed if (v := samples[i].virial) is not None]) if stressed else None
+
+    def terms(self, answer: Differentiable) -> Tensor:
+        """ΔE²/n, Σ|ΔF|²/(3n), |ΔH·v|²/(3n)², Σ(ΔW)²/(9n): (4, n_structures), zeros where there is no label."""
+        none = torch.zeros_like(self.sizes)
+        terms = [(answer.energy - self.energy) ** 2 / self.sizes, none, none, none]
+        if self.forces is not None and answer.forces is not None:
+            terms[1] = sum_structures(((answer.forces - self.forces) ** 2).sum(1), self.batch) / (3 * self.sizes)
+        if self.products is not None and answer.hvp is not None:
+            squares = ((answer.hvp - self.products) ** 2).mean(0).sum(1)
+            terms[2] = sum_structures(squares, self.batch) / (3 * self.sizes) ** 2
+        if self.virials is not None and answer.virial is not None:
+            squares = ((answer.virial[self.stressed] - self.virials) ** 2).sum((1, 2))
+            terms[3] = none.index_add(0, self.stressed, squares) / (9 * self.sizes)
+        return torch.stack(terms)
+
+
+def _hessian_cost(sample: Sample) -> int:
+    """Edges in the graph of a structure's full Hessian."""
+    return 3 * sample.graph.n_atoms * sample.graph.n_edges
 
 
 def _groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[Sample]]:
@@ -174,7 +254,7 @@ def _groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[Sample]]
     group: list[Sample] = []
     edges = 0
     for sample in samples:
-        cost = 3 * sample.graph.n_atoms * sample.graph.n_edges
+        cost = _hessian_cost(sample)
         if group and edges + cost > max_edges:
             yield group
             group, edges = [], 0
@@ -184,15 +264,86 @@ def _groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[Sample]]
         yield group
 
 
-def evaluate_terms(model: Model, samples: Sequence[Sample], mode: str) -> LossTerms:
-    """The unweighted terms with full Hessians, without gradients in the weights."""
-    batch = join_samples(samples)
-    energy, forces = _energy_and_forces_terms(differentiable(model, batch, forces=mode != "e"), samples, batch)
-    terms = LossTerms(energy=float(energy.detach()), structures=len(samples))
-    if forces is not None:
-        terms.forces = float(forces.detach())
-    with_hessian = [s for s in samples if s.hessian is not None]
-    if mode == "efh" and with_hessian:
-        terms.hessian = float(_hessian_term(model, with_hessian, create_graph=False).detach())
-        terms.with_hessian = len(with_hessian)
+def _backward_hessians(model: Model, samples: Sequence[Sample], means: _Means, max_edges: int) -> LossTerms:
+    """The full-Hessian terms, in one graph; column by column for a structure that is too large for one."""
+    members: list[Model] = [model]
+    if isinstance(model, HouseEnsemble):
+        members = [Member(model, number) for number in range(model.n_members)]
+    factor = means.weights.hessian / means.with_hessian / len(members)
+    terms = LossTerms(with_hessian=len(samples))
+    for number, member in enumerate(members):
+        counts = _member_weights(samples, number, samples[0].graph.vectors)
+        if len(samples) == 1 and _hessian_cost(samples[0]) > max_edges:
+            squared = _backward_columns(model, member, samples[0], factor * float(counts[0]))
+        else:
+            per_structure = _hessian_terms(member, samples, create_graph=True)
+            torch.autograd.backward(factor * (counts * per_structure).sum(), inputs=_weights_of(model))
+            squared = float(per_structure.detach().sum())
+        terms.hessian += squared / len(members)
     return terms
+
+
+def _backward_columns(model: Model, member: Model, sample: Sample, factor: float) -> float:
+    """The gradient of factor·Σ(ΔH)²/(3n)², with one column of the Hessian in the graph at a time."""
+    batch, total = sample.graph, 0.0
+    assert sample.hessian is not None
+    vectors = batch.vectors.detach().requires_grad_(True)
+    energies = member(batch.species, batch.centers, batch.neighbors, vectors)
+    gradient = gradient_of(energies.sum(), vectors, create_graph=True)
+    unit = batch.vectors.new_zeros(batch.n_atoms, 3)
+    for column, expected in enumerate(sample.hessian):
+        atom, axis = divmod(column, 3)
+        unit.zero_()[atom, axis] = 1.0
+        along = unit[batch.neighbors] - unit[batch.centers]
+        product = scatter_to_atoms(gradient_of((gradient * along).sum(), vectors, create_graph=True), batch)
+        squared = ((product.flatten() - expected) ** 2).sum() / len(sample.hessian) ** 2
+        torch.autograd.backward(factor * squared, inputs=_weights_of(model), retain_graph=True)
+        total += float(squared.detach())
+    return total
+
+
+def _hessian_terms(model: Model, samples: Sequence[Sample], create_graph: bool, max_edges: int = MAX_EDGES) -> Tensor:
+    """Σ(ΔH)²/(3n)² of each structure from full Hessians, (n_structures,)."""
+    blocks = hessian(model, join_samples(samples), create_graph=create_graph, max_edges=max_edges)
+    labels = [sample.hessian for sample in samples if sample.hessian is not None]
+    return torch.stack(
+        [((block - label) ** 2).sum() / len(label) ** 2 for label, block in zip(labels, blocks, strict=True)]
+    )
+
+
+def evaluate_terms(model: Model, samples: Sequence[Sample], mode: str, max_edges: int = MAX_EDGES) -> LossTerms:
+    """The unweighted terms without gradients in the weights, `max_edges` edges at a time.
+
+    Hessians in full where they are known, all labelled products where only those are. A committee counts as its mean.
+    """
+    if not samples:
+        return LossTerms()
+    batch = join_samples(samples)
+    stressed = [i for i, s in enumerate(samples) if s.virial is not None] if mode != "e" else []
+    found = evaluate(model, batch, virial=bool(stressed), max_edges=max_edges)
+    answer = Differentiable(found.energy, found.forces, None, found.virial)
+    energy, forces, _, stress = _Labels(samples, batch, mode, stressed).terms(answer).sum(1).tolist()
+    terms = LossTerms(energy, forces, 0.0, stress, len(samples), 0, len(stressed))
+    if mode == "efh":
+        known = [sample for sample in samples if sample.hessian is not None]
+        if known:
+            terms.hessian += float(_hessian_terms(model, known, create_graph=False, max_edges=max_edges).sum())
+        partial = [sample for sample in samples if sample.hessian is None and sample.products is not None]
+        terms.hessian += _product_terms(model, partial, max_edges)
+        terms.with_hessian = len(known) + len(partial)
+    return terms
+
+
+def _product_terms(model: Model, samples: Sequence[Sample], max_edges: int) -> float:
+    """Σ over structures of the mean over their labelled products of |ΔH·v|²/(3n)²."""
+    total, number = 0.0, 0
+    while own := [s for s in samples if s.products is not None and len(s.products) > number]:
+        batch = join_samples(own)
+        directions = torch.cat([s.directions[number] for s in own if s.directions is not None])
+        expected = torch.cat([s.products[number] for s in own if s.products is not None])
+        difference = hvp(model, batch, directions, max_edges=max_edges) - expected
+        counts = batch.vectors.new_tensor([len(s.products) for s in own if s.products is not None])
+        squares = sum_structures((difference**2).sum(1), batch) / (3 * batch.atoms_per_structure()) ** 2
+        total += float((squares / counts).sum())
+        number += 1
+    return total

@@ -1,0 +1,50 @@
+"""The data of a run: one dataset file or several, as one set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hesspot.data import Dataset
+from hesspot.data.shipped import find_dataset
+from hesspot.errors import UserError
+
+
+def read_data(data: str | list[str], allow_mixed_levels: bool = False) -> Dataset:
+    """Read one dataset, or several as one whose names begin with their file's.
+
+    UserError if they are of different levels of theory and this is not allowed: their energies do not compare.
+    """
+    names = [data] if isinstance(data, str) else data
+    sets = [Dataset.read(find_dataset(name)) for name in names]
+    if len(sets) == 1:
+        return sets[0]
+    require_one_level(sets, allow_mixed_levels)
+    records = [
+        replace(record, name=f"{Path(name).stem}/{record.name}")
+        for name, each in zip(names, sets, strict=True)
+        for record in each
+    ]
+    provenance = {name: each.provenance for name, each in zip(names, sets, strict=True)}
+    return Dataset(records, " and ".join(dict.fromkeys(each.level_of_theory for each in sets)), provenance)
+
+
+def require_one_level(sets: Sequence[Dataset], allow_mixed_levels: bool) -> None:
+    """UserError if the datasets are of different levels of theory and this is not allowed."""
+    levels = list(dict.fromkeys(each.level_of_theory for each in sets))
+    if len(levels) > 1 and not allow_mixed_levels:
+        raise UserError(
+            f"the data are of different levels of theory, {' and '.join(levels)}, whose energies do not compare; "
+            "give data of one level, or set allow_mixed_levels: true"
+        )
+
+
+def require_known_elements(dataset: Dataset, elements: Sequence[str], whose: str) -> None:
+    """UserError if the data have an element that is not among `elements`, those of the model that is trained on."""
+    new = [element for element in dataset.elements if element not in elements]
+    if new:
+        raise UserError(
+            f"{whose} and the model that is trained on do not fit: the model has {', '.join(elements)}, "
+            f"and not {', '.join(new)} of the data; leave such structures out, or train a new model on all data"
+        )

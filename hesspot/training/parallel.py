@@ -1,0 +1,81 @@
+"""Data-parallel training with torch.distributed: each process takes its share of every batch.
+
+    torchrun --nproc-per-node 2 -m hesspot.cli.main train config.yaml --out run
+
+Started without torchrun, there is one process and nothing is communicated.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import astuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from hesspot.errors import UserError
+from hesspot.training.loss import LossTerms
+
+
+class Processes:
+    """The processes of a run; `rank` 0 writes its files. device: where this process computes."""
+
+    def __init__(self, device: str):
+        self.rank, self.size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = _device(device, int(os.environ.get("LOCAL_RANK", 0)) if self.size > 1 else None)
+        if self.size > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+
+    @property
+    def writes(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def share(self) -> slice:
+        """This process's part of a list."""
+        return slice(self.rank, None, self.size)
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace each parameter's gradient by the sum over processes; none counts as zeros."""
+        if self.size == 1:
+            return
+        chosen = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in chosen]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        for parameter, part in zip(chosen, torch.split(flat, [p.numel() for p in chosen]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def sum_terms(self, terms: LossTerms) -> LossTerms:
+        """The terms of all shares together."""
+        if self.size == 1:
+            return terms
+        values = torch.tensor(astuple(terms), dtype=torch.float64, device=self.device)
+        dist.all_reduce(values)
+        sums = values.tolist()
+        return LossTerms(*sums[:4], *(round(count) for count in sums[4:]))
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def _device(name: str, local_rank: int | None) -> torch.device:
+    """The torch device of that name; with several processes `cuda` is each one's own."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device {name!r} is not known to torch; use cpu, cuda or cuda:NUMBER") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(f"device {name} is not there: torch {torch.__version__} finds no GPU; use device cpu")
+        if local_rank is not None:
+            device = torch.device("cuda", local_rank)
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise UserError(f"device {device} is not there: torch finds {torch.cuda.device_count()} GPUs")
+        if device.index is not None:
+            torch.cuda.set_device(device)
+    return device
