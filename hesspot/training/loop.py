@@ -27,13 +27,14 @@ from hesspot.training.initialise import initial_model, member_weights, refit_shi
 from hesspot.training.log import RunLog, drop_rows_after, note, root_mean_squares
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
 from hesspot.training.parallel import Processes
+from hesspot.training.results import final_results, write_results
 from hesspot.training.samples import Sample, groups_by_edges, hash_of_labels, make_samples
 from hesspot.training.schedule import Schedule
 
 
 @dataclass
 class TrainingResult:
-    """A finished run: the model with the best validation loss, and what it cost."""
+    """A finished run: the model with the best validation loss, what it cost, and the rows of its final table."""
 
     model: House
     folder: Path
@@ -41,6 +42,7 @@ class TrainingResult:
     training_seconds: float
     best_epoch: int
     best_loss: float
+    rows: list[dict[str, Any]]
 
 
 class Run:
@@ -255,8 +257,11 @@ class Run:
         own = self.validation[self.processes.share]
         return self.processes.sum_terms(evaluate_terms(self.average, own, self.config.mode, self.config.max_edges))
 
-    def fit(self, show: bool = True) -> TrainingResult:
-        """Train to the configured number of epochs; on an interrupt the last checkpoint stays."""
+    def fit(self, show: bool = True, final_table: bool = True) -> TrainingResult:
+        """Train to the configured number of epochs; on an interrupt the last checkpoint stays.
+
+        final_table: evaluate the best model on all parts of the data, and write results.json and results.csv.
+        """
         settings = self.config.optimizer
         show = show and self.processes.writes
         with RunLog(self.folder, self.config.tensorboard, self.processes.writes) as log, _progress(show) as progress:
@@ -272,8 +277,16 @@ class Run:
                     log.write(row)
                     self._save(row["valid_loss"])
                 progress.advance(task)
-        best = model_of(load_checkpoint(self.folder / "best.pt"))
-        return TrainingResult(best, self.folder, self.epoch, self.seconds, self.best_epoch, self.best_loss)
+            best = model_of(load_checkpoint(self.folder / "best.pt"))
+            rows: list[dict[str, Any]] = []
+            if final_table and self.processes.writes:
+                task = progress.add_task("final table", total=len(self.dataset), note="")
+                on_device = copy.deepcopy(best).to(self.processes.device)
+                rows = final_results(
+                    on_device, self.dataset, self.config.max_edges, lambda n: progress.advance(task, n)
+                )
+                write_results(self.folder, rows, self.best_epoch)
+        return TrainingResult(best, self.folder, self.epoch, self.seconds, self.best_epoch, self.best_loss, rows)
 
     def _save(self, loss: float) -> None:
         """Both checkpoints; `last.pt` after all else of an epoch, so that a killed run goes on from before it."""
@@ -342,6 +355,8 @@ def _progress(show: bool) -> Iterator[Progress]:
         yield progress
 
 
-def train(config: TrainingConfig, folder: str | Path, *, resume: bool = False, show: bool = True) -> TrainingResult:
+def train(
+    config: TrainingConfig, folder: str | Path, *, resume: bool = False, show: bool = True, final_table: bool = True
+) -> TrainingResult:
     """Train a house model into `folder`; see `TrainingConfig`. `resume` goes on exactly where the run stopped."""
-    return Run(config, Path(folder), resume=resume).fit(show=show)
+    return Run(config, Path(folder), resume=resume).fit(show=show, final_table=final_table)

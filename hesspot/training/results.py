@@ -1,0 +1,119 @@
+"""The final table of a run: errors of its best model on every part of the data and every kind of structure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from hesspot.data import KINDS, PARTS, Dataset, Record
+from hesspot.derivatives import evaluate, hessian
+from hesspot.files import write_atomically
+from hesspot.models.contract import build_batch
+from hesspot.models.house import House
+from hesspot.verify.cases import Case
+from hesspot.verify.model_error import errors_of, model_errors
+from hesspot.verify.results import EngineResult
+
+#: Quantities of the table with their units; each has a mean absolute and a root-mean-square error.
+UNITS = {"energy": "meV/atom", "forces": "eV/Å", "hessian": "eV/Å²", "stress": "eV/Å³", "frequencies": "cm⁻¹"}
+
+#: Structures that are evaluated together.
+TOGETHER = 32
+COLUMNS = ["part", "kind", "structures", *(f"{quantity}_{error}" for quantity in UNITS for error in ("mae", "rmse"))]
+
+
+def final_results(
+    model: House, dataset: Dataset, max_edges: int, advance: Callable[[int], None] = lambda count: None
+) -> list[dict[str, Any]]:
+    """A row for each kind of structure in each part, and one for the whole part; None where there is no label.
+
+    Hessians are computed where they are labelled, frequencies at minima and saddle points; a committee counts as its
+    mean. `advance` is called with the number of structures that have been evaluated.
+    """
+    rows = []
+    for part in PARTS:
+        records = dataset.select(part=part).records
+        answers: list[EngineResult] = []
+        for first in range(0, len(records), TOGETHER):
+            answers += _answers(model, records[first : first + TOGETHER], max_edges)
+            advance(len(records[first : first + TOGETHER]))
+        groups = {kind: [i for i, record in enumerate(records) if record.kind == kind] for kind in KINDS}
+        groups = {kind: members for kind, members in groups.items() if members}
+        if len(groups) != 1:
+            groups = {"all": list(range(len(records))), **groups}
+        for kind, members in groups.items():
+            if members:
+                errors = _errors([records[i] for i in members], [answers[i] for i in members])
+                rows.append({"part": part, "kind": kind, "structures": len(members), **errors})
+    return rows
+
+
+def _answers(model: House, records: Sequence[Record], max_edges: int) -> list[EngineResult]:
+    atoms, device = [record.atoms_only() for record in records], model.scale.device
+    batch = build_batch(atoms, model.elements, model.cutoff, device=device)
+    found = evaluate(model, batch, virial=True, max_edges=max_edges)
+    forces = torch.split(found.forces.cpu(), [len(record) for record in records])
+    curved = [i for i, record in enumerate(records) if record.hessian is not None]
+    labelled = build_batch([atoms[i] for i in curved], model.elements, model.cutoff, device=device)
+    matrices = dict(zip(curved, hessian(model, labelled, max_edges=max_edges), strict=True))
+    assert found.virial is not None
+    return [
+        EngineResult(
+            float(found.energy[i]),
+            forces[i].numpy(),
+            found.virial[i].cpu().numpy(),
+            matrices[i].cpu().numpy() if i in matrices else None,
+        )
+        for i in range(len(records))
+    ]
+
+
+def _errors(records: Sequence[Record], answers: Sequence[EngineResult]) -> dict[str, float | None]:
+    cases = [Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian) for r in records]
+    stresses = [
+        -answer.virial / abs(np.linalg.det(record.cell)) - record.stress
+        for record, answer in zip(records, answers, strict=True)
+        if answer.virial is not None and record.stress is not None
+    ]
+    of_model = next(iter(model_errors(cases, answers)), None)
+    values: dict[str, float | None] = {}
+    for quantity in UNITS:
+        attribute = "energy_per_atom" if quantity == "energy" else quantity
+        found = errors_of(stresses) if quantity == "stress" else getattr(of_model, attribute, None)
+        factor = 1e3 if quantity == "energy" else 1.0
+        for error in ("mae", "rmse"):
+            values[f"{quantity}_{error}"] = None if found is None else factor * getattr(found, error)
+    return values
+
+
+def write_results(folder: Path, rows: Sequence[dict[str, Any]], best_epoch: int) -> None:
+    """results.json and results.csv in the folder of the run."""
+    content = {"best_epoch": best_epoch, "units": UNITS, "rows": rows}
+    write_atomically(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "results.csv", text.getvalue().encode())
+
+
+def print_results(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """The rows as a table, RMSE (MAE) of what is labelled anywhere."""
+    shown = [quantity for quantity in UNITS if any(row[f"{quantity}_rmse"] is not None for row in rows)]
+    table = Table("part", "kind", "structures", title="Errors of the best model, RMSE (MAE)")
+    for quantity in shown:
+        table.add_column(f"{quantity}, {UNITS[quantity]}", justify="right")
+    for row in rows:
+        errors = [(row[f"{quantity}_rmse"], row[f"{quantity}_mae"]) for quantity in shown]
+        cells = ["" if rmse is None else f"{rmse:.4g} ({mae:.4g})" for rmse, mae in errors]
+        table.add_row(row["part"], row["kind"], str(row["structures"]), *cells)
+    console.print(table)
