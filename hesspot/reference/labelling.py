@@ -1,5 +1,6 @@
 """Labels for a file of structures: resumable, in parallel, with a progress bar."""
 
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -7,27 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import ase.io
+import numpy as np
 from ase import Atoms
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
+from hesspot.reference.method import LabelMethod, NotConverged
 from hesspot.reference.parts import PartStore, assemble
 from hesspot.reference.pool import executor
-from hesspot.reference.pyscf_labels import Method, NotConverged, check_input, compute
 
 
 def label_file(
     source: Path,
     out: Path,
-    method: Method,
+    method: LabelMethod,
     *,
     hessian: bool = True,
+    products: int = 0,
     part: str = "train",
     kind: str = "other",
     system: str | None = None,
     jobs: int = 1,
+    mpi: bool = False,
 ) -> Dataset:
     """Label all structures of an ASE-readable file and write one dataset.
 
@@ -35,22 +39,27 @@ def label_file(
     Structures that do not converge are left out with a word, and OUT.parts/ then stays.
 
     Args:
+        hessian: whole Hessians, too.
+        products: random directions of each structure whose Hessian products are computed, from two gradients each.
         part, kind, system: for structures whose ``info`` does not say; the system is the formula by default.
         jobs: one-thread processes; a second thread gains little for molecules of this size.
+        mpi: the ranks of ``mpirun -n N python -m mpi4py.futures -m hesspot.cli.main label …`` instead.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if out.exists():
         raise UserError(f"{out} exists already: remove it or choose another --out")
     if jobs < 1:
         raise UserError(f"--jobs {jobs} is not possible: use 1 or more")
+    if products < 0:
+        raise UserError(f"--products {products} is not possible: use 0 or more")
     wanted = [_record(atoms, i, source, part, kind, system) for i, atoms in enumerate(read_structures(source))]
     Dataset(wanted, method.level_of_theory).validate(str(source))
     for record in wanted:
-        check_input(record.atoms_only(), method, f"{record.name} of {source}")
+        method.check_input(record.atoms_only(), f"{record.name} of {source}")
 
     say = console.print
     store = PartStore(out.with_name(out.name + ".parts"), method, lambda text: say(text, markup=False))
-    finished = {record.name: store.get(record.name, record, hessian=hessian) for record in wanted}
+    finished = {record.name: store.get(record.name, record, hessian=hessian, products=products) for record in wanted}
     missing = [record for record in wanted if finished[record.name] is None]
     if len(missing) < len(wanted):
         say(f"{len(wanted) - len(missing)} of {len(wanted)} structures are taken from {store.folder}", markup=False)
@@ -58,7 +67,7 @@ def label_file(
     columns = (TextColumn("labels"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("labels", total=len(wanted), completed=len(wanted) - len(missing))
-        for record, reason in _compute_all(missing, method, hessian, min(jobs, max(len(missing), 1))):
+        for record, reason in _label_all(missing, method, hessian, products, min(jobs, max(len(missing), 1)), mpi):
             if reason:
                 say(f"{record.name}: left out, {reason}", markup=False)
             else:
@@ -109,25 +118,60 @@ def _record(atoms: Atoms, index: int, source: Path, part: str, kind: str, system
     )
 
 
-def _label(record: Record, method: Method, hessian: bool) -> tuple[Record, str]:
+def complete(record: Record, method: LabelMethod, *, hessian: bool, products: int = 0) -> Record:
+    """The record with its labels; NotConverged where there are none."""
+    labels = method.labels(record.atoms_only(), hessian=hessian)
+    directions = random_directions(record, products) if products else None
+    return replace(
+        record,
+        energy=labels.energy,
+        forces=labels.forces,
+        stress=labels.stress,
+        hessian=labels.hessian,
+        directions=directions,
+        products=None if directions is None else hessian_products(record, method, directions),
+        properties=record.properties | labels.properties,
+    )
+
+
+def random_directions(record: Record, count: int) -> np.ndarray:
+    """(count, n, 3) directions of length √(3n), uniform on the sphere; the same for the same name."""
+    rng = np.random.default_rng(zlib.crc32(record.name.encode()))
+    directions = rng.normal(size=(count, 3 * len(record)))
+    directions *= np.sqrt(3 * len(record)) / np.linalg.norm(directions, axis=1, keepdims=True)
+    return directions.reshape(count, -1, 3)
+
+
+def hessian_products(record: Record, method: LabelMethod, directions: np.ndarray) -> np.ndarray:
+    """H·v in eV/Å² of each direction, (k, n, 3): central differences of forces, two calculations each."""
+    products = []
+    for direction in directions:
+        forces = []
+        for sign in (1.0, -1.0):
+            atoms = record.atoms_only()
+            atoms.positions += sign * method.product_step * direction
+            forces.append(method.labels(atoms, hessian=False).forces)
+        products.append((forces[1] - forces[0]) / (2.0 * method.product_step))
+    return np.array(products)
+
+
+def _label(record: Record, method: LabelMethod, hessian: bool, products: int) -> tuple[Record, str]:
     """The labelled record, or the reason why there is none."""
     try:
-        labels = compute(record.atoms_only(), method, hessian=hessian)
+        return complete(record, method, hessian=hessian, products=products), ""
     except NotConverged as error:
         return record, str(error)
-    properties = record.properties | labels.properties
-    return replace(
-        record, energy=labels.energy, forces=labels.forces, hessian=labels.hessian, properties=properties
-    ), ""
 
 
-def _compute_all(records: list[Record], method: Method, hessian: bool, jobs: int) -> Iterator[tuple[Record, str]]:
-    if jobs == 1:
+def _label_all(
+    records: list[Record], method: LabelMethod, hessian: bool, products: int, jobs: int, mpi: bool
+) -> Iterator[tuple[Record, str]]:
+    if jobs == 1 and not mpi:
         for record in records:
-            yield _label(record, method, hessian)
+            yield _label(record, method, hessian, products)
         return
-    with executor(jobs) as pool:
-        tasks = [pool.submit(_label, record, method, hessian) for record in records]
+    with executor(jobs, mpi=mpi) as pool:
+        tasks = [pool.submit(_label, record, method, hessian, products) for record in records]
         try:
             for task in as_completed(tasks):
                 yield task.result()

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +12,7 @@ import numpy as np
 
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
-from hesspot.reference.pyscf_labels import Method
+from hesspot.reference.method import LabelMethod
 
 
 class PartStore:
@@ -23,7 +22,7 @@ class PartStore:
         say: called with a sentence when a part cannot be used again.
     """
 
-    def __init__(self, folder: Path, method: Method, say: Callable[[str], None] = print) -> None:
+    def __init__(self, folder: Path, method: LabelMethod, say: Callable[[str], None] = print) -> None:
         self.folder = folder
         self.method = method
         self.say = say
@@ -35,12 +34,13 @@ class PartStore:
         readable = quote(name, safe="")
         return self.folder / f"{readable[:80]}.{hashlib.sha256(name.encode()).hexdigest()[:12]}.h5"
 
-    def get(self, name: str, like: Record | None = None, *, hessian: bool = True) -> Record | None:
+    def get(self, name: str, like: Record | None = None, *, hessian: bool = True, products: int = 0) -> Record | None:
         """The finished record of this name, or None if it must be computed.
 
         Args:
             like: the geometry that the record must have.
             hessian: whether it must have a Hessian.
+            products: how many Hessian products it must have.
         """
         file = self._file(name)
         if not file.exists():
@@ -50,7 +50,7 @@ class PartStore:
         except UserError as error:
             self.say(f"{name}: computed again, {error}")
             return None
-        if part.provenance != provenance(self.method):
+        if part.provenance != self.method.provenance():
             self.say(f"{name}: computed again, {file} was made with another method or program version")
             return None
         record = part[0]
@@ -60,26 +60,24 @@ class PartStore:
         if hessian and record.hessian is None:
             self.say(f"{name}: computed again, {file} has no Hessian")
             return None
+        if products != (0 if record.products is None else len(record.products)):
+            self.say(f"{name}: computed again, {file} has another number of Hessian products")
+            return None
         return record
 
     def put(self, record: Record) -> None:
-        Dataset([record], self.method.level_of_theory, provenance(self.method)).write(self._file(record.name))
+        Dataset([record], self.method.level_of_theory, self.method.provenance()).write(self._file(record.name))
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)
 
 
-def provenance(method: Method) -> dict[str, Any]:
-    """What a dataset tells about its labels."""
-    return {"program": f"pyscf {version('pyscf')}", "method": method.model_dump(mode="json")}
-
-
 def same_geometry(a: Record, b: Record) -> bool:
-    return np.array_equal(a.numbers, b.numbers) and np.array_equal(a.positions, b.positions)
+    return all(np.array_equal(getattr(a, key), getattr(b, key)) for key in ("numbers", "positions", "cell", "pbc"))
 
 
-def assemble(records: list[Record], method: Method, out: str | os.PathLike[str], **more: Any) -> Dataset:
+def assemble(records: list[Record], method: LabelMethod, out: str | os.PathLike[str], **more: Any) -> Dataset:
     """Write the records as one dataset; `more` goes to its provenance."""
-    dataset = Dataset(records, method.level_of_theory, provenance(method) | more)
+    dataset = Dataset(records, method.level_of_theory, method.provenance() | more)
     dataset.write(out)
     return dataset

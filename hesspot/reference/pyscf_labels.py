@@ -8,6 +8,7 @@ left out by PySCF, the Hessian is symmetrised and its on-site blocks are reset b
 
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pyscf.hessian.rhf import gen_vind
 
 from hesspot.data.checks import acoustic_defect, rotational_defect
 from hesspot.errors import UserError
+from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 
 
@@ -40,21 +42,19 @@ class Method(BaseModel):
         kind = "Cartesian" if self.cart else "spherical"
         return f"RKS {self.xc}/{self.basis} ({kind} d functions, grid {self.grid[0]} x {self.grid[1]}, PySCF)"
 
+    @property
+    def product_step(self) -> float:
+        """Å; truncation and noise of the gradient both leave about 0.001 eV/Å²."""
+        return 2e-3
 
-class NotConverged(Exception):
-    """The self-consistent field or the coupled-perturbed equations did not converge."""
+    def provenance(self) -> dict[str, Any]:
+        return {"program": f"pyscf {version('pyscf')}", "method": self.model_dump(mode="json")}
 
+    def check_input(self, atoms: Atoms, name: str) -> None:
+        check_input(atoms, self, name)
 
-class Labels(BaseModel):
-    """What one calculation gives: eV, eV/Å, eV/Å²; shapes (n, 3) and (3n, 3n)."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    energy: float
-    forces: np.ndarray
-    hessian: np.ndarray | None = None
-    properties: dict[str, float | str] = {}
-    density: np.ndarray | None = Field(default=None, description="density matrix, a guess for near geometries")
+    def labels(self, atoms: Atoms, *, hessian: bool) -> Labels:
+        return compute(atoms, self, hessian=hessian)
 
 
 def check_input(atoms: Atoms, method: Method, name: str = "") -> None:
@@ -113,22 +113,6 @@ def compute(
             labels.hessian = impose_acoustic_sum_rule(0.5 * (raw + raw.T))
             labels.properties["rotational_defect"] = rotational_defect(atoms.positions, forces, labels.hessian)
     return labels
-
-
-def impose_acoustic_sum_rule(hessian: np.ndarray) -> np.ndarray:
-    """The symmetric (3n, 3n) Hessian with on-site blocks −Σ of the off-site ones.
-
-    What the symmetry of these blocks leaves of the sum rule (1e-4 eV/Å²) is taken out by projecting translations.
-    """
-    n = len(hessian) // 3
-    blocks = hessian.reshape(n, 3, n, 3).copy()
-    for a in range(n):
-        blocks[a, :, a] = 0.0
-        on_site = -blocks[a].sum(axis=1)
-        blocks[a, :, a] = 0.5 * (on_site + on_site.T)
-    relative = np.kron(np.eye(n) - 1.0 / n, np.eye(3))
-    projected = relative @ blocks.reshape(3 * n, 3 * n) @ relative
-    return 0.5 * (projected + projected.T)
 
 
 class PySCFCalculator(Calculator):

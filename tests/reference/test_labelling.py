@@ -12,17 +12,20 @@ from ase import Atoms
 from typer.testing import CliRunner
 
 from hesspot.cli.main import app
-from hesspot.data import Dataset
+from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
 
 pytest.importorskip("pyscf")
-from hesspot.reference import labelling
-from hesspot.reference.labelling import label_file
+from hesspot.reference.labelling import complete, label_file
+from hesspot.reference.method import Labels, NotConverged
 from hesspot.reference.parts import PartStore
-from hesspot.reference.pyscf_labels import Method, NotConverged
+from hesspot.reference.pyscf_labels import Method
 
 QUICK = Method(xc="LDA", basis="STO-3G", grid=(20, 50))
 QUICK_OPTIONS = ["--xc", "LDA", "--basis", "STO-3G", "--grid", "20,50"]
+
+#: eV/Å²: grid response that the analytic Hessian lacks, and differences; the products are about 100.
+PRODUCT = 1e-2
 
 
 @pytest.fixture
@@ -49,16 +52,16 @@ def test_a_killed_run_continues_with_what_it_finished(source: Path, tmp_path: Pa
     program = f"""
 import os, signal
 from pathlib import Path
-from hesspot.reference import labelling
+from hesspot.reference.labelling import label_file
 from hesspot.reference.pyscf_labels import Method
-compute, calls = labelling.compute, []
+labels, calls = Method.labels, []
 def killed(*args, **more):
     calls.append(1)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return compute(*args, **more)
-labelling.compute = killed
-labelling.label_file(Path({str(source)!r}), Path({str(out)!r}), Method.model_validate_json({QUICK.model_dump_json()!r}))
+    return labels(*args, **more)
+Method.labels = killed
+label_file(Path({str(source)!r}), Path({str(out)!r}), Method.model_validate_json({QUICK.model_dump_json()!r}))
 """
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=120)
@@ -67,14 +70,14 @@ labelling.label_file(Path({str(source)!r}), Path({str(out)!r}), Method.model_val
     assert len(list((tmp_path / "out.h5.parts").glob("*.h5"))) == 2
 
     counted = []
-    original = labelling.compute
+    original = Method.labels
 
-    def counting(*args: object, **more: object) -> object:
+    def counting(*args: object, **more: object) -> Labels:
         counted.append(1)
         return original(*args, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labelling, "compute", counting)
+        patch.setattr(Method, "labels", counting)
         label_file(source, out, QUICK)
     assert len(counted) == 1
     assert len(Dataset.read(out)) == 3
@@ -118,25 +121,36 @@ def test_labels_without_hessians_are_not_taken_for_complete_ones(source: Path, t
     assert store.get(dataset[0].name, hessian=False) is not None
     assert store.get(dataset[0].name) is None
     assert "no Hessian" in said[-1]
+    assert store.get(dataset[0].name, hessian=False, products=2) is None
+    assert "another number of Hessian products" in said[-1]
+
+
+def test_hessian_products_agree_with_the_analytic_hessian() -> None:
+    bare = Record.from_atoms(Atoms("H2", [[0, 0, 0], [0, 0.3, 0.7]]), "H2")
+    record = complete(bare, Method(xc="LDA", basis="STO-3G"), hessian=True, products=2)
+    assert record.directions is not None
+    assert record.products is not None
+    expected = (record.directions.reshape(2, 6) @ record.hessian).reshape(2, 2, 3)
+    np.testing.assert_allclose(record.products, expected, atol=PRODUCT)
 
 
 def test_what_does_not_converge_is_left_out(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = labelling.compute
+    original = Method.labels
 
-    def failing(atoms: Atoms, *args: object, **more: object) -> object:
+    def failing(method: Method, atoms: Atoms, **more: bool) -> Labels:
         if atoms.get_distance(0, 1) > 0.77:
             raise NotConverged("the SCF did not converge")
-        return original(atoms, *args, **more)
+        return original(method, atoms, **more)
 
-    monkeypatch.setattr(labelling, "compute", failing)
+    monkeypatch.setattr(Method, "labels", failing)
     dataset = label_file(source, tmp_path / "out.h5", QUICK)
     assert [record.name for record in dataset] == ["in_00000", "in_00001"]
     assert "in_00002: left out" in capsys.readouterr().err
     assert (tmp_path / "out.h5.parts").exists()
 
-    monkeypatch.setattr(labelling, "compute", lambda *_, **__: (_ for _ in ()).throw(NotConverged("no")))
+    monkeypatch.setattr(Method, "labels", lambda *_, **__: (_ for _ in ()).throw(NotConverged("no")))
     with pytest.raises(UserError, match="no structure"):
         label_file(source, tmp_path / "other.h5", QUICK)
     assert not (tmp_path / "other.h5").exists()
