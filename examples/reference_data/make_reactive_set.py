@@ -35,7 +35,7 @@ METHOD = Method()
 TEMPERATURES = (300.0, 1500.0)
 #: Samples of each stationary point of a held-out reaction; every second one has a Hessian.
 SAMPLES = 6
-#: Points on each side of a path; every third one has a Hessian.
+#: Points on each side of a path; every third one of a held-out reaction has a Hessian.
 PATH_POINTS, HESSIAN_EVERY = 6, 3
 
 
@@ -338,7 +338,7 @@ def _side(store: PartStore, reaction: Reaction, saddle: Record, side: str, sign:
     def label(number: int, atoms: Atoms, guess: np.ndarray | None) -> Labels:
         name = f"{reaction.name}_irc_{side}{number:02d}"
         record = Record.from_atoms(atoms, name, part="test", kind="irc", system=reaction.name)
-        hessian = number % HESSIAN_EVERY == 0
+        hessian = reaction.part == "test" and number % HESSIAN_EVERY == 0
         done = store.get(name, record, hessian=hessian)
         if done is None:
             labels = compute(atoms, METHOD, hessian=hessian, guess=guess)

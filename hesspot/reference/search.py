@@ -51,14 +51,12 @@ def find_stationary(guess: Atoms, order: int, method: Method) -> tuple[Atoms, La
     Raises:
         NotConverged: none was found, or it has another number of imaginary modes.
     """
-    start = _relax_with_xtb(guess, order)
-    calculator = PySCFCalculator(coarse(method))
     try:
-        atoms = optimise(start, calculator, order, FMAX_COARSE)
-    except RuntimeError as error:
-        raise NotConverged(str(error)) from error
+        atoms, hessian = _coarse_point(_relax_with_xtb(guess, order), order, method)
+    except NotConverged:
+        atoms, hessian = _coarse_point(guess, order, method)
     if len(atoms) > 1:
-        atoms = _newton(atoms, calculator.hessian(atoms), order, PySCFCalculator(method))
+        atoms = _newton(atoms, hessian, PySCFCalculator(method))
     labels = compute(atoms, method, stability=True)
     assert labels.hessian is not None
     found = normal_modes(atoms, labels.hessian).n_imaginary
@@ -66,6 +64,20 @@ def find_stationary(guess: Atoms, order: int, method: Method) -> tuple[Atoms, La
         raise NotConverged(f"the stationary point has {found} imaginary modes instead of {order}")
     labels.properties["n_imaginary"] = float(found)
     return atoms, labels
+
+
+def _coarse_point(start: Atoms, order: int, method: Method) -> tuple[Atoms, np.ndarray]:
+    """The stationary point next to `start` on the coarse grid, and its Hessian (3n, 3n) in eV/Å²."""
+    calculator = PySCFCalculator(coarse(method))
+    try:
+        atoms = optimise(start, calculator, order, FMAX_COARSE)
+    except RuntimeError as error:
+        raise NotConverged(str(error)) from error
+    hessian = calculator.hessian(atoms)
+    found = normal_modes(atoms, hessian).n_imaginary
+    if found != order:
+        raise NotConverged(f"the stationary point has {found} imaginary modes instead of {order}")
+    return atoms, hessian
 
 
 def _relax_with_xtb(guess: Atoms, order: int) -> Atoms:
@@ -106,11 +118,9 @@ def _imaginary_of_differences(atoms: Atoms, step: float = 2e-3) -> int:
     return normal_modes(atoms, 0.5 * (hessian + hessian.T)).n_imaginary
 
 
-def _newton(atoms: Atoms, hessian: np.ndarray, order: int, calculator: Calculator, steps: int = 12) -> Atoms:
+def _newton(atoms: Atoms, hessian: np.ndarray, calculator: Calculator, steps: int = 12) -> Atoms:
     """Newton steps with a fixed Hessian (3n, 3n) in its vibrations, until the forces are below `FMAX`."""
     modes = normal_modes(atoms, hessian)
-    if modes.n_imaginary != order:
-        raise NotConverged(f"the stationary point has {modes.n_imaginary} imaginary modes instead of {order}")
     values = np.sign(modes.frequencies) * (modes.frequencies / SQRT_EV_PER_A2_AMU) ** 2
     weights = np.sqrt(np.repeat(atoms.get_masses(), 3))
     atoms = atoms.copy()
