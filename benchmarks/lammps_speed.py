@@ -22,10 +22,15 @@ from hesspot.export import write_model
 from hesspot.export.file import fingerprint_entry
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import write_data
+from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
 from hesspot.models.house import HouseConfig, HouseModel
 
 WATER_VOLUME = 18.015 / 0.602214  # Å³ per molecule at 1 g/cm³
 SNAP_COEFFICIENTS = {6: 30, 8: 55}  # number of bispectrum components by twojmax
+
+MEMBERS = 4
+DEVIATION = "compute doubt all hesspot/deviation\nfix often all ave/time 1 1 1 c_doubt[1]"
+PRODUCT = "compute curvature all hesspot/hvp v\nfix often all ave/time 1 1 1 c_curvature"
 
 SCRIPT = """units metal
 atom_style atomic
@@ -35,6 +40,7 @@ neighbor 1.0 bin
 timestep 0.00001
 velocity all create 10 1
 fix nve all nve
+{every_step}
 thermo 1000000
 run 3
 run {steps}
@@ -54,11 +60,20 @@ def water(side: int) -> ase.Atoms:
     return atoms
 
 
-def write_house(path: Path) -> None:
+def write_house(path: Path, members: int = 1) -> None:
+    """A model of the default size, or a committee."""
     torch.manual_seed(0)
-    model = HouseModel(HouseConfig(elements=["H", "O"])).requires_grad_(False)
+    if members == 1:
+        model = HouseModel(HouseConfig(elements=["H", "O"]))
+    else:
+        model = HouseEnsemble(EnsembleConfig(elements=["H", "O"], members=members))
+    model.requires_grad_(False)
     model.scale.fill_(0.1)
     write_model(path, model, [fingerprint_entry(model, "water", molecule("H2O"))])
+
+
+def hesspot(file: str, backend: str, precision: str) -> str:
+    return f"pair_style hesspot backend {backend} precision {precision}\npair_coeff * * {file} H O"
 
 
 def write_snap(folder: Path, twojmax: int) -> str:
@@ -73,8 +88,9 @@ def write_snap(folder: Path, twojmax: int) -> str:
     return f"pair_style snap\npair_coeff * * {twojmax}.snapcoeff {twojmax}.snapparam H O"
 
 
-def microseconds_per_atom(folder: Path, pair: str, steps: int) -> float:
-    ended = run_lammps(SCRIPT.format(pair=pair, steps=steps), ranks=1, workdir=folder)
+def microseconds_per_atom(folder: Path, commands: tuple[str, str], steps: int) -> float:
+    pair, every_step = commands
+    ended = run_lammps(SCRIPT.format(pair=pair, every_step=every_step, steps=steps), ranks=1, workdir=folder)
     loops = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms", ended.stdout)
     if ended.returncode != 0 or len(loops) != 2:
         raise RuntimeError(ended.stdout[-2000:])
@@ -93,15 +109,22 @@ def main() -> None:
         atoms = water(options.side)
         write_data(folder / "water.data", atoms, ["H", "O"])
         write_house(folder / "house.pt")
+        write_house(folder / "committee.pt", MEMBERS)
         pairs = {
-            f"hesspot, {backend}, {precision}": (
-                f"pair_style hesspot backend {backend} precision {precision}\npair_coeff * * house.pt H O"
-            )
+            f"hesspot, {backend}, {precision}": (hesspot("house.pt", backend, precision), "")
             for backend in ("kernel", "torchscript")
             for precision in ("double", "single")
         }
-        pairs |= {f"SNAP, twojmax {n}": write_snap(folder, n) for n in SNAP_COEFFICIENTS}
-        pairs["Lennard-Jones"] = "pair_style lj/cut 5.0\npair_coeff * * 0.001 2.0"
+        for precision in ("double", "single"):
+            committee = hesspot("committee.pt", "kernel", precision)
+            pairs[f"hesspot, kernel, {precision}, committee of {MEMBERS}"] = (committee, "")
+            pairs[f"the same with compute hesspot/deviation on every step, {precision}"] = (committee, DEVIATION)
+            pairs[f"hesspot, kernel, {precision}, with compute hesspot/hvp on every step"] = (
+                hesspot("house.pt", "kernel", precision),
+                PRODUCT,
+            )
+        pairs |= {f"SNAP, twojmax {n}": (write_snap(folder, n), "") for n in SNAP_COEFFICIENTS}
+        pairs["Lennard-Jones"] = ("pair_style lj/cut 5.0\npair_coeff * * 0.001 2.0", "")
         times: dict[str, list[float]] = {pair: [] for pair in pairs}
         for _ in range(options.rounds):
             for label, pair in pairs.items():
