@@ -1,25 +1,32 @@
 """Risk: a run that cannot be repeated or resumed, that loses work, or that takes a bad configuration."""
 
 import csv
+import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from hesspot.data import Dataset
+from hesspot.analysis.normal_modes import normal_modes
+from hesspot.data import Dataset, Record
+from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
+from hesspot.models.contract import build_batch
+from hesspot.models.ensemble import HouseEnsemble
 from hesspot.training.checkpoint import load_checkpoint, model_of
-from hesspot.training.config import TrainingConfig, parse_config, read_config
-from hesspot.training.initialise import energy_shifts
+from hesspot.training.config import OptimizerSection, TrainingConfig, parse_config, read_config
+from hesspot.training.initialise import energy_shifts, member_weights
 from hesspot.training.loop import Run, train
 from hesspot.training.samples import make_samples
+from hesspot.training.schedule import Schedule
 
 
 def config(data, mode="efh", epochs=6, **changed):
     return parse_config(
         {
-            "data": str(data),
+            "data": data if isinstance(data, list) else str(data),
             "mode": mode,
             "validate_every": 2,
             "model": {"cutoff": 4.0, "n_radial": 4, "n_channels": 3, "hidden": [8]},
@@ -117,6 +124,99 @@ def test_fine_tuning_starts_from_the_best_model(dataset_file, tmp_path):
         Run(config(dataset_file, start_from=str(tmp_path / "ef"), model={"cutoff": 3.0}), tmp_path / "other")
 
 
+def test_fine_tuning_takes_the_shape_of_the_model_it_starts_from(dataset_file, tmp_path):
+    train(config(dataset_file, "ef", epochs=2), tmp_path / "ef", show=False, final_table=False)
+    settings = parse_config({"data": str(dataset_file), "start_from": str(tmp_path / "ef")}, "a test")
+    run = Run(settings, tmp_path / "efh")
+    assert run.model.config.hidden == [8]
+    assert yaml.safe_load((tmp_path / "efh" / "config.yaml").read_text())["model"]["n_radial"] == 4
+
+
+def with_elements(records, change, **changed):
+    """Copies with other atomic numbers."""
+    return [
+        Record(**{**vars(r), "numbers": [change.get(z, z) for z in r.numbers], "name": f"new{i}", **changed})
+        for i, r in enumerate(records)
+    ]
+
+
+def test_new_elements_are_refused_in_fine_tuning_and_replay(dataset, dataset_file, tmp_path):
+    train(config(dataset_file, epochs=2), tmp_path / "old", show=False, final_table=False)
+    Dataset(with_elements(dataset.records, {8: 16}), "harmonic bonds").write(tmp_path / "sulphur.h5")
+    words = "the model has H, O, and not S of the data"
+    start = {"start_from": str(tmp_path / "old")}
+    with pytest.raises(UserError, match=words):
+        Run(config(tmp_path / "sulphur.h5", **start), tmp_path / "new")
+    with pytest.raises(UserError, match=f"replayed.*{words}"):
+        Run(config(dataset_file, **start, replay={"data": str(tmp_path / "sulphur.h5")}), tmp_path / "new")
+
+
+def test_replayed_structures_have_their_share_of_each_epoch(dataset, dataset_file, tmp_path):
+    train(config(dataset_file, epochs=2), tmp_path / "old", show=False, final_table=False)
+    Dataset(with_elements(dataset.records[:10], {8: 1}), "harmonic bonds").write(tmp_path / "new.h5")
+    replay = {"data": str(dataset_file), "share": 0.6}
+    run = Run(config(tmp_path / "new.h5", start_from=str(tmp_path / "old"), replay=replay), tmp_path / "run")
+    names = [sample.name for batch in run.draw_batches() for sample in batch]
+    replayed = [name for name in names if name.startswith("train")]
+    # 10 structures are 40 % of an epoch, so that of the 12 to be replayed 15 are: each of them, some twice
+    assert (len(names), len(replayed), len(set(replayed))) == (25, 15, 12)
+    assert names[10:] != replayed
+    with pytest.raises(UserError, match="replay is for a model that is trained on"):
+        config(dataset_file, replay=replay)
+
+
+def test_data_of_another_level_of_theory_move_the_shifts(dataset, dataset_file, tmp_path):
+    """Energies of another zero: fine-tuning begins with the old errors, and another level is not mixed in unasked."""
+    result = train(config(dataset_file, epochs=2), tmp_path / "old", show=False, final_table=False)
+    moved = [Record(**{**vars(r), "energy": r.energy + float(np.sum(100.0 * r.numbers))}) for r in dataset.records]
+    Dataset(moved, "another").write(tmp_path / "moved.h5")
+    start = {"start_from": str(tmp_path / "old")}
+    run = Run(config(tmp_path / "moved.h5", **start), tmp_path / "new")
+    before, after = np.array(result.model.shifts), np.array(run.model.shifts)
+    assert after - before == pytest.approx([100.0, 800.0], abs=5.0)
+    replay = {"data": str(dataset_file)}
+    with pytest.raises(UserError, match=r"different levels of theory, another and harmonic bonds, .* allow_mixed"):
+        Run(config(tmp_path / "moved.h5", **start, replay=replay), tmp_path / "mixed")
+
+
+def test_several_files_are_one_set(dataset, dataset_file, tmp_path):
+    Dataset(with_elements(dataset.records, {8: 16}), "harmonic bonds").write(tmp_path / "sulphur.h5")
+    Dataset(with_elements(dataset.records, {8: 16}), "another").write(tmp_path / "level.h5")
+    run = Run(config([str(dataset_file), str(tmp_path / "sulphur.h5")]), tmp_path / "run")
+    assert run.model.elements == ["H", "O", "S"]
+    assert len(run.training) == 24 and len(run.validation) == 6
+    both = [str(dataset_file), str(tmp_path / "level.h5")]
+    with pytest.raises(UserError, match=r"different levels of theory, harmonic bonds and another, .* allow_mixed"):
+        Run(config(both), tmp_path / "mixed")
+    assert len(Run(config(both, allow_mixed_levels=True), tmp_path / "mixed").training) == 24
+
+
+def test_batches_by_edges_hold_every_structure_once(dataset_file, tmp_path):
+    run = Run(config(dataset_file, optimizer={"batch_edges": 9}), tmp_path)
+    for _ in range(3):
+        batches = run.draw_batches()
+        edges = [sum(s.graph.n_edges for s in batch) for batch in batches]
+        assert max(edges) <= 9 and sum(edges) == sum(s.graph.n_edges for s in run.training)
+        assert len({s.name for batch in batches for s in batch}) == len(run.training)
+    (single,) = Run(config(dataset_file, optimizer={"batch_edges": 1}), tmp_path / "b").draw_batches()[:1]
+    assert len(single) == 1
+
+
+def test_the_learning_rate_rises_and_falls_as_configured():
+    cosine = Schedule(OptimizerSection(learning_rate=1.0, epochs=20, warmup_epochs=4))
+    rates = [cosine.rate(epoch, 0.5) for epoch in (0, 2, 3.5, 4, 12, 20)]
+    assert rates == pytest.approx([0.125, 0.625, 1.0, 1.0, 0.505, 0.01])
+    plateau = Schedule(
+        OptimizerSection(learning_rate=1.0, schedule="plateau", warmup_epochs=2, plateau_factor=0.1, plateau_patience=3)
+    )
+    reached = []
+    for epoch, loss in enumerate([5.0, 4.0, 4.0, 4.1, 4.2, 4.2, 4.2, 3.9, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0], start=1):
+        plateau.validated(epoch, loss)
+        reached.append(plateau.rate(epoch, 0.5))
+    # the best of epoch 2 stands for more than three epochs at 6; that of 8 at 12; a hundredth is the least
+    assert reached == pytest.approx([0.75] + 4 * [1.0] + 6 * [0.1] + 4 * [0.01])
+
+
 def test_the_weight_of_the_hessian_grows(dataset_file, tmp_path):
     run = Run(config(dataset_file, hessian={"ramp_epochs": 4}, loss={"hessian": 0.2}), tmp_path)
     reached = []
@@ -155,6 +255,128 @@ def test_missing_forces_and_energies(dataset):
             make_samples([bare], dataset.elements, 4.0, mode)
 
 
+def test_a_committee_is_trained_and_its_members_differ(dataset_file, tmp_path):
+    shape = {"cutoff": 4.0, "n_radial": 4, "n_channels": 3, "hidden": [8], "members": 2}
+    result = train(config(dataset_file, epochs=16, model=shape), tmp_path, show=False, final_table=False)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert float(rows[-1]["valid_loss"]) < 0.7 * float(rows[0]["valid_loss"])
+    assert isinstance(result.model, HouseEnsemble)
+    graph = make_samples(Dataset.read(dataset_file).records[:1], ["H", "O"], 4.0, "e")[0].graph
+    first, second = result.model.members(graph.species, graph.centers, graph.neighbors, graph.vectors).sum(1)
+    assert abs(first - second) > 1e-3
+
+
+@pytest.mark.parametrize("bootstrap", ["weights", "resample"])
+def test_members_weigh_structures_differently(bootstrap):
+    weights = member_weights(400, bootstrap, 3, seed=1)
+    assert weights.mean(0).tolist() == pytest.approx([1.0] * 3)
+    # exponential and Poisson weights have variance one; five standard errors of 400: the variance's own is about √(8/n)
+    assert weights.var(0).tolist() == pytest.approx([1.0] * 3, abs=0.7)
+    assert abs(torch.corrcoef(weights.T)[0, 1]) < 0.25
+    assert torch.equal(weights, member_weights(400, bootstrap, 3, seed=1))
+    assert member_weights(400, "none", 3, seed=1) is None
+
+
+def test_the_final_table_has_the_errors_of_every_part_and_kind(dataset, tmp_path):
+    kinds = ["minimum", "nms", "atom"]
+    records = [
+        Record(**{**vars(r), "kind": "minimum" if r.part == "valid" else kinds[i % 2]})
+        for i, r in enumerate(dataset.records)
+    ]
+    records[0] = Record(**{**vars(records[0]), "hessian": None})
+    Dataset(records, "harmonic bonds").write(tmp_path / "d.h5")
+    result = train(config(tmp_path / "d.h5", epochs=2, hessian={"missing": "skip"}), tmp_path / "run", show=False)
+    rows = list(csv.DictReader((tmp_path / "run" / "results.csv").open()))
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["rows"] == result.rows
+    assert [(r["part"], r["kind"], r["structures"]) for r in rows] == [
+        ("train", "all", "12"),
+        ("train", "minimum", "6"),
+        ("train", "nms", "6"),
+        ("valid", "minimum", "3"),
+    ]
+    energies, forces, hessians, frequencies = [], [], [], []
+    for record in records:
+        if record.part != "train" or record.kind != "minimum":
+            continue
+        batch = build_batch([record.atoms_only()], result.model.elements, result.model.cutoff)
+        energies.append(1e3 * (float(evaluate(result.model, batch).energy) - record.energy) / len(record))
+        forces += (evaluate(result.model, batch).forces.numpy() - record.forces).ravel().tolist()
+        if record.hessian is not None:
+            matrix = hessian(result.model, batch)[0].numpy()
+            hessians += (matrix - record.hessian).ravel().tolist()
+            both = [normal_modes(record.atoms_only(), h).frequencies for h in (matrix, record.hessian)]
+            frequencies += (both[0] - both[1]).tolist()
+    found = {"energy": energies, "forces": forces, "hessian": hessians, "frequencies": frequencies}
+    for quantity, errors in found.items():
+        assert float(rows[1][f"{quantity}_rmse"]) == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
+        assert float(rows[1][f"{quantity}_mae"]) == pytest.approx(np.mean(np.abs(errors)), rel=1e-9)
+    assert rows[2]["frequencies_rmse"] == rows[2]["stress_rmse"] == ""
+
+
+def test_events_are_written_for_tensorboard(dataset_file, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(config(dataset_file, epochs=4, tensorboard=True), tmp_path, show=False, final_table=False)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    written = events.Scalars("valid/loss")
+    assert [event.step for event in written] == [2, 4]
+    # events are in single precision
+    assert [event.value for event in written] == pytest.approx([float(r["valid_loss"]) for r in rows], rel=1e-6)
+
+
+def test_tensorboard_that_is_not_installed(dataset_file, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="needs the package tensorboard, which is not installed; pip install"):
+        train(config(dataset_file, tensorboard=True), tmp_path, show=False)
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("gpu", "device 'gpu' is not known to torch"),
+        pytest.param(
+            "cuda",
+            "device cuda is not there: torch .* finds no GPU; use device cpu",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_a_device_that_is_not_there(dataset_file, tmp_path, device, words):
+    with pytest.raises(UserError, match=words):
+        Run(config(dataset_file, device=device), tmp_path / "run")
+
+
+def test_sets_from_which_nothing_can_be_learned(dataset, tmp_path):
+    Dataset(dataset.records[:1], "harmonic bonds").write(tmp_path / "one.h5")
+    Dataset(dataset.select(part="valid").records, "harmonic bonds").write(tmp_path / "valid.h5")
+    with pytest.raises(UserError, match="has one structure, train0, in its part train, which fixes no model"):
+        Run(config(tmp_path / "one.h5"), tmp_path / "run")
+    with pytest.raises(UserError, match="has no structure in its part train; mark some as train"):
+        Run(config(tmp_path / "valid.h5"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_on_changed_data_is_not_resumed(dataset, tmp_path):
+    path = tmp_path / "d.h5"
+    dataset.write(path)
+    train(config(path, epochs=2), tmp_path / "run", show=False, final_table=False)
+    records = list(dataset.records)
+    records[3] = Record(**{**vars(records[3]), "energy": records[3].energy + 1e-12})
+    Dataset(records, "harmonic bonds").write(path)
+    with pytest.raises(UserError, match=r"the data of the run in .* have changed since it was started"):
+        train(config(path, epochs=2), tmp_path / "run", resume=True, show=False)
+
+
+def test_a_checkpoint_of_another_kind(dataset_file, tmp_path):
+    (tmp_path / "old").mkdir()
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "old" / "best.pt")
+    with pytest.raises(UserError, match=r"best\.pt is no hesspot checkpoint; give the folder of a run"):
+        Run(config(dataset_file, start_from=str(tmp_path / "old")), tmp_path / "run")
+
+
 def test_a_loss_that_blows_up_stops_the_run(dataset_file, tmp_path):
     settings = config(dataset_file, optimizer={"epochs": 50, "learning_rate": 1e300, "warmup_epochs": 0})
     with pytest.raises(UserError, match=r"loss is not a finite number in epoch \d+ .* lower optimizer.learning_rate"):
@@ -187,6 +409,8 @@ def test_shifts_are_the_atomic_energies():
         ("mode: ef", "key data is missing"),
         ("- a\n- b", "holds no keys"),
         ("data: [", "no valid YAML"),
+        ("data: []", r"data = \[\] is not valid"),
+        ("data: a.h5\nstart_from: b\nreplay: {data: c.h5, shar: 1}", "key replay.shar .* is replay.share"),
         ("data: a.h5\nmodel: {cutoff: -1}", "model.cutoff = -1 is not valid"),
     ],
 )
