@@ -10,6 +10,7 @@ from hesspot.cli.export import export
 from hesspot.cli.ipi_hessian import ipi_hessian
 from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
+from hesspot.cli.study import study
 from hesspot.cli.train import train
 from hesspot.cli.verify import verify
 from hesspot.errors import UserError
@@ -30,6 +31,7 @@ def _subcommands() -> None:
 app.command("label")(label)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
+app.command("study")(study)
 app.command("export")(export)
 app.command("verify")(verify)
 app.add_typer(lammps.app, name="lammps")

@@ -1,0 +1,35 @@
+"""`hesspot study`: what Hessians in the training data are worth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def study(
+    config: Annotated[Path, typer.Argument(help="arms, seeds and fractions (YAML); docs/study.md lists its keys")],
+    out: Annotated[Path, typer.Option(help="folder of the study")] = Path("study"),
+    resume: Annotated[bool, typer.Option("--resume", help="go on where the study in --out stopped")] = False,
+    jobs: Annotated[int, typer.Option(help="trainings at a time, one-thread processes")] = 1,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="write the tables and plots anew from the finished runs in --out")
+    ] = False,
+) -> None:
+    """Train with several losses, seeds and amounts of data, and compare on the test part."""
+    from hesspot.errors import UserError
+    from hesspot.study.config import read_study
+    from hesspot.study.report import write_report
+    from hesspot.study.run import Study, run_study
+
+    settings = read_study(config)
+    if report_only and not out.is_dir():
+        raise UserError(f"folder {out} holds no study to report on; run it without --report-only first")
+    done = Study(settings, out) if report_only else run_study(settings, out, resume=resume, jobs=jobs)
+    report = write_report(done)
+    console = Console(highlight=False)
+    for table in report.tables:
+        console.print(table.rich(), "")
+    for run in report.missing:
+        console.print(f"not finished: {run}", markup=False)
+    print(f"report: {report.path}")

@@ -1,0 +1,71 @@
+"""What an epoch of each arm costs: time, measured in turn in one process, and memory, each in a process of its own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hesspot.reference.pool import executor
+from hesspot.study.rows import read_rows, write_rows
+from hesspot.training.config import TrainingConfig
+from hesspot.training.loop import Run
+
+FILE = "cost.csv"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one arm with all its data.
+
+    seconds: shortest epoch; peak_memory: of a process that trains one epoch, MiB; training_memory: what it rose by
+    during that epoch, MiB.
+    """
+
+    arm: str
+    seconds: float
+    peak_memory: float
+    training_memory: float
+
+
+def measure_cost(configs: Mapping[str, TrainingConfig], folder: Path, epochs: int) -> list[Cost]:
+    """Time `epochs` epochs of every arm, epoch by epoch in turn, and measure memory; writes cost.csv.
+
+    The shortest epoch counts: whatever else a machine does only adds.
+    """
+    times: dict[str, list[float]] = {arm: [] for arm in configs}
+    with tempfile.TemporaryDirectory() as name:
+        runs = {arm: Run(config, Path(name) / str(number)) for number, (arm, config) in enumerate(configs.items())}
+        for _ in range(epochs):
+            for arm, run in runs.items():
+                start = time.perf_counter()
+                run.train_epoch()
+                times[arm].append(time.perf_counter() - start)
+    costs = []
+    for arm, config in configs.items():
+        with executor(1) as pool:
+            costs.append(Cost(arm, min(times[arm]), *pool.submit(memory_of_epoch, config).result()))
+    write_rows(folder / FILE, Cost, costs)
+    return costs
+
+
+def memory_of_epoch(config: TrainingConfig) -> tuple[float, float]:
+    """Peak memory of this process after one epoch of training, and how much of it came with the epoch, MiB."""
+    with tempfile.TemporaryDirectory() as name:
+        run = Run(config, Path(name) / "run")
+        before = _memory("VmRSS")
+        run.train_epoch()
+    return _memory("VmHWM"), _memory("VmHWM") - before
+
+
+def _memory(key: str) -> float:
+    """An entry of Linux's own account of this process, MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{key}:")[1].split()[0]) / 1024
+
+
+def read_cost(folder: Path) -> list[Cost] | None:
+    """The costs measured in a study's folder; None if they were not."""
+    return read_rows(folder / FILE, Cost) if (folder / FILE).exists() else None

@@ -1,0 +1,130 @@
+"""Figures of a study. Each function gives a matplotlib Figure; nothing global is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullLocator
+
+from hesspot.analysis.plots import COLORS
+from hesspot.study.cost import Cost
+from hesspot.study.evaluate import Frequency
+from hesspot.study.metrics import Metric, Summary
+from hesspot.study.tables import PUBLISHED, UNITS, Lookup
+
+
+def _figure(rows: int, columns: int, width: float, height: float, share: bool = False) -> tuple[Figure, np.ndarray]:
+    figure = Figure(
+        figsize=(width * columns + 0.4, height * rows), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), dpi=150
+    )
+    grid: np.ndarray = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
+    for axis in grid.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(True, color="0.92", linewidth=0.8)
+        axis.set_axisbelow(True)
+    return figure, grid
+
+
+def colors(arms: Sequence[str]) -> dict[str, str]:
+    """One colour for each arm in all figures."""
+    return {arm: COLORS[place % len(COLORS)] for place, arm in enumerate(arms)}
+
+
+def changes(found: Lookup, arms: Sequence[str], reference: str, fraction: float) -> Figure:
+    """Bars of the change of each RMSE against the reference, %, by part, with the published figures as lines."""
+    others, parts = [arm for arm in arms if arm != reference], found.parts(fraction)
+    width = 0.8 / len(others)
+    figure, grid = _figure(1, len(UNITS), 3.2, 3.4)
+    for axis, (quantity, unit) in zip(grid[0], UNITS.items(), strict=True):
+        for place, arm in enumerate(others):
+            at = np.arange(len(parts)) + (place - (len(others) - 1) / 2) * width
+            entries = [found.get(arm, fraction, Metric(part, quantity, "RMSE", unit)) for part in parts]
+            heights = [np.nan if e is None or e.change is None else e.change for e in entries]
+            errors = [0.0 if e is None or e.change_spread is None else e.change_spread for e in entries]
+            axis.bar(at, heights, 0.9 * width, yerr=errors, color=colors(arms)[arm], capsize=2, label=arm)
+        for place, part in enumerate(parts):
+            if (part, quantity) in PUBLISHED:
+                axis.hlines(PUBLISHED[part, quantity], place - 0.45, place + 0.45, color="black", linewidth=1.5)
+        axis.axhline(0.0, color="0.4", linewidth=0.8)
+        axis.set_xticks(range(len(parts)), parts)
+        axis.set_title(f"{quantity} RMSE", fontsize=10)
+        axis.grid(False, axis="x")
+    grid[0][0].set_ylabel(f"change against {reference}, %")
+    grid[0][-1].plot([], [], color="black", linewidth=1.5, label="published, E-F-H")
+    handles, labels = grid[0][-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", frameon=False, ncols=len(labels))
+    return figure
+
+
+def learning(found: Lookup, arms: Sequence[str], sizes: Mapping[float, float]) -> Figure:
+    """RMSE against the number of training structures: a column for each quantity, a row for each part."""
+    parts = found.parts(max(sizes))
+    figure, grid = _figure(len(parts), len(UNITS), 3.2, 2.5)
+    for row, part in zip(grid, parts, strict=True):
+        for axis, (quantity, unit) in zip(row, UNITS.items(), strict=True):
+            for arm in arms:
+                entries = [found.get(arm, f, Metric(part, quantity, "RMSE", unit)) for f in sizes]
+                known = [(size, e) for size, e in zip(sizes.values(), entries, strict=True) if e is not None]
+                if known:
+                    _curve(axis, known, colors(arms)[arm], arm)
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            axis.set_xticks(list(sizes.values()), [f"{size:.0f}" for size in sizes.values()])
+            axis.xaxis.set_minor_locator(NullLocator())
+            axis.set_title(f"{part}: {quantity} RMSE, {unit}", fontsize=9)
+    for axis in grid[-1]:
+        axis.set_xlabel("training structures")
+    handles, labels = grid[-1][-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", frameon=False, ncols=len(labels))
+    return figure
+
+
+def _curve(axis: Axes, known: Sequence[tuple[float, Summary]], color: str, label: str) -> None:
+    sizes = [size for size, _ in known]
+    means = [entry.mean for _, entry in known]
+    spreads = [entry.spread or 0.0 for _, entry in known]
+    axis.errorbar(
+        sizes, means, yerr=spreads, color=color, marker="o", markersize=4, linewidth=1.4, capsize=2, label=label
+    )
+
+
+def frequencies(pairs: Mapping[str, Sequence[Frequency]]) -> Figure:
+    """Frequencies of each arm against the reference's at minima and saddle points; a panel for each arm."""
+    figure, grid = _figure(1, len(pairs), 3.0, 3.4, share=True)
+    values = [value for own in pairs.values() for pair in own for value in (pair.reference, pair.model)]
+    low, high = min(values) - 100.0, max(values) + 100.0
+    for axis, (arm, own) in zip(grid[0], pairs.items(), strict=True):
+        axis.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=1)
+        for kind, label, color in (("minimum", "minima", COLORS[0]), ("saddle", "saddle points", COLORS[1])):
+            some = [pair for pair in own if pair.kind == kind]
+            axis.scatter([p.reference for p in some], [p.model for p in some], s=8, color=color, alpha=0.5, label=label)
+        error = np.mean([abs(pair.model - pair.reference) for pair in own])
+        axis.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="reference, cm⁻¹")
+        axis.set_title(f"{arm}\nMAE {error:.3g} cm⁻¹", fontsize=9)
+    grid[0][0].set_ylabel("model, cm⁻¹ (imaginary: negative)")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", frameon=False, ncols=2)
+    return figure
+
+
+def cost(costs: Sequence[Cost], arms: Sequence[str], reference: str) -> Figure:
+    """Bars of time and training memory of an epoch, relative to the reference."""
+    figure, grid = _figure(1, 2, 3.6, 0.9 + 0.35 * len(costs))
+    base = next(c for c in costs if c.arm == reference)
+    names = [c.arm for c in costs]
+    for axis, title, values in (
+        (grid[0][0], "time of an epoch", [c.seconds / base.seconds for c in costs]),
+        (grid[0][1], "memory for training", [c.training_memory / max(base.training_memory, 1.0) for c in costs]),
+    ):
+        drawn = axis.barh(names, values, color=[colors(arms).get(name, "0.5") for name in names], height=0.65)
+        axis.bar_label(drawn, fmt="{:.3g}", padding=2)
+        axis.invert_yaxis()
+        axis.margins(x=0.15)
+        axis.set_title(f"{title}, relative to {reference}", fontsize=9)
+        axis.grid(False, axis="y")
+    grid[0][1].set_yticklabels([])
+    return figure
