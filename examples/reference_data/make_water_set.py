@@ -16,7 +16,7 @@ import time
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ase.io
@@ -44,11 +44,13 @@ DENSITY = 0.997
 #: Molecules up to which every sampled cluster has a Hessian; of larger ones every second, the others have products.
 ALL_HESSIANS, PRODUCTS = 4, 4
 #: Epochs of the first model and of those that start from it.
-EPOCHS, MORE_EPOCHS = 40, 20
+EPOCHS, MORE_EPOCHS = 30, 15
 #: Steps of the models' runs in each round.
-ROUNDS = (1000, 2000, 4000)
+ROUNDS = (400, 1000, 2000)
 #: fs
 TIMESTEP = 1.0
+#: eV/Å, largest force of what counts as a minimum.
+STATIONARY = 8e-4
 #: A model's run has failed when a hydrogen is so far (Å) from all oxygens, or T is so many times what it should be.
 BROKEN, HOT = 1.5, 2.5
 
@@ -85,25 +87,22 @@ def clusters() -> list[Trajectory]:
     return [*runs, Trajectory("cluster1h", 1, 2000.0, 8), Trajectory("cluster2h", 2, 1000.0, 8)]
 
 
-def first_boxes() -> list[Trajectory]:
-    return [
-        Trajectory("box_a", 32, 600.0, 10, density=DENSITY),
-        Trajectory("box_b", 32, 300.0, 10, density=DENSITY),
-    ]
+def first_box() -> Trajectory:
+    return Trajectory("box", 32, 600.0, 8, density=DENSITY)
 
 
 def round_boxes(number: int) -> list[Trajectory]:
     """What the model of a round runs."""
     runs = [
-        ("a", 32, 300.0, 6, "train", DENSITY),
-        ("b", 32, 400.0, 6, "train", DENSITY),
-        ("c", 32, 600.0, 6, "train", DENSITY),
-        ("d", 32, 350.0, 5, "train", 0.85),
-        ("e", 32, 350.0, 5, "train", 1.15),
+        ("a", 32, 300.0, 5, "train", DENSITY),
+        ("b", 32, 400.0, 5, "train", DENSITY),
+        ("c", 32, 600.0, 5, "train", DENSITY),
+        ("d", 32, 350.0, 4, "train", 0.85),
+        ("e", 32, 350.0, 4, "train", 1.15),
         ("f", 64, 300.0, 2, "train", DENSITY),
-        ("v", 32, 350.0, 4, "valid", DENSITY),
-        ("t", 32, 300.0, 4, "test", DENSITY),
-        ("u", 32, 450.0, 3, "test", 1.08),
+        ("v", 32, 350.0, 3, "valid", DENSITY),
+        ("t", 32, 300.0, 3, "test", DENSITY),
+        ("u", 32, 450.0, 2, "test", 1.08),
     ]
     return [Trajectory(f"round{number}_{label}", *rest) for label, *rest in runs]
 
@@ -171,7 +170,9 @@ def run(atoms: Atoms, temperature: float, steps: int, keep: Iterable[int], seed:
     wanted = set(keep)
     for _ in range(steps):
         dynamics.run(1)
-        if broken(atoms) or (len(atoms) > 24 and atoms.get_temperature() > HOT * temperature):
+        if (dynamics.nsteps in wanted or dynamics.nsteps % 10 == 0) and (
+            broken(atoms) or (len(atoms) > 24 and atoms.get_temperature() > HOT * temperature)
+        ):
             break
         if dynamics.nsteps in wanted:
             frames.append(bare(atoms))
@@ -201,17 +202,17 @@ def write_frames(file: Path, frames: list[Atoms]) -> None:
 
 
 def cluster_run(file: Path, plan: Trajectory) -> str:
-    """A minimum (the first frame) and its dynamics with GFN1-xTB."""
+    """An optimised cluster (the first frame) and its dynamics with GFN1-xTB."""
     from tblite.ase import TBLite
 
     rng = np.random.default_rng(plan.seed)
     atoms = packed_cluster(plan.molecules, rng)
     atoms.calc = TBLite(method=METHOD.method, accuracy=0.01, verbosity=0)
-    FIRE(atoms, logfile=None).run(fmax=0.2, steps=300)
-    BFGS(atoms, logfile=None).run(fmax=2e-4, steps=500)
+    FIRE(atoms, logfile=None).run(fmax=0.3, steps=60)
+    BFGS(atoms, logfile=None).run(fmax=STATIONARY, steps=150)
     frames = [bare(atoms)]
     atoms.calc.set(accuracy=1.0)
-    frames += run(atoms, plan.temperature, 250, spread(250, plan.frames), plan.seed)
+    frames += run(atoms, plan.temperature, 150, spread(150, plan.frames), plan.seed)
     write_frames(file, frames)
     return f"{len(frames)} frames"
 
@@ -223,8 +224,8 @@ def box_run(file: Path, plan: Trajectory) -> str:
     assert plan.density is not None
     atoms = packed_box(plan.molecules, plan.density, np.random.default_rng(plan.seed))
     atoms.calc = TBLite(method=METHOD.method, verbosity=0)
-    FIRE(atoms, logfile=None).run(fmax=1.0, steps=8)
-    frames = run(atoms, plan.temperature, 50, spread(50, plan.frames), plan.seed)
+    FIRE(atoms, logfile=None).run(fmax=1.0, steps=4)
+    frames = run(atoms, plan.temperature, 24, spread(24, plan.frames), plan.seed)
     write_frames(file, frames)
     return f"{len(frames)} frames"
 
@@ -241,9 +242,11 @@ def model_run(file: Path, plan: Trajectory, start: Path | None, run_folder: Path
     else:
         atoms = with_density(ase.io.read(start, "-1"), plan.density)
     atoms.calc = HesspotCalculator(HouseKernel(model_of(load_checkpoint(run_folder / "best.pt"))))
-    FIRE(atoms, logfile=None).run(fmax=1.0, steps=30)
-    frames = run(atoms, plan.temperature, steps, spread(steps, plan.frames), plan.seed)
-    write_frames(file, frames)
+    FIRE(atoms, logfile=None).run(fmax=1.0, steps=40)
+    keep = np.geomspace(0.1 * steps, steps, plan.frames).astype(int)  # a bad model shows itself early
+    relaxed = bare(atoms)
+    frames = run(atoms, plan.temperature, steps, keep, plan.seed)
+    write_frames(file, frames or [relaxed])
     return "stable" if len(frames) == plan.frames else f"failed, {len(frames)} of {plan.frames} frames"
 
 
@@ -293,13 +296,12 @@ class Maker:
             frames = ase.io.read(self.trajectory(plan), ":")
             system = f"water_{plan.molecules}" if plan.periodic else f"(H2O){plan.molecules}"
             for i, atoms in enumerate(frames):
-                minimum = i == 0 and not plan.periodic
-                properties = {"trajectory": plan.name} | ({} if minimum else {"temperature": plan.temperature})
+                optimised = i == 0 and not plan.periodic
+                properties = {"trajectory": plan.name} | ({} if optimised else {"temperature": plan.temperature})
                 record = Record.from_atoms(
                     bare(atoms),
                     f"{plan.name}_{i:02d}",
                     part=plan.part,
-                    kind="minimum" if minimum else "other",
                     system=system,
                     properties=properties | ({"density": plan.density} if plan.periodic else {}),
                 )
@@ -311,7 +313,9 @@ class Maker:
             if isinstance(result, str):
                 self.say(f"{name}: left out, {result}")
             else:
-                self.records[name] = result
+                optimised = "temperature" not in result.properties
+                at_rest = optimised and np.abs(result.forces).max() < STATIONARY
+                self.records[name] = replace(result, kind="minimum" if at_rest else "other")
         self.say(f"{len(futures)} frames labelled")
 
     def train(self, number: int) -> Path:
@@ -337,12 +341,12 @@ class Maker:
     def active_round(self, number: int, steps: int) -> None:
         model = self.train(number)
         plans = round_boxes(number)
-        before = first_boxes()[1] if number == 1 else round_boxes(number - 1)[0]
+        before = first_box() if number == 1 else round_boxes(number - 1)[0]
         tasks = {}
         for plan in plans:
             earlier = [p for p in (round_boxes(number - 1) if number > 1 else []) if p.name[-1] == plan.name[-1]]
             starts = [self.trajectory(p) for p in (*earlier, before) if p.molecules == plan.molecules]
-            start = next((file for file in starts if file.exists() and ase.io.read(file, ":")), None)
+            start = next((file for file in starts if file.exists()), None)
             tasks[plan] = (model_run, start, model, steps)
         self.dynamics(tasks)
         self.label(plans)
@@ -362,8 +366,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with executor(arguments.jobs, mpi=arguments.mpi) as pool:
         maker = Maker(arguments.out, pool)
-        maker.dynamics({plan: (box_run,) for plan in first_boxes()} | {plan: (cluster_run,) for plan in clusters()})
-        maker.label([*first_boxes(), *clusters()])
+        maker.dynamics({first_box(): (box_run,)} | {plan: (cluster_run,) for plan in clusters()})
+        maker.label([first_box(), *clusters()])
         maker.write(arguments.out)
         for number, steps in enumerate(ROUNDS, 1):
             maker.active_round(number, steps)
