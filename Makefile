@@ -16,7 +16,7 @@ test: plugin lint
 install: $(VENV)/.installed
 
 # torch first and pinned: a range, or another package asking for torch, would fetch the CUDA build of several GB.
-$(VENV)/.installed: pyproject.toml setup.py constraints.txt $(wildcard hesspot/kernel/*.cpp hesspot/kernel/*.h)
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt $(wildcard hesspot/kernel/*.cpp hesspot/kernel/*.h ipi_driver/*.cpp)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet torch==2.13.0
@@ -30,12 +30,12 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	find lammps_plugin hesspot/kernel -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	find lammps_plugin hesspot/kernel ipi_driver -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find lammps_plugin hesspot/kernel -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
+	find lammps_plugin hesspot/kernel ipi_driver -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
 
 clean:
 	rm -rf $(VENV) demo-out build

@@ -1,4 +1,4 @@
-"""Builds the kernel of the house model; everything else is in pyproject.toml."""
+"""Builds the kernel of the house model and the loops of the i-PI driver; everything else is in pyproject.toml."""
 
 import platform
 from pathlib import Path
@@ -24,9 +24,11 @@ if platform.machine() in ("x86_64", "AMD64"):
 
 
 class BuildKernel(build_ext):
-    """Compiles one source several times with flags of its own."""
+    """Compiles the kernel's source several times with flags of its own."""
 
     def build_extension(self, ext: Extension) -> None:
+        if ext.sources:
+            return super().build_extension(ext)
         objects = []
         for name, flags in VARIANTS.items():
             objects += self.compiler.compile(
@@ -47,6 +49,9 @@ class BuildKernel(build_ext):
 
 
 setup(
-    ext_modules=[Extension("hesspot.kernel._house", sources=[], depends=[str(p) for p in SOURCES.glob("*.[hc]*")])],
+    ext_modules=[
+        Extension("hesspot.kernel._house", sources=[], depends=[str(p) for p in SOURCES.glob("*.[hc]*")]),
+        Extension("ipi_driver._edges", sources=["ipi_driver/edges.cpp"], extra_compile_args=FLAGS, language="c++"),
+    ],
     cmdclass={"build_ext": BuildKernel},
 )

@@ -3,14 +3,14 @@
     OMP_NUM_THREADS=1 python benchmarks/ipi_speed.py
 
 Real i-PI runs of a molecule of 9 atoms, one bead and 32 in one batch. The time of a driver is what the operating system
-counts for its processes; two runs of different length are subtracted, so that its start does not count. The time in the
-model is what hesspot-ipi tells at its end, of the very same run.
+counts for its processes between two steps of a run, so that neither its start nor its end counts; the least of several
+runs. The time in the model is what hesspot-ipi tells at its end, of the same run.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import re
 import subprocess
 import sys
@@ -60,28 +60,53 @@ def write_models(folder: Path) -> dict[str, tuple[Path, ase.Atoms]]:
     return files
 
 
-def time_of_run(command: list[str], folder: Path, xml: str) -> np.ndarray:
-    """CPU seconds of the driver with what it started, and of them in the model (NaN: not told), in a whole i-PI run."""
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, its threads and its children so far."""
+    total = 0.0
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += 1e-9 * int((task / "schedstat").read_text().split()[0])
+            total += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
+    return total
+
+
+def at_step(step: int, folder: Path, server: subprocess.Popen[bytes], driver: int) -> tuple[int, float]:
+    """The step that i-PI is at, from `step` on, and the CPU time of the driver."""
+    table = folder / "simulation.out"
+    while server.poll() is None:
+        cpu = cpu_seconds(driver)
+        lines = table.read_text().splitlines() if table.exists() else []
+        done = sum(not line.startswith("#") for line in lines)
+        if done >= step:
+            return done, cpu
+        time.sleep(0.01)
+    sys.exit(f"i-PI ended with status {server.returncode} before step {step}; see the logs in {folder}")
+
+
+def time_of_run(command: list[str], folder: Path, xml: str, steps: int) -> tuple[float, float]:
+    """CPU seconds of the driver for a step, and of them in the model (NaN: not told), in an i-PI run of `steps`."""
+    (folder / "simulation.out").unlink(missing_ok=True)
     (folder / "input.xml").write_text(xml)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([SCRIPTS / "i-pi", "-S", f"{folder}/", "input.xml"], cwd=folder, **quiet)  # type: ignore[call-overload]
+    with (folder / "i-pi.log").open("wb") as log:
+        server = subprocess.Popen([SCRIPTS / "i-pi", "-S", f"{folder}/", "input.xml"], cwd=folder, stdout=log)
     while not (folder / "x").exists() and server.poll() is None:
         time.sleep(0.02)
     with (folder / "driver.log").open("wb") as log:
         driver = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    _, status, usage = os.wait4(driver.pid, 0)
-    driver.returncode = os.waitstatus_to_exitcode(status)
-    server.wait()
-    if driver.returncode or server.returncode:
+    first, before = at_step(steps // 20, folder, server, driver.pid)
+    last, after = at_step(steps * 19 // 20, folder, server, driver.pid)
+    if driver.wait() or server.wait():
         sys.exit(f"{' '.join(map(str, command))} ended with status {driver.returncode}, i-PI with {server.returncode}")
-    told = re.search(r"([\d.]+) s of CPU time in the model", (folder / "driver.log").read_text())
-    return np.array([usage.ru_utime + usage.ru_stime, float(told[1]) if told else np.nan])
+    told = re.search(r"(\d+) evaluations.* ([\d.]+) s of CPU time in the model", (folder / "driver.log").read_text())
+    return (after - before) / (last - first), float(told[2]) / int(told[1]) if told else np.nan
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400, help="by how many steps the two runs differ")
-    steps = parser.parse_args().steps
+    parser.add_argument("--steps", type=int, default=1000, help="steps of a run")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each kind")
+    arguments = parser.parse_args()
+    steps, rounds = arguments.steps, arguments.rounds
     print(
         "| model | beads | driver | µs per step | model alone, µs | above it, µs per structure |\n"
         "| --- | --- | --- | --- | --- | --- |"
@@ -102,16 +127,14 @@ def main() -> None:
                     "i-PI's, with ASE": [*theirs, "-P", "pes.py", "-o", f"template=start.xyz,model={file}"],
                 }
                 for driver, command in drivers.items():
-                    cpu = []
-                    for length in (20, 20 + steps):
-                        xml = dynamics_input(
-                            "start.xyz", address="x", n_beads=beads, batch_size=beads, timestep=0.1, steps=length,
-                            temperature=30.0, stride=10**6,
-                        )  # fmt: skip
-                        if "--shm" in command:
-                            xml = xml.replace("mode='unix'", "mode='shm'")
-                        cpu.append(time_of_run(command, folder, xml))
-                    whole, in_model = 1e6 * (cpu[1] - cpu[0]) / steps
+                    xml = dynamics_input(
+                        "start.xyz", address="x", n_beads=beads, batch_size=beads, timestep=0.1, steps=steps,
+                        temperature=30.0, stride=1,
+                    )  # fmt: skip
+                    if "--shm" in command:
+                        xml = xml.replace("mode='unix'", "mode='shm'")
+                    runs = [time_of_run(command, folder, xml, steps) for _ in range(rounds)]
+                    whole, in_model = 1e6 * np.array(min(runs, key=lambda run: run[0] - np.nan_to_num(run[1])))
                     rest = "" if np.isnan(in_model) else f"{in_model:.0f} | {(whole - in_model) / beads:.1f}"
                     print(f"| {label} | {beads} | {driver} | {whole:.0f} | {rest or ' | '} |", flush=True)
 

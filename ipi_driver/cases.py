@@ -15,12 +15,19 @@ from hesspot.export import LoadedModel, read_model
 from hesspot.files import write_atomically
 from ipi_driver import curvature, inputs
 from ipi_driver.curvature import ADDRESS
+from ipi_driver.evaluator import members_of
+from ipi_driver.gle import read_matrices
 from ipi_driver.run_script import write_run_script
+
+#: Tells i-PI that the extras hold the members.
+PARSE_JSON = "<parse_json>True</parse_json>"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """temperature K; timestep fs; stride of the properties, steps; points: couplings of a thermodynamic integration."""
+    """temperature K; timestep fs; stride of the properties, steps; points: couplings of a thermodynamic integration;
+    gle: file with the matrices of PIGLET; threshold: disagreement of a committee in eV from which structures are kept.
+    """
 
     temperature: float = 300.0
     beads: int = 1
@@ -29,6 +36,8 @@ class Settings:
     stride: int = 10
     points: int = 5
     seed: int = 1
+    gle: Path | None = None
+    threshold: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("temperature", "beads", "timestep", "steps", "stride", "points"):
@@ -49,17 +58,18 @@ def write_case(name: str, atoms: ase.Atoms, models: Sequence[Path], folder: Path
     """Write the folder of one of `CASES`. UserError for what cannot run."""
     if name not in CASES:
         raise UserError(f"there is no case {name!r}; choose one of {', '.join(CASES)}")
-    if not models or (len(models) > 1) != (name == "committee"):
+    if not models or (len(models) > 1 and name != "committee"):
         raise UserError(
-            f"{len(models)} models were given for {name}; a committee takes two or more, every other case one"
+            f"{len(models)} models were given for {name}; a committee may have several, every other case one"
         )
     folder.mkdir(parents=True, exist_ok=True)
     xml = CASES[name].write(atoms, models, folder, settings)
     write_atomically(folder / "input.xml", xml.encode())
-    if len(models) == 1:
+    if name != "committee":
         write_run_script(folder, {ADDRESS: models[0]})
-    else:
-        write_run_script(folder, dict(zip(_addresses(folder, len(models)), models, strict=True)), private=False)
+        return
+    drivers = dict(zip(_addresses(folder, len(models)), models, strict=True))
+    write_run_script(folder, drivers, private=False, options=["--extras", "committee"] if len(models) == 1 else [])
 
 
 def _addresses(folder: Path, n_models: int) -> list[str]:
@@ -98,32 +108,68 @@ def _dynamics(about: str, thermostat: str) -> Callable[[ase.Atoms, Sequence[Path
 
 
 def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
-    _checked_start(atoms, models, folder)
+    loaded = _checked_start(atoms, models, folder)[1]
+    if len(models) == 1:
+        members_of(loaded)  # refuses a file that is no committee
+        how = "the members of one committee file, all from one driver"
+        of_members = f"<weights>[1.0]</weights>\n    <!-- the members are in the driver's extras -->\n    {PARSE_JSON}"
+    else:
+        how = f"{len(models)} models, each served by its own driver"
+        of_members = f"<weights>[{', '.join(['1.0'] * len(models))}]</weights>"
+    if settings.threshold:
+        of_members += f"""
+    <!-- structures whose members' energies differ by more (standard deviation) are written: JSON, Bohr -->
+    <active_thresh units='electronvolt'>{settings.threshold}</active_thresh>
+    <active_output>doubtful</active_output>"""
     members = "\n    ".join(
         inputs.ffsocket(f"member-{number}", address, settings.beads).replace("\n", "\n  ")
         for number, address in enumerate(_addresses(folder, len(models)))
     )
     committee = f"""<ffcommittee name='committee' pbc='False'>
-    <weights>[{", ".join(["1.0"] * len(models))}]</weights>
+    {of_members}
     <!-- factor between the spread of the members and the error; calibrate it on test data -->
     <alpha>1.0</alpha>
     {members}
   </ffcommittee>"""
     spread = f"""
-    <!-- energies (Ha) and forces (Ha/Bohr) of the members -->
+    <!-- energies (Ha), their standard deviation and forces (Ha/Bohr) of the members -->
     <trajectory filename='pots' stride='{settings.stride}' extra_type='committee_pot'> extras </trajectory>
+    <trajectory filename='spread' stride='{settings.stride}' extra_type='committee_uncertainty'> extras </trajectory>
     <trajectory filename='forces' stride='{10 * settings.stride}' extra_type='committee_force'> extras </trajectory>"""
     contents = [
         inputs.initial_beads("start.xyz", settings.beads, settings.temperature),
         f"<forces>{inputs.force('committee')}</forces>",
         inputs.dynamics(settings.timestep, "pile"),
     ]
-    about = (
-        f"Dynamics on the mean of {len(models)} models, each served by its own driver; their disagreement is written."
-    )
     blocks = [
         inputs.dynamics_output(settings.stride, more=spread),
         committee,
+        inputs.system(contents, settings.temperature),
+    ]
+    about = f"Dynamics on the mean of a committee: {how}; their disagreement is written."
+    return inputs.simulation(about, blocks, settings.steps, settings.seed)
+
+
+def _piglet(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+    if settings.gle is None:
+        raise UserError(
+            "piglet needs the matrices for this temperature and number of beads; make them at "
+            "https://gle4md.org (PIGLET, in i-PI's format) and give the file with --gle"
+        )
+    matrices = read_matrices(settings.gle, settings.beads, settings.temperature)
+    _checked_start(atoms, models, folder)
+    contents = [
+        inputs.initial_beads("start.xyz", settings.beads, settings.temperature),
+        f"<forces>{inputs.force('hesspot')}</forces>",
+        matrices.motion(settings.timestep),
+    ]
+    about = (
+        "Path integrals with a few beads and the PIGLET thermostat (Ceriotti and Manolopoulos, Phys. Rev. Lett. 109,\n"
+        "100604, 2012). The column conserved drifts: the thermostat is driven."
+    )
+    blocks = [
+        inputs.dynamics_output(settings.stride),
+        inputs.ffsocket("hesspot", ADDRESS, settings.beads),
         inputs.system(contents, settings.temperature),
     ]
     return inputs.simulation(about, blocks, settings.steps, settings.seed)
@@ -194,6 +240,7 @@ CASES = {
             "trpmd",
         ),
     ),
+    "piglet": Case("path integrals with few beads, with the matrices of --gle", 6, _piglet),
     "committee": Case("several models, their mean and their disagreement", 1, _committee),
     "ti": Case("free energy, from the harmonic reference to the model", 1, _integration),
     "instanton": Case("tunnelling rate over a saddle point", 20, _instanton),

@@ -41,7 +41,8 @@ def serve(
     pbc: Annotated[Literal["auto", "true", "false"], typer.Option(help="auto: as the template says")] = "auto",
     skin: Annotated[float, typer.Option(min=0.0, help="Å that neighbour lists reach beyond the cutoff")] = 0.5,
     extras: Annotated[
-        Literal["none", "hvp", "hessian"], typer.Option(help="curvature for i-PI's extras (JSON, atomic units)")
+        Literal["none", "hvp", "hessian", "committee"],
+        typer.Option(help="curvature, or the members of a committee, for i-PI's extras (JSON, atomic units)"),
     ] = "none",
     expect: Annotated[
         str | None, typer.Option(help="elements in i-PI's order: symbols that repeat ('O H H'), or i-PI's own file")

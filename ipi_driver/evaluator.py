@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 
 from hesspot.derivatives import edge_gradient
+from hesspot.errors import UserError
 from hesspot.export import LoadedModel
-from hesspot.models.contract import COINCIDENT, Batch, species_of
-from ipi_driver.extras import ProductsAlongMotion, hessians
-from ipi_driver.neighbors import EdgeList, EdgeListCache
-from ipi_driver.protocol import all_finite
+from hesspot.models.contract import Batch, Model, species_of
+from hesspot.models.ensemble import Member
+from ipi_driver.edges import CFunction, Edges
+from ipi_driver.extras import ProductsAlongMotion, committee, hessians
+from ipi_driver.neighbors import EdgeListCache
 from ipi_driver.results import EvaluationError, Results
 from ipi_driver.settings import ExtrasKind
 
@@ -28,27 +31,8 @@ LARGEST, LARGEST_MIXED = 1e6, 1e4
 #: Å between opposite faces of a cell; a flatter one has more images of an atom than memory can hold.
 FLATTEST = 0.5
 
-
-@dataclass(frozen=True, eq=False)
-class _Graph:
-    """The edges of some centres of some structures: what stays the same while the neighbour lists do.
-
-    Atoms are counted through all structures. centers, neighbors (n_edges,) and shifts (n_edges, 3), in lattice vectors;
-    ends: of each structure's edges; forces_of_centers, forces_of_neighbors (3 n_edges,): where the components of the
-    edges' gradients go; the tensors are what the model takes, `n_own` the centres among its atoms.
-    """
-
-    lists: list[EdgeList]
-    centers: np.ndarray
-    neighbors: np.ndarray
-    shifts: np.ndarray
-    ends: list[int]
-    forces_of_centers: np.ndarray
-    forces_of_neighbors: np.ndarray
-    n_own: int
-    model_species: torch.Tensor
-    model_centers: torch.Tensor
-    model_neighbors: torch.Tensor
+#: Joined lists that are kept, for batches that come in fragments of several sizes.
+JOINED = 8
 
 
 class Evaluator:
@@ -80,11 +64,12 @@ class Evaluator:
         self.model_seconds = 0.0
         self._periodic = bool(self.pbc.any())
         self._species = species_of(self.symbols, model.elements)
-        self._graph: _Graph | None = None
-        self._graph_range = (0, 0)
-        self._no_cells = np.zeros((0, 3, 3))
-        self._offsets = np.zeros((0, 3))
-        self._offset_cells = np.zeros((0, 3, 3))
+        self._members = members_of(model) if extras == "committee" else []
+        self._function = None
+        if model.kernel is not None:
+            name: Literal["evaluate", "members"] = "members" if self._members else "evaluate"
+            self._function = CFunction(*model.kernel.c_function(name), model.kernel)
+        self._joined: dict[tuple[int, int, int], Edges] = {}
 
     def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results:
         """positions (n_structures, n_atoms, 3) Å, cells (n_structures, 3, 3) Å with lattice vectors as rows.
@@ -99,7 +84,7 @@ class Evaluator:
             results = self.part(positions[unique], cells[unique], 0, len(unique) * positions.shape[1])
         except EvaluationError as error:
             raise EvaluationError(str(error), unique[error.index]) from error
-        extras = self._curvature(positions[unique], cells[unique], len(positions))
+        extras = results.extras or self._curvature(positions[unique], cells[unique], len(positions))
         return Results(
             results.energy[place],
             results.forces[place],
@@ -107,13 +92,13 @@ class Evaluator:
             tuple(extras[k] for k in place) if extras else (),
         )
 
-    def _curvature(self, positions: np.ndarray, cells: np.ndarray, batch_size: int) -> list[bytes]:
+    def _curvature(self, positions: np.ndarray, cells: np.ndarray, batch_size: int) -> Sequence[bytes]:
         """The extras of distinct structures of a batch of `batch_size`."""
-        if self._extras == "none":
-            return []
         if self._extras == "hessian":
             return hessians(self.model, self.batch(positions, cells))
-        return self._products(self.model, self.batch(positions, cells), positions, batch_size)
+        if self._extras == "hvp":
+            return self._products(self.model, self.batch(positions, cells), positions, batch_size)
+        return ()
 
     def count(self, received: int, evaluated: int) -> None:
         """Note a call for the summary."""
@@ -148,78 +133,66 @@ class Evaluator:
         return Results(energy, forces, virial)
 
     def _part(self, positions: np.ndarray, cells: np.ndarray, first: int, last: int) -> Results:
-        n_structures, n_atoms, _ = positions.shape
-        graph, vectors, squared = self._edges(positions, cells, first, last)
-        near = None if squared.max(initial=0.0) < self.model.cutoff**2 else self._near(squared)
-        batch = self._batch(graph, vectors, near)
+        sums = None
+        edges = self._joined.get((len(positions), first, last))
+        if edges is not None:
+            sums = self._sums(edges, positions, cells, anyhow=False)
+        if edges is None or sums is None:
+            edges = self._join(positions, cells, first, last)
+            sums = self._sums(edges, positions, cells, anyhow=True)
+        assert sums is not None
+        if not self._members:
+            return Results.of(sums[0], len(positions))
+        extras = committee([Results.of(one, len(positions)) for one in sums])
+        return Results.of(sums.mean(0), len(positions), tuple(extras))
+
+    def _sums(self, edges: Edges, positions: np.ndarray, cells: np.ndarray, anyhow: bool) -> np.ndarray | None:
+        """As `Edges.evaluate`, whatever the model is."""
+        if self._function is not None:
+            sums = edges.evaluate(positions, cells, anyhow)
+            self.model_seconds += edges.model_seconds
+            return sums
+        if not edges.find(positions, cells, anyhow):
+            return None
+        batch = self._batch(edges)
         start = time.thread_time()
-        atom_energies, gradient = edge_gradient(self.model, batch)
+        models: Sequence[Model] = self._members or [self.model]
+        values = [edge_gradient(model, batch) for model in models]
         self.model_seconds += time.thread_time() - start
-        energy = np.bincount(
-            np.arange(first, last) // n_atoms,
-            weights=atom_energies[: graph.n_own].to("cpu", torch.float64).numpy(),
-            minlength=n_structures,
-        )
-        slope = gradient.to("cpu", torch.float64).numpy()
-        if near is not None:
-            slope, some = np.zeros_like(vectors), slope
-            slope[near] = some
-        size = positions.size
-        forces = np.bincount(graph.forces_of_centers, weights=slope.ravel(), minlength=size)
-        forces -= np.bincount(graph.forces_of_neighbors, weights=slope.ravel(), minlength=size)
-        virial = np.empty((n_structures, 3, 3))
-        begin = 0
-        for structure, end in enumerate(graph.ends):
-            np.matmul(vectors[begin:end].T, slope[begin:end], out=virial[structure])
-            begin = end
-        np.negative(virial, out=virial)
-        forces = forces.reshape(positions.shape)
-        if not all_finite(energy, forces, virial):
-            bad = next(k for k in range(n_structures) if not all_finite(energy[k], forces[k], virial[k]))
-            raise EvaluationError("the model gave an energy, force or virial that is not finite", bad)
-        return Results(energy, forces, virial)
+        energies, gradient = (torch.stack(part).to("cpu", torch.float64).numpy() for part in zip(*values, strict=True))
+        return edges.sum(energies[:, : edges.last - edges.first], gradient)
 
     def batch(self, positions: np.ndarray, cells: np.ndarray) -> Batch:
         """All structures as a `Batch` for `hesspot.derivatives`; arguments and errors as for a call."""
         n_structures, n_atoms, _ = positions.shape
-        graph, vectors, squared = self._edges(positions, cells, 0, n_structures * n_atoms)
-        batch = self._batch(graph, vectors, self._near(squared))
-        return replace(
-            batch, structure=torch.arange(n_structures).repeat_interleave(n_atoms), n_structures=n_structures
-        ).to(device=self.device)
+        edges = self._join(positions, cells, 0, n_structures * n_atoms)
+        edges.find(positions, cells, anyhow=True)
+        structure = torch.arange(n_structures, device=self.device).repeat_interleave(n_atoms)
+        return replace(self._batch(edges), structure=structure, n_structures=n_structures)
 
-    def _edges(
-        self, positions: np.ndarray, cells: np.ndarray, first: int, last: int
-    ) -> tuple[_Graph, np.ndarray, np.ndarray]:
-        """Graph, vectors (n_edges, 3) Å and their squared lengths, up to the reach of the neighbour lists."""
+    def _join(self, positions: np.ndarray, cells: np.ndarray, first: int, last: int) -> Edges:
+        """Edges from lists that reach far enough. EvaluationError for what no search for neighbours can take."""
+        self._check_input(positions, cells)
         if not self._periodic:
-            if len(self._no_cells) != len(positions):
-                self._no_cells = np.tile(np.eye(3), (len(positions), 1, 1))
-            cells = self._no_cells
-        lists = self.lists.as_before(positions, cells)
-        if lists is None:
-            self._check_input(positions, cells)
-            lists = self.lists.find(positions, cells)
-        graph = self._graph
-        if graph is None or graph.lists is not lists or self._graph_range != (first, last):
-            graph = self._graph = self._join(lists, first, last)
-            self._graph_range = (first, last)
-            self._offset_cells = self._no_cells
-        flat = positions.reshape(-1, 3)
-        vectors = flat.take(graph.neighbors, 0)
-        vectors -= flat.take(graph.centers, 0)
-        if self._periodic:
-            if not np.array_equal(cells, self._offset_cells):
-                self._offset_cells = cells.copy()
-                owner = graph.centers // positions.shape[1]
-                self._offsets = np.einsum("ei,eij->ej", graph.shifts, cells[owner])
-            vectors += self._offsets
-        squared = np.einsum("ei,ei->e", vectors, vectors)
-        if squared.min(initial=1.0) < COINCIDENT**2:
-            structure, i = divmod(int(graph.centers[squared.argmin()]), positions.shape[1])
-            j = int(graph.neighbors[squared.argmin()]) % positions.shape[1]
-            raise EvaluationError(f"atoms {i} and {j} are on one place", structure)
-        return graph, vectors, squared
+            cells = np.broadcast_to(np.eye(3), cells.shape)
+        key = len(positions), first, last
+        edges = self._joined.pop(key, None)
+        if edges is None or not self.lists.fit(edges.lists, positions, cells):
+            edges = Edges(
+                self.lists.find(positions, cells),
+                self._species,
+                self.model.cutoff,
+                min(LARGEST, self.lists.allowed(len(self.symbols))),
+                self._periodic,
+                first,
+                last,
+                max(len(self._members), 1),
+                self._function,
+            )
+        self._joined[key] = edges
+        if len(self._joined) > JOINED:
+            self._joined.pop(next(iter(self._joined)))
+        return edges
 
     def _check_input(self, positions: np.ndarray, cells: np.ndarray) -> None:
         """EvaluationError for what no search for neighbours can take; comparisons are such that NaN fails them."""
@@ -236,56 +209,38 @@ class Evaluator:
             if heights[self.pbc].min() < FLATTEST:
                 raise EvaluationError(f"i-PI sent a cell with opposite faces nearer than {FLATTEST} Å", index)
 
-    def _join(self, lists: list[EdgeList], first: int, last: int) -> _Graph:
-        """The lists of structures as one, for the centres `first` … `last - 1`.
+    def _batch(self, edges: Edges) -> Batch:
+        """The edges within the cutoff as a model takes them.
 
-        The model gets the whole structures, or stand-ins, one for each element, in the place of the neighbours.
+        With some centres only, stand-ins, one for each element, are in the place of the neighbours.
         """
-        n_atoms = len(self.symbols)
-        centers = np.concatenate([edges.centers + k * n_atoms for k, edges in enumerate(lists)])
-        own = slice(*np.searchsorted(centers, [first, last]))
-        centers = centers[own]
-        neighbors = np.concatenate([edges.neighbors + k * n_atoms for k, edges in enumerate(lists)])[own]
-        species = np.tile(self._species, len(lists))
-        if last - first == len(species):
-            model_species, model_neighbors = species, neighbors
-        else:
-            model_species = np.concatenate([species[first:last], np.arange(len(self.model.elements))])
-            model_neighbors = (last - first) + species[neighbors]
-        xyz = np.arange(3)
-        return _Graph(
-            lists=lists,
-            centers=centers,
-            neighbors=neighbors,
-            shifts=np.concatenate([edges.shifts for edges in lists])[own],
-            ends=np.searchsorted(centers, n_atoms * np.arange(1, len(lists) + 1)).tolist(),
-            forces_of_centers=(3 * centers[:, None] + xyz).ravel(),
-            forces_of_neighbors=(3 * neighbors[:, None] + xyz).ravel(),
-            n_own=last - first,
-            model_species=torch.from_numpy(model_species).to(self.device),
-            model_centers=torch.from_numpy(centers - first).to(self.device),
-            model_neighbors=torch.from_numpy(model_neighbors).to(self.device),
-        )
-
-    def _near(self, squared: np.ndarray) -> np.ndarray:
-        """Indices of the edges that the model sees."""
-        return np.flatnonzero(squared < self.model.cutoff**2)
-
-    def _batch(self, graph: _Graph, vectors: np.ndarray, near: np.ndarray | None) -> Batch:
-        """What the model takes, with the edges `near`, or all."""
-        centers, neighbors = graph.model_centers, graph.model_neighbors
-        if near is not None:
-            index = torch.from_numpy(near).to(self.device)
-            vectors, centers, neighbors = vectors[near], centers[index], neighbors[index]
+        centers, neighbors, species = edges.centers[edges.near], edges.neighbors[edges.near], edges.species
+        n_own, n_elements = edges.last - edges.first, len(self.model.elements)
+        if n_own < len(species):
+            neighbors = n_own + species[neighbors]
+            species = np.concatenate([species[edges.first : edges.last], np.arange(n_elements)])
         return Batch(
-            species=graph.model_species,
-            centers=centers,
-            neighbors=neighbors,
-            vectors=torch.from_numpy(vectors).to(self.device, self.dtype),
-            structure=graph.model_species,
+            species=torch.from_numpy(species).to(self.device),
+            centers=torch.from_numpy(centers - edges.first).to(self.device),
+            neighbors=torch.from_numpy(neighbors).to(self.device),
+            vectors=torch.tensor(edges.vectors).to(self.device, self.dtype),
+            structure=torch.zeros(len(species), dtype=torch.int64, device=self.device),
             n_structures=1,
-            n_elements=len(self.model.elements),
+            n_elements=n_elements,
         )
+
+
+def members_of(model: LoadedModel) -> list[Member]:
+    """The members of a committee, each a model of its own; UserError for a model that is none."""
+    if not hasattr(model.module, "members"):
+        raise UserError(
+            f"--extras committee needs a committee, but {model.path} is one model; train a committee, or give several "
+            "models to `hesspot ipi-input committee`"
+        )
+    nothing = torch.zeros(0, dtype=torch.int64, device=next(model.module.buffers()).device)
+    vectors = torch.zeros(0, 3, dtype=torch.float64, device=nothing.device)
+    count = len(model.module.members(nothing, nothing, nothing, vectors))
+    return [Member(model.module, number) for number in range(count)]
 
 
 def distinct(positions: np.ndarray, cells: np.ndarray) -> tuple[list[int], list[int]]:

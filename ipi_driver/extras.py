@@ -1,4 +1,4 @@
-"""Curvature that travels as i-PI's extras: JSON for each structure, in atomic units (Hartree/Bohr²)."""
+"""What travels as i-PI's extras: curvature, or the members of a committee; JSON for each structure, atomic units."""
 
 from __future__ import annotations
 
@@ -10,13 +10,28 @@ from scipy.optimize import linear_sum_assignment
 
 from hesspot import derivatives
 from hesspot.models.contract import Batch, Model
-from hesspot.units import HARTREE_PER_BOHR2
+from hesspot.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
+from ipi_driver.results import Results
 
 
 def hessians(model: Model, batch: Batch) -> list[bytes]:
     """`{"hessian": …}` for each structure: 3n rows of 3n numbers, atom-major."""
     blocks = derivatives.hessian(model, batch)
     return [json.dumps({"hessian": (block.cpu().double() / HARTREE_PER_BOHR2).tolist()}).encode() for block in blocks]
+
+
+def committee(members: list[Results]) -> list[bytes]:
+    """The members' energies (n_members), forces (n_members, 3n) and virials (n_members, 9) for each structure, under
+    the names that i-PI's `<ffcommittee>` with `parse_json` reads."""
+    texts = []
+    for k in range(len(members[0].energy)):
+        one = {
+            "committee_pot": [float(member.energy[k] / HARTREE) for member in members],
+            "committee_force": [(member.forces[k] / HARTREE_PER_BOHR).ravel().tolist() for member in members],
+            "committee_virial": [(member.virial[k] / HARTREE).ravel().tolist() for member in members],
+        }
+        texts.append(json.dumps(one).encode())
+    return texts
 
 
 class ProductsAlongMotion:

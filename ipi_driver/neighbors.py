@@ -7,10 +7,17 @@ list serves all beads of a ring polymer, and nobody needs to know which bead is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import vesin
+
+#: A list for many steps to come is taken only if atoms could be this many times as far from its reference.
+ROOM = 1.5
+
+#: Molecules of so many atoms have all their pairs in the list, and never need another one.
+COMPLETE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,12 @@ def build_edge_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, re
     )
 
 
+def complete_edge_list(positions: np.ndarray, cell: np.ndarray) -> EdgeList:
+    """All pairs of a few atoms without images: right for every structure."""
+    centers, neighbors = np.nonzero(~np.eye(len(positions), dtype=bool))
+    return EdgeList(positions.copy(), np.array(cell), centers, neighbors, np.zeros((len(centers), 3)))
+
+
 class EdgeListCache:
     """The lists in use, found by geometry.
 
@@ -55,51 +68,48 @@ class EdgeListCache:
         self.pbc = pbc
         self.built = 0
         self._recent: list[EdgeList] = []
-        self._last: list[EdgeList] = []
-        self._last_positions = np.zeros((0, 0, 3))
-        self._last_cells = np.zeros((0, 3, 3))
-
-    def as_before(self, positions: np.ndarray, cells: np.ndarray) -> list[EdgeList] | None:
-        """The very Python list that was returned the last time, if the cells are the same and it fits still.
-
-        positions (n_structures, n_atoms, 3), cells (n_structures, 3, 3), Å; NaN never fits.
-        """
-        if len(positions) != len(self._last) or not (cells is self._last_cells or (cells == self._last_cells).all()):
-            return None
-        moved = positions - self._last_positions
-        furthest = np.einsum("kai,kai->ka", moved, moved).max(initial=0.0)
-        return self._last if furthest <= (0.5 * self.skin) ** 2 else None
+        self._most = 0
 
     def find(self, positions: np.ndarray, cells: np.ndarray) -> list[EdgeList]:
         """A list for each structure. positions (n_structures, n_atoms, 3), cells (n_structures, 3, 3), Å."""
-        if len(positions) == len(self._last) and all(
-            self._fits(edges, positions[k], cells[k]) for k, edges in enumerate(self._last)
-        ):
-            return self._last
         chosen = [self._find_one(positions[k], cells[k]) for k in range(len(positions))]
-        del self._recent[2 * len(chosen) + 8 :]
-        self._last = chosen
-        self._last_positions = np.array([edges.positions for edges in chosen])
-        self._last_cells = np.array([edges.cell for edges in chosen]) if self.pbc.any() else cells
+        self._most = max(self._most, len(chosen))
+        del self._recent[2 * self._most + 8 :]
         return chosen
+
+    def fit(self, lists: Sequence[EdgeList], positions: np.ndarray, cells: np.ndarray) -> bool:
+        """Whether each list still serves its structure."""
+        return all(self._fits(edges, positions[k], cells[k]) for k, edges in enumerate(lists))
+
+    def allowed(self, n_atoms: int) -> float:
+        """Å that every atom may be away from a list's reference, in the same cell."""
+        return np.inf if self._complete(n_atoms) else 0.5 * self.skin
+
+    def _complete(self, n_atoms: int) -> bool:
+        return n_atoms <= COMPLETE and not self.pbc.any()
 
     def _find_one(self, positions: np.ndarray, cell: np.ndarray) -> EdgeList:
         for place, edges in enumerate(self._recent):
-            if self._fits(edges, positions, cell):
+            if self._fits(edges, positions, cell, ROOM):
                 self._recent.insert(0, self._recent.pop(place))
                 return edges
-        edges = build_edge_list(positions, cell, self.pbc, self.cutoff + self.skin)
+        if self._complete(len(positions)):
+            edges = complete_edge_list(positions, cell)
+        else:
+            edges = build_edge_list(positions, cell, self.pbc, self.cutoff + self.skin)
         self.built += 1
         self._recent.insert(0, edges)
         return edges
 
-    def _fits(self, edges: EdgeList, positions: np.ndarray, cell: np.ndarray) -> bool:
-        """Whether no pair outside the list can be within the cutoff.
+    def _fits(self, edges: EdgeList, positions: np.ndarray, cell: np.ndarray, room: float = 1.0) -> bool:
+        """Whether no pair outside the list can be within the cutoff, were atoms `room` times as far from its reference.
 
         Mapped back to the reference cell, an atom has moved by d at most, so a pair that is not in the list is still
         cutoff + skin − 2d apart there. The map to the present cell shrinks it by no more than its smallest singular
         value.
         """
+        if self._complete(len(positions)):
+            return True
         shrink = 1.0
         if not np.array_equal(cell, edges.cell):
             strain = np.linalg.solve(edges.cell, cell)
@@ -107,4 +117,4 @@ class EdgeListCache:
             shrink = float(np.linalg.svd(strain, compute_uv=False)[-1])
         moved = positions - edges.positions
         largest = float(np.einsum("ai,ai->a", moved, moved).max(initial=0.0)) ** 0.5
-        return shrink * (self.cutoff + self.skin - 2.0 * largest) >= self.cutoff
+        return shrink * (self.cutoff + self.skin - 2.0 * room * largest) >= self.cutoff

@@ -42,6 +42,9 @@ MAX_PAYLOAD = 1 << 31
 #: Bytes that are made room for at once, so that a length alone, without the bytes, takes no memory.
 CHUNK = 1 << 22
 
+#: Bytes that are taken from the operating system at once.
+BUFFER = 1 << 16
+
 #: Seconds that a closing driver waits for the server to close its end.
 LINGER = 2.0
 
@@ -54,6 +57,10 @@ class Header(Enum):
     POSDATA = b"POSDATA"
     GETFORCE = b"GETFORCE"
     EXIT = b"EXIT"
+
+
+#: Headers by their bytes on the wire.
+HEADERS = {header.value.ljust(HEADER_LENGTH): header for header in Header}
 
 
 class ProtocolError(UserError):
@@ -73,42 +80,42 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock
-        self._reader = sock.makefile("rb")
+        self._reader = sock.makefile("rb", BUFFER)
 
-    def read(self, length: int) -> bytearray:
+    def read(self, length: int) -> bytes | bytearray:
         """Exactly `length` bytes; ServerGone if the stream ends before."""
-        data = bytearray(min(length, CHUNK))
-        self._fill(memoryview(data))
+        if length <= CHUNK:
+            return self._exactly(length)
+        data = bytearray()
         while len(data) < length:
-            more = bytearray(min(length - len(data), CHUNK))
-            self._fill(memoryview(more))
-            data += more
+            data += self._exactly(min(length - len(data), CHUNK))
         return data
 
-    def _fill(self, data: memoryview) -> None:
+    def _exactly(self, length: int) -> bytes:
         try:
-            received = self._reader.readinto(data)
+            data = self._reader.read(length)
         except OSError as error:
             raise ServerGone(f"the connection to i-PI broke ({error.strerror}); look at i-PI's own output") from error
-        if received < len(data):
+        if len(data) < length:
             raise ServerGone(
                 "i-PI closed the connection without saying EXIT, so it was killed or it failed; look at its output"
             )
+        return data
 
     def read_header(self) -> Header:
         """The next message's header; ProtocolError if it is none of the server's."""
-        raw = bytes(self.read(HEADER_LENGTH))
-        try:
-            return Header(raw.rstrip(b" "))
-        except ValueError as error:
+        raw = self._exactly(HEADER_LENGTH)
+        header = HEADERS.get(raw)
+        if header is None:
             raise ProtocolError(
                 f"the server sent the message {raw!r}, which i-PI's protocol does not have; "
                 "check that an i-PI server listens at this address"
-            ) from error
+            )
+        return header
 
     def read_int(self) -> int:
         """One native-endian int32."""
-        return int(np.frombuffer(self.read(4), dtype=np.int32)[0])
+        return int.from_bytes(self._exactly(4), sys.byteorder, signed=True)
 
     def read_floats(self, count: int) -> np.ndarray:
         """(count,) native-endian float64."""

@@ -30,6 +30,12 @@ class Results:
     virial: np.ndarray
     extras: tuple[bytes, ...] = ()
 
+    @classmethod
+    def of(cls, numbers: np.ndarray, n_structures: int, extras: tuple[bytes, ...] = ()) -> Results:
+        """From energies, forces and virials, one after another in one array."""
+        n, last = n_structures, len(numbers) - 9 * n_structures
+        return cls(numbers[:n], numbers[n:last].reshape(n, -1, 3), numbers[last:].reshape(n, 3, 3), extras)
+
 
 class Evaluate(Protocol):
     """positions (n_structures, n_atoms, 3) Å, cells (n_structures, 3, 3) Å with lattice vectors as rows.

@@ -12,7 +12,7 @@ Dtype = Literal["float64", "float32"]
 Split = Literal["auto", "beads", "atoms"]
 
 #: What is sent besides energies, forces and virials.
-ExtrasKind = Literal["none", "hvp", "hessian"]
+ExtrasKind = Literal["none", "hvp", "hessian", "committee"]
 
 
 @dataclass(frozen=True)

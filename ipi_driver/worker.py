@@ -4,27 +4,31 @@ The front process owns the connection to i-PI and knows no torch; it hands every
 until the answer is there. So whatever ends a worker (kill -9, out of memory, a crash of a library), the same structures
 go to the next one, and i-PI sees a late answer. The worker ends when its pipe does, so it never outlives the front.
 
-========= =========================================== ========================================================
-direction bytes of one message                        next
-========= =========================================== ========================================================
-to        `Settings`, pickled                         from: nothing, pickled (ready), or an error
-to        float64 cells (9 N), positions (3 N n)      from: float64 energies, forces, virials, then extras; or
-                                                      an empty message, and an error
+========= ======================================================== ====================================================
+direction bytes of one message                                     next
+========= ======================================================== ====================================================
+to        `Settings`, pickled                                      from: None, pickled (ready), or an error
+to        int64 N, float64 cells (9 N), positions (3 N n)          from: int64 OK or FAILED, int64 length, float64
+                                                                   energies, forces, virials, then as many bytes of
+                                                                   extras, or an error
 from      error: (sentence, index or None), pickled
-========= =========================================== ========================================================
+========= ======================================================== ====================================================
+
+What is pickled comes after its length (int64).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +39,9 @@ from ipi_driver.settings import Settings
 
 #: Seconds that a worker has to end by itself when its pipe is closed, or after it broke.
 GRACE = 10.0
+
+OK, FAILED = 0, 1
+_COUNT, _ANSWER = struct.Struct("=q"), struct.Struct("=qq")
 
 T = TypeVar("T")
 
@@ -53,7 +60,7 @@ class Worker:
         self._tell = tell
         self._died = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
+        self._pipe: socket.socket | None = None
         try:
             self._retry(lambda pipe: None)
         except BaseException:
@@ -68,14 +75,19 @@ class Worker:
 
     def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results:
         """As `Evaluate`; UserError also if workers die too often."""
-        request = cells.tobytes() + positions.tobytes()
+        n_structures, n_atoms, _ = positions.shape
+        request = b"".join([_COUNT.pack(n_structures), cells.tobytes(), positions.tobytes()])
+        size = 8 * n_structures * (10 + 3 * n_atoms)
 
-        def ask(pipe: Connection) -> Results:
-            pipe.send_bytes(request)
-            answer = pipe.recv_bytes()
-            if not answer:
-                _raise(pipe.recv())
-            return _decode(answer, *positions.shape[:2])
+        def ask(pipe: socket.socket) -> Results:
+            pipe.sendall(request)
+            answer = _receive(pipe, _ANSWER.size + size)
+            status, length = _ANSWER.unpack_from(answer)
+            rest = _receive(pipe, length)
+            if status == FAILED:
+                _raise(pickle.loads(rest))
+            numbers = np.frombuffer(answer, offset=_ANSWER.size)
+            return Results.of(numbers, n_structures, decode_extras(rest, n_structures) if length else ())
 
         results = self._retry(ask)
         self._died = 0
@@ -93,21 +105,21 @@ class Worker:
             self._process.wait()
             self._process = None
 
-    def _retry(self, ask: Callable[[Connection], T]) -> T:
+    def _retry(self, ask: Callable[[socket.socket], T]) -> T:
         while True:
             try:
                 return ask(self._pipe or self._start())
             except (EOFError, OSError):
                 self._mourn()
 
-    def _start(self) -> Connection:
-        self._pipe, theirs = Pipe()
+    def _start(self) -> socket.socket:
+        self._pipe, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-P", "-m", "ipi_driver.worker", str(theirs.fileno())]
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         self.started += 1
-        self._pipe.send(self._settings)
-        error = self._pipe.recv()
+        _send_object(self._pipe, self._settings)
+        error = _receive_object(self._pipe)
         if error is not None:
             _raise(error)
         return self._pipe
@@ -138,56 +150,60 @@ def _raise(error: tuple[str, int | None]) -> None:
     raise UserError(message) if index is None else EvaluationError(message, index)
 
 
-def _decode(answer: bytes, n_structures: int, n_atoms: int) -> Results:
-    count = n_structures * (10 + 3 * n_atoms)
-    energy, forces, virial = np.split(
-        np.frombuffer(answer, count=count), [n_structures, n_structures * (1 + 3 * n_atoms)]
-    )
-    return Results(
-        energy,
-        forces.reshape(n_structures, n_atoms, 3),
-        virial.reshape(n_structures, 3, 3),
-        decode_extras(answer[8 * count :], n_structures),
-    )
+def _receive(pipe: socket.socket, length: int) -> bytes:
+    """Exactly `length` bytes; EOFError if the other side is gone."""
+    data = pipe.recv(length, socket.MSG_WAITALL) if length else b""
+    while len(data) < length:
+        more = pipe.recv(length - len(data), socket.MSG_WAITALL)
+        if not more:
+            raise EOFError
+        data += more
+    return data
 
 
-def work(pipe: Connection) -> None:
+def _send_object(pipe: socket.socket, value: object) -> None:
+    data = pickle.dumps(value)
+    pipe.sendall(_COUNT.pack(len(data)) + data)
+
+
+def _receive_object(pipe: socket.socket) -> Any:
+    return pickle.loads(_receive(pipe, *_COUNT.unpack(_receive(pipe, _COUNT.size))))
+
+
+def work(pipe: socket.socket) -> None:
     """The worker: evaluate what comes through the pipe until it closes."""
     from ipi_driver.cli import tell
     from ipi_driver.start import start_evaluator
 
-    settings: Settings = pipe.recv()
+    settings: Settings = _receive_object(pipe)
     try:
         evaluator = start_evaluator(settings, tell)
     except UserError as error:
-        pipe.send((str(error), None))
+        _send_object(pipe, (str(error), None))
         return
-    pipe.send(None)
+    _send_object(pipe, None)
     n_atoms = len(settings.symbols)
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
         while True:
-            numbers = np.frombuffer(pipe.recv_bytes())
-            n_structures = len(numbers) // (9 + 3 * n_atoms)
+            (n_structures,) = _COUNT.unpack(_receive(pipe, _COUNT.size))
+            numbers = np.frombuffer(_receive(pipe, 8 * n_structures * (9 + 3 * n_atoms)))
             cells = numbers[: 9 * n_structures].reshape(n_structures, 3, 3)
             positions = numbers[9 * n_structures :].reshape(n_structures, n_atoms, 3)
             try:
                 results = evaluator(positions, cells)
             except EvaluationError as error:
-                pipe.send_bytes(b"")
-                pipe.send((str(error), error.index))
+                rest = pickle.dumps((str(error), error.index))
+                pipe.sendall(_ANSWER.pack(FAILED, len(rest)) + bytes(8 * n_structures * (10 + 3 * n_atoms)) + rest)
                 continue
-            pipe.send_bytes(
-                results.energy.tobytes()
-                + results.forces.tobytes()
-                + results.virial.tobytes()
-                + encode_extras(results.extras, n_structures)
-            )
+            extras = encode_extras(results.extras, n_structures) if results.extras else b""
+            numbers_out = (results.energy.tobytes(), results.forces.tobytes(), results.virial.tobytes())
+            pipe.sendall(b"".join([_ANSWER.pack(OK, len(extras)), *numbers_out, extras]))
     if evaluator.calls:
         tell(evaluator.summary())
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front ends this process
-    work(Connection(int(sys.argv[1])))
+    work(socket.socket(fileno=int(sys.argv[1])))
     sys.stderr.flush()
     os._exit(0)  # taking torch down in order may take longer than the front waits

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
 from hesspot.models.house import HouseConfig, HouseModel
 
 
@@ -63,6 +64,17 @@ def house(tmp_path_factory: pytest.TempPathFactory, molecule: ase.Atoms) -> Path
     model = HouseModel(HouseConfig(elements=["H", "C", "N", "O"], cutoff=4.0, n_radial=4, n_channels=3, hidden=[8]))
     model.requires_grad_(False)
     path = tmp_path_factory.mktemp("model") / "house.pt"
+    write_model(path, model, [fingerprint_entry(model, "formaldehyde", molecule)])
+    return path
+
+
+@pytest.fixture(scope="session")
+def ensemble(tmp_path_factory: pytest.TempPathFactory, molecule: ase.Atoms) -> Path:
+    """A committee of three."""
+    torch.manual_seed(4)
+    config = EnsembleConfig(elements=["H", "C", "O"], cutoff=4.0, n_radial=4, n_channels=3, hidden=[8], members=3)
+    model = HouseEnsemble(config).requires_grad_(False)
+    path = tmp_path_factory.mktemp("model") / "ensemble.pt"
     write_model(path, model, [fingerprint_entry(model, "formaldehyde", molecule)])
     return path
 

@@ -1,18 +1,26 @@
-"""Curvature in extras against finite differences of the driver's own forces, and through a real i-PI."""
+"""Curvature and committees in extras against finite differences of the driver's own forces, and through a real i-PI."""
 
 import json
 
+import ase
 import numpy as np
 import pytest
 
+from hesspot import derivatives
+from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.units import HARTREE_PER_BOHR2
+from hesspot.models.contract import build_batch
+from hesspot.models.ensemble import Member
+from hesspot.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 from ipi_driver.evaluator import Evaluator
 from ipi_driver.inputs import dynamics_input, write_start
 from ipi_driver.launch import run_ipi
 
 #: Å; the step of central differences, and what they then leave (Hartree/Bohr²).
 STEP, DIFFERENCES = 1e-3, 1e-5
+
+#: eV, eV/Å: the kernel's and torch's sums in another order.
+ROUNDING = 1e-11
 
 #: i-PI prints extras with nine digits.
 PRINTED = 1e-7
@@ -61,6 +69,41 @@ def test_products_follow_each_bead_in_whatever_order(house, molecule, rng):
                 wanted = product(plain, moved[bead], way / np.linalg.norm(way)).ravel()
                 np.testing.assert_allclose(extras["hvp"], wanted, rtol=0, atol=DIFFERENCES)
         beads = moved
+
+
+@pytest.mark.parametrize("backend", ["kernel", "torchscript"])
+def test_members_of_a_committee(ensemble, molecule, rng, backend):
+    """Each member's numbers are those of the member by itself, and the mean is what is sent as the answer."""
+    model = read_model(ensemble, backend=backend)
+    evaluator = Evaluator(model, molecule.symbols, [True] * 3, extras="committee")
+    positions = molecule.positions + 0.05 * rng.standard_normal((2, 4, 3))
+    order, cell = [0, 1, 1], np.diag([5.0, 6.0, 7.0])
+    results = evaluator(positions[order], np.array([cell] * 3))
+    assert results.extras[1] == results.extras[2]
+    members = [Member(read_model(ensemble, backend="torchscript").module, number) for number in range(3)]
+    structures = [ase.Atoms(molecule.symbols, positions=where, cell=cell, pbc=True) for where in positions[order]]
+    batch = build_batch(structures, model.elements, model.cutoff)
+    wanted = [derivatives.evaluate(member, batch, virial=True) for member in members]
+    for k, text in enumerate(results.extras):
+        extras = json.loads(text)
+        energies = np.array([float(one.energy[k]) for one in wanted])
+        forces = np.array([one.forces.reshape(3, 4, 3)[k].numpy() for one in wanted])
+        virials = np.array([one.virial[k].numpy() for one in wanted])
+        for key, unit, values in (
+            ("committee_pot", HARTREE, energies),
+            ("committee_force", HARTREE_PER_BOHR, forces.reshape(3, -1)),
+            ("committee_virial", HARTREE, virials.reshape(3, -1)),
+        ):
+            np.testing.assert_allclose(np.array(extras[key]) * unit, values, rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(results.energy[k], energies.mean(), rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(results.forces[k], forces.mean(0), rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(results.virial[k], virials.mean(0), rtol=0, atol=ROUNDING)
+        assert np.ptp(energies) > 1e3 * ROUNDING
+
+
+def test_one_model_is_no_committee(house, molecule):
+    with pytest.raises(UserError, match="is one model"):
+        Evaluator(read_model(house), molecule.symbols, molecule.pbc, extras="committee")
 
 
 @pytest.mark.ipi

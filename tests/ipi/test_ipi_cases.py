@@ -13,7 +13,8 @@ from hesspot.cli.main import app
 from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.models.contract import build_batch
-from hesspot.units import HARTREE, IPI_AMU
+from hesspot.models.ensemble import Member
+from hesspot.units import HARTREE, HARTREE_PER_BOHR, IPI_AMU
 from ipi_driver.cases import CASES
 
 pytestmark = pytest.mark.ipi
@@ -87,6 +88,74 @@ def test_a_committee_is_the_mean_of_its_models(water, tmp_path):
     assert abs(np.loadtxt(folder / "simulation.out")[0, 5] - np.mean(members)) < PRINTED * HARTREE
 
 
+def test_a_committee_in_one_file(ensemble, molecule, tmp_path):
+    """i-PI's mean, spread and members are those of the model's own members; structures in doubt are kept."""
+    molecule.write(tmp_path / "start.xyz", format="extxyz")
+    folder = tmp_path / "run"
+    options = ["--steps", "2", "--stride", "1", "--beads", "4", "--threshold", "1e-9"]
+    ipi_input("committee", tmp_path / "start.xyz", [ensemble], folder, *options)
+    run_folder(folder)
+    start = ase.io.read(folder / "start.xyz")
+    committee = read_model(ensemble)
+    batch = build_batch([start], committee.elements, committee.cutoff)
+    members = [derivatives.evaluate(Member(committee.module, number), batch) for number in range(3)]
+    energies = np.array([float(member.energy[0]) for member in members])
+    assert np.ptp(energies) > 100 * PRINTED * HARTREE
+    for bead in range(4):
+        pots = np.loadtxt(folder / f"simulation.pots_{bead}")
+        np.testing.assert_allclose(pots[0] * HARTREE, energies, rtol=0, atol=PRINTED * HARTREE)
+        spread = np.loadtxt(folder / f"simulation.spread_{bead}")
+        np.testing.assert_allclose(spread[0], np.std(pots[0], ddof=1), rtol=0, atol=PRINTED)
+        printed = (folder / f"simulation.forces_{bead}").read_text().splitlines()[1:4]
+        forces = np.array([[float(word) for word in line.split()] for line in printed])
+        wanted = np.array([member.forces.numpy().ravel() for member in members]) / HARTREE_PER_BOHR
+        np.testing.assert_allclose(forces, wanted, rtol=0, atol=PRINTED)
+    assert abs(np.loadtxt(folder / "simulation.out")[0, 5] - energies.mean()) < PRINTED * HARTREE
+    assert structures_evaluated(folder) == 4 * 3
+    assert "uncertainty" in (folder / "simulation.doubtful").read_text()
+
+
+def matrices(n_beads, kelvin, centroid=None):
+    """A file of matrices as GLE4MD writes them: white noise and one more momentum, at equilibrium."""
+    drift = np.tile([[5e-4, 2e-4], [-2e-4, 1e-3]], (n_beads, 1, 1))
+    covariance = np.tile(n_beads * kelvin * np.eye(2), (n_beads, 1, 1))
+    covariance[0] *= (centroid or kelvin) / kelvin
+    shape, numbers = f"shape='({n_beads},2,2)'", [", ".join(map(str, m.ravel())) for m in (drift, covariance)]
+    return f"<A {shape}>[{numbers[0]}]</A>\n<C {shape} units='kelvin'>[{numbers[1]}]</C>"
+
+
+def test_piglet_takes_its_matrices_from_a_file(water, tmp_path):
+    (tmp_path / "gle.xml").write_text(matrices(4, 250.0))
+    options = ["--gle", str(tmp_path / "gle.xml"), "--beads", "4", "--temperature", "250"]
+    options += ["--steps", str(STEPS), "--stride", "1"]
+    ipi_input("piglet", water.with_name("start.xyz"), [water], tmp_path / "run", *options)
+    run_folder(tmp_path / "run")
+    assert np.loadtxt(tmp_path / "run/simulation.out").shape == (STEPS + 1, 6)
+    assert structures_evaluated(tmp_path / "run") == 4 * (STEPS + 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (None, [], "--gle"),
+        (matrices(4, 250.0), ["--temperature", "300"], "are for 250 K, not for 300 K"),
+        (matrices(4, 300.0), ["--beads", "6"], "not for 6 beads"),
+        (matrices(4, 300.0, centroid=75.0), [], "are for 75 K"),
+        (matrices(4, 300.0).replace("0.0005", "-0.0005"), [], "are those of no thermostat"),
+        (matrices(4, 300.0).replace("(4,2,2)", "(4,3,3)"), [], "is no array"),
+        (matrices(4, 300.0).replace("<C", "<B").replace("/C", "/B"), [], "0 elements C"),
+        ("<A>", [], "is no XML"),
+    ],
+)
+def test_matrices_that_do_not_fit(water, tmp_path, text, options, words):
+    options = ["--beads", "4", "--temperature", "300", *options]
+    if text is not None:
+        (tmp_path / "gle.xml").write_text(text)
+        options += ["--gle", str(tmp_path / "gle.xml")]
+    with pytest.raises(UserError, match=words):
+        ipi_input("piglet", water.with_name("start.xyz"), [water], tmp_path / "run", *options)
+
+
 def test_thermodynamic_integration(water, tmp_path):
     """The reference is the harmonic expansion around the minimum; the couplings are those of the quadrature."""
     ipi_input("ti", water.with_name("start.xyz"), [water], tmp_path, "--steps", "2", "--stride", "1", "--points", "2")
@@ -127,7 +196,7 @@ def test_masses_of_isotopes_reach_ipi(water, tmp_path):
     ("case", "n_models", "options", "words"),
     [
         ("nvt", 2, [], "every other case one"),
-        ("committee", 1, [], "two or more"),
+        ("committee", 1, [], "is one model"),
         ("nvt", 1, ["--temperature", "0"], "temperature of an i-PI run is 0"),
         ("pimd", 1, ["--beads", "-3"], "beads of an i-PI run is -3"),
     ],
@@ -147,4 +216,4 @@ def test_a_failing_driver_ends_the_run(water, tmp_path):
 
 
 def test_all_cases_have_been_run():
-    assert set(CASES) == {"nve", "nvt", "pimd", "trpmd", "committee", "ti", "instanton"}
+    assert set(CASES) == {"nve", "nvt", "pimd", "trpmd", "piglet", "committee", "ti", "instanton"}

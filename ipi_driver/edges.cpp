@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+//
+// From positions to energies, forces and virials over neighbour lists, around
+// one call of a model: what `ipi_driver/edges.py` does at every step, without
+// the cost of many calls of Python. All arrays belong to the caller.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <ctime>
+
+namespace {
+
+/// As `hesspot_house_evaluate`; 0 if all went well.
+using Model = int (*)(const void *model, std::int64_t n_centers,
+                      const std::int64_t *species,
+                      const std::int64_t *first_edge,
+                      const std::int64_t *neighbor_species,
+                      const double *vectors, double *energies,
+                      double *gradient);
+
+/// The centres `first_center` ... of some structures of n_atoms each, counting
+/// atoms through all structures. Angstrom, eV; `_Task` of edges.py is the same.
+struct Task {
+  std::int64_t n_structures, n_atoms, first_center, n_centers, n_members;
+  double cutoff_squared, coincident_squared, allowed_squared, model_seconds;
+  const double *positions;       ///< (3 n_atoms n_structures)
+  const double *cells;           ///< (9 n_structures), lattice vectors as rows
+  const double *reference;       ///< as positions: where the lists were made
+  const double *reference_cells; ///< as cells
+  const double *shifts;          ///< (3 n_listed) lattice vectors, or null
+  const std::int64_t *species;   ///< (n_centers)
+  const std::int64_t *first_listed;   ///< (n_centers + 1)
+  const std::int64_t *neighbors;      ///< (n_listed) atoms
+  const std::int64_t *listed_species; ///< (n_listed) of the neighbours
+  // the edges within the cutoff: indices into the lists, and what a model takes
+  std::int64_t *near, *first_edge, *neighbor_species;
+  double *vectors;
+  // what the model gives, for each member
+  double *energies, *gradient;
+  // for each member: energy (n_structures), forces (as positions), virial (9
+  // n_structures)
+  double *sums;
+  Model function;
+  const void *model;
+};
+
+enum Status : std::int64_t {
+  DONE = 0,
+  STALE = 1,      ///< a list does not reach far enough any more
+  COINCIDENT = 2, ///< two atoms on one place
+  NOT_FINITE = 3, ///< a structure whose answer is no number
+  NO_MEMORY = 4
+};
+
+/// A status, and the edge or the structure that it is about.
+struct Answer {
+  std::int64_t status, where;
+};
+
+/// Whether every atom is near enough to where it was; never with NaN.
+bool lists_hold(const Task &task) {
+  const auto count =
+      static_cast<std::size_t>(3 * task.n_atoms * task.n_structures);
+  for (std::size_t i = 0; i < count; i += 3) {
+    const double x = task.positions[i] - task.reference[i],
+                 y = task.positions[i + 1] - task.reference[i + 1],
+                 z = task.positions[i + 2] - task.reference[i + 2];
+    if (!(x * x + y * y + z * z <= task.allowed_squared))
+      return false;
+  }
+  return !task.shifts ||
+         std::memcmp(task.cells, task.reference_cells,
+                     static_cast<std::size_t>(9 * task.n_structures) *
+                         sizeof(double)) == 0;
+}
+
+Answer find_edges(const Task &task) {
+  std::int64_t next = 0;
+  for (std::int64_t c = 0; c < task.n_centers; c++) {
+    task.first_edge[c] = next;
+    const std::int64_t atom = task.first_center + c;
+    const double *const here = task.positions + 3 * atom;
+    const double *const cell = task.cells + 9 * (atom / task.n_atoms);
+    for (std::int64_t l = task.first_listed[c]; l < task.first_listed[c + 1];
+         l++) {
+      const double *const there = task.positions + 3 * task.neighbors[l];
+      double *const v = task.vectors + 3 * next;
+      for (int k = 0; k < 3; k++)
+        v[k] = there[k] - here[k];
+      if (task.shifts) {
+        const double *const s = task.shifts + 3 * l;
+        for (int k = 0; k < 3; k++)
+          v[k] += s[0] * cell[k] + s[1] * cell[3 + k] + s[2] * cell[6 + k];
+      }
+      const double squared = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
+      if (squared < task.coincident_squared)
+        return {COINCIDENT, l};
+      if (squared < task.cutoff_squared) {
+        task.near[next] = l;
+        task.neighbor_species[next] = task.listed_species[l];
+        next++;
+      }
+    }
+  }
+  task.first_edge[task.n_centers] = next;
+  return {DONE, next};
+}
+
+/// Sums of one member; the first structure whose sums are not finite, or -1.
+std::int64_t sum_member(const Task &task, const double *energies,
+                        const double *gradient, double *sums) {
+  const std::int64_t n = task.n_structures, size = 1 + 3 * task.n_atoms + 9;
+  double *const energy = sums, *const forces = sums + n,
+                *const virials = forces + 3 * task.n_atoms * n;
+  std::memset(sums, 0, static_cast<std::size_t>(n * size) * sizeof(double));
+  for (std::int64_t c = 0; c < task.n_centers; c++) {
+    const std::int64_t atom = task.first_center + c,
+                       structure = atom / task.n_atoms;
+    energy[structure] += energies[c];
+    double *const own = forces + 3 * atom, *const virial =
+                                               virials + 9 * structure;
+    for (std::int64_t e = task.first_edge[c]; e < task.first_edge[c + 1]; e++) {
+      const double *const g = gradient + 3 * e, *const v = task.vectors + 3 * e;
+      double *const other = forces + 3 * task.neighbors[task.near[e]];
+      for (int k = 0; k < 3; k++) {
+        own[k] += g[k];
+        other[k] -= g[k];
+        for (int j = 0; j < 3; j++)
+          virial[3 * k + j] -= v[k] * g[j];
+      }
+    }
+  }
+  for (std::int64_t s = 0; s < n; s++) {
+    bool finite = std::isfinite(energy[s]);
+    for (std::int64_t i = 0; i < 3 * task.n_atoms; i++)
+      finite = finite && std::isfinite(forces[3 * task.n_atoms * s + i]);
+    for (int i = 0; i < 9; i++)
+      finite = finite && std::isfinite(virials[9 * s + i]);
+    if (!finite)
+      return s;
+  }
+  return -1;
+}
+
+double thread_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) +
+         1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+} // namespace
+
+extern "C" {
+
+/// The edges within the cutoff; `where` is their number. Unless `anyhow`, STALE
+/// if the lists may miss one.
+void hesspot_edges_find(const Task *task, int anyhow, Answer *answer) {
+  *answer = anyhow || lists_hold(*task) ? find_edges(*task) : Answer{STALE, 0};
+}
+
+/// Energies, forces and virials from what the model gave for the edges.
+void hesspot_edges_sum(const Task *task, Answer *answer) {
+  const std::int64_t n_edges = task->first_edge[task->n_centers],
+                     n_sums = task->n_structures * (10 + 3 * task->n_atoms);
+  *answer = {DONE, 0};
+  for (std::int64_t member = 0; member < task->n_members; member++) {
+    const std::int64_t bad = sum_member(
+        *task, task->energies + member * task->n_centers,
+        task->gradient + 3 * member * n_edges, task->sums + member * n_sums);
+    if (bad >= 0) {
+      *answer = {NOT_FINITE, bad};
+      return;
+    }
+  }
+}
+
+/// Both, with the task's own model in between.
+void hesspot_edges_evaluate(Task *task, int anyhow, Answer *answer) {
+  hesspot_edges_find(task, anyhow, answer);
+  if (answer->status != DONE)
+    return;
+  const double start = thread_seconds();
+  const int failed = task->function(
+      task->model, task->n_centers, task->species, task->first_edge,
+      task->neighbor_species, task->vectors, task->energies, task->gradient);
+  task->model_seconds = thread_seconds() - start;
+  if (failed)
+    *answer = {NO_MEMORY, 0};
+  else
+    hesspot_edges_sum(task, answer);
+}
+}

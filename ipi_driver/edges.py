@@ -1,0 +1,202 @@
+"""Neighbour lists joined to the edges of a batch, and what a model gives for them summed to energies, forces, virials.
+
+The loops are in `edges.cpp`: one call of C++ does a whole step of a model that is C++ too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+
+from hesspot.errors import UserError
+from hesspot.models.contract import COINCIDENT
+from ipi_driver.neighbors import EdgeList
+from ipi_driver.results import EvaluationError
+
+_HERE = Path(__file__).parent
+_COUNTS = ("n_structures", "n_atoms", "first_center", "n_centers", "n_members")
+_NUMBERS = ("cutoff_squared", "coincident_squared", "allowed_squared", "model_seconds")
+_ARRAYS = (
+    *("positions", "cells", "reference", "reference_cells", "shifts", "species", "first_listed", "neighbors"),
+    *("listed_species", "near", "first_edge", "neighbor_species", "vectors", "energies", "gradient", "sums"),
+)
+
+
+class _Task(ctypes.Structure):
+    """`Task` of edges.cpp."""
+
+    _fields_ = (
+        [(name, ctypes.c_int64) for name in _COUNTS]
+        + [(name, ctypes.c_double) for name in _NUMBERS]
+        + [(name, ctypes.c_void_p) for name in (*_ARRAYS, "function", "model")]
+    )
+
+
+class _Answer(ctypes.Structure):
+    """`Answer` of edges.cpp."""
+
+    _fields_ = [("status", ctypes.c_int64), ("where", ctypes.c_int64)]
+
+
+class Status(IntEnum):
+    """`Status` of edges.cpp."""
+
+    DONE = 0
+    STALE = 1
+    COINCIDENT = 2
+    NOT_FINITE = 3
+    NO_MEMORY = 4
+
+
+@dataclass(frozen=True)
+class CFunction:
+    """Addresses of a C function like `hesspot_house_evaluate` and of its model, whose `owner` keeps it alive."""
+
+    function: int
+    model: int
+    owner: object
+
+
+def _library() -> ctypes.CDLL:
+    found = sorted(_HERE.glob("_edges*.so"))
+    if not found:
+        raise UserError(f"the compiled part of the i-PI driver is not in {_HERE}; install hesspot again with pip")
+    library = ctypes.CDLL(str(found[0]))
+    for name in ("find", "sum", "evaluate"):
+        getattr(library, f"hesspot_edges_{name}").restype = None
+    return library
+
+
+class Edges:
+    """The edges of the centres `first` … `last - 1` of structures with `lists`, counting atoms through all structures.
+
+    species (n_atoms,) of one structure; cutoff Å; allowed: Å that an atom may be away from its list's reference;
+    periodic: whether cells matter.
+    near (n_near,) are the edges within the cutoff, as indices into centers, neighbors (n_listed,); vectors
+    (n_near, 3) Å. A model with n_members gives energies (n_members, n_centers) eV and their gradient
+    (n_members, n_near, 3) eV/Å: by its `function`, called in `evaluate`, or from whoever calls `find` and `sum`.
+    """
+
+    def __init__(
+        self,
+        lists: Sequence[EdgeList],
+        species: np.ndarray,
+        cutoff: float,
+        allowed: float,
+        periodic: bool,
+        first: int,
+        last: int,
+        n_members: int = 1,
+        function: CFunction | None = None,
+    ):
+        n_structures, n_atoms = len(lists), len(species)
+        centers = np.concatenate([edges.centers + k * n_atoms for k, edges in enumerate(lists)])
+        own = slice(*np.searchsorted(centers, [first, last]))
+        self.lists, self.first, self.last, self.n_members = lists, first, last, n_members
+        self.centers = centers[own]
+        self.neighbors = np.concatenate([edges.neighbors + k * n_atoms for k, edges in enumerate(lists)])[own]
+        self.species = np.tile(species, n_structures)
+        shifts = np.concatenate([edges.shifts for edges in lists])[own]
+        n_listed = len(self.centers)
+        self.n_near = 0
+        self._arrays = {
+            "positions": np.empty((n_structures, n_atoms, 3)),
+            "cells": np.empty((n_structures, 3, 3)),
+            "reference": np.array([edges.positions for edges in lists]),
+            "reference_cells": np.array([edges.cell for edges in lists]),
+            "shifts": shifts,
+            "species": self.species[first:last].copy(),
+            "first_listed": np.searchsorted(self.centers, np.arange(first, last + 1)),
+            "neighbors": self.neighbors,
+            "listed_species": self.species[self.neighbors],
+            "near": np.empty(n_listed, dtype=np.int64),
+            "first_edge": np.empty(last - first + 1, dtype=np.int64),
+            "neighbor_species": np.empty(n_listed, dtype=np.int64),
+            "vectors": np.empty((n_listed, 3)),
+            "energies": np.empty((n_members, last - first)),
+            "gradient": np.empty(3 * n_members * n_listed),
+            "sums": np.empty((n_members, n_structures * (10 + 3 * n_atoms))),
+        }
+        addresses = {name: array.ctypes.data for name, array in self._arrays.items()}
+        self._periodic = periodic
+        if not periodic:
+            del addresses["shifts"]
+        if function is not None:
+            addresses |= {"function": function.function, "model": function.model}
+        self._function = function
+        self._task = _Task(
+            n_structures, n_atoms, first, last - first, n_members, cutoff**2, COINCIDENT**2, allowed**2, **addresses
+        )
+        self._answer = _Answer()
+        self._pointers = (
+            ctypes.c_void_p(ctypes.addressof(self._task)),
+            ctypes.c_void_p(ctypes.addressof(self._answer)),
+        )
+        self._library = _library()
+        self._positions, self._cells, self._sums = (self._arrays[name] for name in ("positions", "cells", "sums"))
+
+    @property
+    def near(self) -> np.ndarray:
+        return self._arrays["near"][: self.n_near]
+
+    @property
+    def vectors(self) -> np.ndarray:
+        return self._arrays["vectors"][: self.n_near]
+
+    @property
+    def model_seconds(self) -> float:
+        """CPU time of `function` in the last `evaluate`."""
+        return self._task.model_seconds
+
+    def find(self, positions: np.ndarray, cells: np.ndarray, anyhow: bool) -> bool:
+        """Set the edges of positions (n_structures, n_atoms, 3), cells (n_structures, 3, 3) Å; False if the lists may
+        miss one, unless `anyhow`. EvaluationError for atoms on one place."""
+        self._set(positions, cells)
+        task, answer = self._pointers
+        self._library.hesspot_edges_find(task, int(anyhow), answer)
+        if self._answer.status == Status.DONE:
+            self.n_near = self._answer.where
+        return self._ended_well()
+
+    def sum(self, energies: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """(n_members, n_structures (10 + 3 n_atoms)): for each member energies, forces, virials of the structures, of
+        what the model gave for the edges. EvaluationError for a structure whose sums are not finite."""
+        self._arrays["energies"][:] = energies
+        self._arrays["gradient"][: gradient.size] = gradient.ravel()
+        task, answer = self._pointers
+        self._library.hesspot_edges_sum(task, answer)
+        self._ended_well()
+        return self._sums.copy()
+
+    def evaluate(self, positions: np.ndarray, cells: np.ndarray, anyhow: bool) -> np.ndarray | None:
+        """`find`, the model's function, and `sum`; None if the lists may miss an edge."""
+        self._set(positions, cells)
+        task, answer = self._pointers
+        self._library.hesspot_edges_evaluate(task, int(anyhow), answer)
+        if not self._ended_well():
+            return None
+        return self._sums.copy()
+
+    def _set(self, positions: np.ndarray, cells: np.ndarray) -> None:
+        self._positions[:] = positions
+        if self._periodic:
+            self._cells[:] = cells
+
+    def _ended_well(self) -> bool:
+        status, where = self._answer.status, self._answer.where
+        if status == Status.DONE:
+            return True
+        if status == Status.STALE:
+            return False
+        n_atoms = self._positions.shape[1]
+        if status == Status.COINCIDENT:
+            structure, i = divmod(int(self.centers[where]), n_atoms)
+            raise EvaluationError(f"atoms {i} and {int(self.neighbors[where]) % n_atoms} are on one place", structure)
+        if status == Status.NOT_FINITE:
+            raise EvaluationError("the model gave an energy, force or virial that is not finite", where)
+        raise MemoryError("the model ran out of memory")
