@@ -1,74 +1,274 @@
-"""`hesspot data`: what a dataset holds, and whether its labels can be right."""
+"""`hesspot data`: what a dataset holds, whether its labels can be right, and datasets from other formats."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(help="Describe and check datasets.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from hesspot.data import Dataset
+    from hesspot.data.quality import Finding
+
+app = typer.Typer(help="Convert, describe and check datasets.", no_args_is_help=True)
+
+_SET = "a hesspot dataset, or shipped:NAME"
 
 
 @app.command()
-def info(file: Annotated[Path, typer.Argument(help="a hesspot dataset")]) -> None:
+def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
     """Print what the dataset holds: counts, elements, ranges, missing labels, level of theory."""
-    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
     from hesspot.data import KINDS, PARTS, Dataset
+    from hesspot.data.shipped import find_dataset
 
-    dataset = Dataset.read(file)
+    path = find_dataset(file)
+    dataset = Dataset.read(path)
     console = Console(highlight=False)
     sizes = [len(record) for record in dataset]
     lines = {
-        "file": f"{file}, {file.stat().st_size / 1e6:.2f} MB",
+        "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB",
         "level of theory": dataset.level_of_theory or "not given",
-        "structures": f"{len(dataset)} with {min(sizes)} to {max(sizes)} atoms",
+        "structures": f"{len(dataset)} with {min(sizes)} to {max(sizes)} atoms, {_periodic(dataset)} periodic",
         "elements": " ".join(dataset.elements),
+        **_label_lines(dataset),
     }
-    for label in ("energy", "forces", "hessian"):
-        known = [value for record in dataset if (value := getattr(record, label)) is not None]
-        text = f"{len(known)} of {len(dataset)}"
-        if known and label != "energy":
-            unit = "eV/Å" if label == "forces" else "eV/Å²"
-            text += f", largest element {max(np.abs(value).max() for value in known):.2f} {unit}"
-        lines[label] = text
+    levels = {str(level) for record in dataset if (level := record.properties.get("level_of_theory")) is not None}
+    if levels:
+        lines["levels of records"] = ", ".join(sorted(levels))
+    if properties := sorted({key for record in dataset for key in record.properties}):
+        lines["properties"] = ", ".join(properties)
     for key, text in lines.items():
-        console.print(f"{key:16}{text}", markup=False)
+        console.print(f"{key:18}{text}", markup=False, soft_wrap=True)
 
     kinds = [kind for kind in KINDS if len(dataset.select(kind=kind))]
+    parts = [part for part in PARTS if len(dataset.select(part=part))]
+    labels = ("energy", "forces", "hessian", "products", "stress")
+    table = Table("part", *labels)
+    for part in parts:
+        chosen = dataset.select(part=part)
+        table.add_row(part, *(str(sum(getattr(record, label) is not None for record in chosen)) for label in labels))
+    console.print(table)
     for title, key, rows in (
-        ("part", "part", [part for part in PARTS if len(dataset.select(part=part))]),
+        ("part", "part", parts),
         ("system", "system", list(dict.fromkeys(record.system for record in dataset))),
     ):
         table = Table(title, *kinds, "all")
         for row in rows:
             chosen = dataset.select(**{key: row})
-            table.add_row(row, *(str(len(chosen.select(kind=kind)) or "") for kind in kinds), str(len(chosen)))
+            counts = [*(len(chosen.select(kind=kind)) for kind in kinds), len(chosen)]
+            table.add_row(row or "(none)", *(str(count or "") for count in counts))
         console.print(table)
 
 
+def _periodic(dataset: "Dataset") -> int:
+    return sum(bool(record.pbc.any()) for record in dataset)
+
+
+def _label_lines(dataset: "Dataset") -> dict[str, str]:
+    """How many structures have each label, and how large it is."""
+    import numpy as np
+
+    lines = {}
+    units = {"energy": "", "forces": "eV/Å", "hessian": "eV/Å²", "products": "eV/Å²", "stress": "eV/Å³"}
+    for label, unit in units.items():
+        known = [record for record in dataset if getattr(record, label) is not None]
+        text = f"{len(known)} of {len(dataset)}"
+        if known and label == "energy":
+            per_atom = [record.energy / len(record) for record in known if record.energy is not None]
+            text += f", {min(per_atom):.3f} to {max(per_atom):.3f} eV/atom"
+        elif known:
+            text += f", largest element {max(np.abs(getattr(record, label)).max() for record in known):.3g} {unit}"
+        if known and label == "products":
+            text += f", {sum(len(record.products) for record in known if record.products is not None)} directions"
+        lines[label] = text
+    return lines
+
+
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="a hesspot dataset")]) -> None:
-    """Test labels: sum rules, forces and imaginary modes at stationary points. Exit status 1 if one fails."""
+def check(
+    file: Annotated[str, typer.Argument(help=_SET)],
+    strict: Annotated[bool, typer.Option(help="limits that labels of `hesspot label` keep")] = False,
+    plot: Annotated[Path | None, typer.Option(help="PNG, PDF or SVG: a histogram of each defect")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Test labels: sum rules, stationary points, levels of theory, copies, outliers, gaps.
+
+    Exit status 1 if a test fails; warnings leave it at 0.
+    """
+    import json
+
     from rich.console import Console
-    from rich.table import Table
 
     from hesspot.data import Dataset
-    from hesspot.reference.quality import check_dataset
+    from hesspot.data.quality import STRICT, USUAL, check_dataset, in_words
+    from hesspot.data.shipped import find_dataset
 
-    findings = check_dataset(Dataset.read(file))
-    console = Console(highlight=False)
-    table = Table("test", "structures", "worst", "limit", "worst in", "failed")
-    for test in dict.fromkeys(finding.test for finding in findings):
-        own = [finding for finding in findings if finding.test == test]
-        worst = max(own, key=lambda finding: finding.value)
-        failed = sum(not finding.passed for finding in own)
-        table.add_row(test, str(len(own)), f"{worst.value:.1e}", f"{worst.limit:.0e}", worst.name, str(failed))
-    console.print(table)
-    failures = [finding for finding in findings if not finding.passed]
-    for finding in failures:
-        console.print(f"{finding.name}: {finding.test} {finding.value:.2e} > {finding.limit:.0e}", markup=False)
+    findings = check_dataset(Dataset.read(find_dataset(file)), STRICT if strict else USUAL)
+    failures = in_words([finding for finding in findings if not finding.warning])
+    warnings = in_words([finding for finding in findings if finding.warning])
+    if plot is not None:
+        _write_plot(findings, plot)
+    if as_json:
+        print(json.dumps(_as_json(file, findings), ensure_ascii=False, indent=1))
+    else:
+        console = Console(highlight=False)
+        _print_table(findings, console)
+        for kind, sentences in (("failed", failures), ("warning", warnings)):
+            for sentence in sentences:
+                console.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
+        verdict = f"{len(failures)} kinds of test failed" if failures else f"all tests of the labels in {file} passed"
+        console.print(verdict + (f", {len(warnings)} warnings" if warnings else ""), markup=False, soft_wrap=True)
     if failures:
         raise typer.Exit(1)
-    console.print(f"{len(findings)} tests of the labels in {file} passed", markup=False)
+
+
+def _by_test(findings: "Sequence[Finding]") -> "dict[str, list[Finding]]":
+    tests: dict[str, list[Finding]] = {}
+    for finding in findings:
+        tests.setdefault(finding.test, []).append(finding)
+    return tests
+
+
+def _print_table(findings: "Sequence[Finding]", console: "Console") -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    table.add_column("test", no_wrap=True)
+    for title in ("of", "worst", "limit", "beyond"):
+        table.add_column(title, justify="right")
+    for test, own in _by_test(findings).items():
+        worst = max(finding.value for finding in own)
+        beyond = sum(not finding.passed for finding in own)
+        table.add_row(test, str(len(own)), f"{worst:.2g}", f"{own[0].limit:.2g}", str(beyond or ""))
+    console.print(table)
+
+
+def _as_json(file: str, findings: "Sequence[Finding]") -> dict[str, object]:
+    tests = [
+        {
+            "test": test,
+            "severity": "warning" if own[0].warning else "failure",
+            "structures": len(own),
+            "limit": own[0].limit,
+            "worst": max(finding.value for finding in own),
+            "beyond": {finding.name: finding.value for finding in own if not finding.passed},
+        }
+        for test, own in _by_test(findings).items()
+    ]
+    passed = all(finding.passed or finding.warning for finding in findings)
+    return {"file": file, "passed": passed, "tests": tests}
+
+
+def _write_plot(findings: "Sequence[Finding]", path: Path) -> None:
+    from hesspot.data.quality_plot import quality_figure
+    from hesspot.errors import UserError
+    from hesspot.files import replacing
+
+    known = ("png", "pdf", "svg")
+    if path.suffix[1:] not in known:
+        raise UserError(f"{path} is no name for a plot: end it with .{', .'.join(known)}")
+    with replacing(path) as temporary:
+        quality_figure(findings).savefig(temporary, format=path.suffix[1:])
+
+
+@app.command()
+def convert(
+    sources: Annotated[list[Path], typer.Argument(help="files or folders of one format")],
+    out: Annotated[Path, typer.Option(help="the dataset to write")],
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", help="ase, fchk, orca, pyscf, deepmd, lmdb, columns, hesspot, or a format of ASE"),
+    ] = None,
+    units: Annotated[str, typer.Option(help="such as energy=Hartree,length=bohr; the rest follows, or is given")] = "",
+    keys: Annotated[
+        str, typer.Option("--keys", "--map", help="where labels are: energy=REF_energy,forces=dft_forces")
+    ] = "",
+    level: Annotated[str | None, typer.Option(help="level of theory, such as 'wB97X/6-31G(d)'")] = None,
+    part: Annotated[str | None, typer.Option(help="part of all structures: train, valid, test")] = None,
+    kind: Annotated[str | None, typer.Option(help="kind of all structures: minimum, saddle, …")] = None,
+    system: Annotated[str | None, typer.Option(help="system of all structures")] = None,
+    split: Annotated[str | None, typer.Option(help="draw parts: 0.8,0.1,0.1 for train, valid, test")] = None,
+    split_by: Annotated[str, typer.Option(help="what stays together: system, composition, structure")] = "system",
+    seed: Annotated[int, typer.Option(help="of the split")] = 0,
+    limit: Annotated[int | None, typer.Option(help="take the first structures of each source")] = None,
+    unit_check: Annotated[bool, typer.Option(help="refuse numbers that cannot be in their units")] = True,
+) -> None:
+    """Write a dataset from files of other programs, in eV and Å."""
+    from rich.console import Console
+
+    from hesspot.data.convert import convert as convert_files
+    from hesspot.data.quality import label_warnings
+    from hesspot.data.readers import Options, Units
+    from hesspot.data.split import split_into_parts
+    from hesspot.errors import UserError
+
+    if split is not None and part is not None:
+        raise UserError("--split and --part both say which part a structure is in: give one")
+    given_units = _pairs(units, "--units")
+    options = Options(Units.parse(given_units) if given_units else None, _pairs(keys, "--keys"))
+    console = Console(stderr=True, highlight=False)
+    with _counting(console) as count:
+        dataset = convert_files(
+            sources,
+            options,
+            file_format=file_format,
+            level=level,
+            part=part,
+            kind=kind,
+            system=system,
+            limit=limit,
+            check_units=unit_check,
+            progress=count,
+        )
+    dataset.provenance |= {"units": given_units, "keys": dict(options.keys)}
+    if split is not None:
+        dataset = split_into_parts(dataset, _fractions(split), split_by, seed)
+    dataset.write(out)
+    if not dataset.level_of_theory:
+        console.print("warning: the level of theory is not known; name it with --level", markup=False)
+    for sentence in label_warnings(dataset):
+        console.print(f"warning: {sentence}", markup=False, soft_wrap=True)
+    known = ", ".join(f"{label} {text}" for label, text in _label_lines(dataset).items() if not text.startswith("0 "))
+    Console(highlight=False).print(f"{out}: {len(dataset)} structures; {known}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _counting(console: "Console") -> "Iterator[Callable[[int], None]]":
+    """A counter on stderr while structures are read."""
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.completed} structures read"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda count: progress.update(task, completed=count)
+
+
+def _pairs(text: str, option: str) -> dict[str, str]:
+    """``a=b,c=d`` as a dictionary."""
+    from hesspot.errors import UserError
+
+    pairs = {}
+    for item in filter(None, (piece.strip() for piece in text.split(","))):
+        key, equals, value = item.partition("=")
+        if not (key and equals and value):
+            raise UserError(f"{option} has {item!r}, which is not NAME=VALUE: separate several by commas")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _fractions(text: str) -> list[float]:
+    from hesspot.errors import UserError
+
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"--split {text} is not three numbers: give it as 0.8,0.1,0.1") from error

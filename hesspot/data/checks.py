@@ -2,6 +2,9 @@
 
 import numpy as np
 
+#: e×r = r @ _TURN for e along x, y, z.
+_TURN = np.array([np.cross(axis, np.eye(3)) for axis in np.eye(3)])
+
 
 def acoustic_defect(hessian: np.ndarray) -> float:
     """Largest |Σ_b H_ab| in eV/Å²: translations cost no force."""
@@ -13,9 +16,10 @@ def rotational_defect(positions: np.ndarray, forces: np.ndarray, hessian: np.nda
 
     Forces turn with the molecule, so that labels of two different geometries fail.
     """
-    centred = positions - positions.mean(axis=0)
-    worst = 0.0
-    for axis in np.eye(3):
-        defect = hessian @ np.cross(axis, centred).ravel() + np.cross(axis, forces).ravel()
-        worst = max(worst, float(np.abs(defect).max()))
-    return worst
+    turns = turned(positions - positions.mean(axis=0))
+    return float(np.abs(turns @ hessian + turned(forces)).max())
+
+
+def turned(vectors: np.ndarray) -> np.ndarray:
+    """e×v of (n, 3) vectors for e along x, y, z: (3, 3n)."""
+    return (vectors @ _TURN).reshape(3, -1)

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,12 +17,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
-from ase.neighborlist import neighbor_list
+from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from hesspot.errors import UserError
-from hesspot.files import replacing
+from hesspot.files import write_atomically
 
 FORMAT = "hesspot-dataset"
 VERSION = 2
@@ -144,9 +146,21 @@ class Record:
 
     def _shortest_distance(self) -> float:
         """Shortest distance in Å; for periodic structures only those below `COINCIDENT` are looked for."""
-        periodic = self.pbc.any()
-        found = neighbor_list("d", self.atoms_only(), COINCIDENT) if periodic else pdist(self.positions)
+        found = self._coincident_images() if self.pbc.any() else pdist(self.positions)
         return float(found.min(initial=np.inf))
+
+    def _coincident_images(self) -> np.ndarray:
+        """Distances in Å below `COINCIDENT` between atoms of a periodic structure, images included, and its heights."""
+        cell = complete_cell(self.cell)
+        inverse = np.linalg.inv(cell)
+        scaled = self.positions @ inverse
+        scaled[:, self.pbc] -= np.floor(scaled[:, self.pbc])
+        scaled[:, self.pbc] %= 1.0  # −1e-17 has become 1
+        reach = np.sqrt(3) * COINCIDENT * np.linalg.norm(inverse, axis=0).max()
+        pairs = cKDTree(scaled, boxsize=np.where(self.pbc, 1.0, 0.0)).query_pairs(reach, output_type="ndarray")
+        step = scaled[pairs[:, 0]] - scaled[pairs[:, 1]]
+        step[:, self.pbc] -= np.round(step[:, self.pbc])
+        return np.append(np.linalg.norm(step @ cell, axis=1), 1.0 / np.linalg.norm(inverse, axis=0)[self.pbc])
 
     def atoms_only(self) -> Atoms:
         """The structure without labels."""
@@ -234,11 +248,17 @@ class Dataset:
             record.validate(place)
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Validate and write; the file appears complete or not at all."""
+        """Validate and write; the file appears complete or not at all.
+
+        It is made in memory: HDF5 does not survive a full disk, and may end the process without a word.
+        """
         path = Path(path)
         self.validate(f"the dataset for {path}")
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
             self._write_arrays(file)
+            file.flush()
+            image = file.id.get_file_image()
+        write_atomically(path, image)
 
     def _write_arrays(self, file: h5py.File) -> None:
         file.attrs["format"] = FORMAT
@@ -338,15 +358,22 @@ class Dataset:
 
 def pack(hessian: np.ndarray) -> np.ndarray:
     """Lower triangle of (m, m), row by row: (m (m + 1) / 2,)."""
-    return hessian[np.tril_indices(len(hessian))]
+    return hessian[_lower(len(hessian))]
 
 
 def unpack(triangle: np.ndarray) -> np.ndarray:
     """The symmetric matrix of a lower triangle that `pack` made."""
     size = round((np.sqrt(8 * len(triangle) + 1) - 1) / 2)
-    matrix = np.zeros((size, size))
-    matrix[np.tril_indices(size)] = triangle
-    return matrix + np.tril(matrix, -1).T
+    rows, columns = _lower(size)
+    matrix = np.empty((size, size))
+    matrix[rows, columns] = triangle
+    matrix[columns, rows] = triangle
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def _lower(size: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.tril_indices(size)
 
 
 def _pointers(lengths: list[int]) -> np.ndarray:

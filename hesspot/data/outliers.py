@@ -1,0 +1,60 @@
+"""Labels far from those of the rest of the set, by robust measures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hesspot.data.dataset import Record
+
+#: A smaller set has no middle to be far from.
+ENOUGH = 50
+#: Structures of one composition that have a median of their own.
+COMMON = 10
+#: eV/atom, eV/Å, eV/Å²: a set may be narrower than this without its edge being odd.
+NARROW = {"energy per atom": 0.02, "largest force": 1.0, "largest Hessian element": 10.0}
+
+
+def outlier_scores(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Robust standard deviations, (value − median) / 1.4826 MAD, by test and by the structure's name.
+
+    Energies per atom after the best constant for each element and composition, in both directions; the largest
+    force component and Hessian element, upwards.
+    """
+    energies = _energies(records)
+    forces = {r.name: float(np.abs(r.forces).max()) for r in records if r.forces is not None and len(r) > 1}
+    hessians = {r.name: float(np.abs(r.hessian).max()) for r in records if r.hessian is not None}
+    scores = {}
+    for label, values in (
+        ("energy per atom", energies),
+        ("largest force", forces),
+        ("largest Hessian element", hessians),
+    ):
+        if len(values) >= ENOUGH:
+            array = np.array(list(values.values()))
+            deviation = array - np.median(array)
+            scale = max(1.4826 * float(np.median(np.abs(deviation))), NARROW[label])
+            away = np.abs(deviation) if label == "energy per atom" else np.maximum(deviation, 0.0)
+            scores[f"outlier: {label}"] = dict(zip(values, (away / scale).tolist(), strict=True))
+    return scores
+
+
+def _energies(records: Sequence[Record]) -> dict[str, float]:
+    """eV/atom above the sum of constants of the elements, and above the median of the composition where it is known."""
+    known = [record for record in records if record.energy is not None and len(record) > 1]
+    if len(known) < ENOUGH:
+        return {}
+    elements = np.unique(np.concatenate([record.numbers for record in known]))
+    counts = np.stack([(record.numbers[:, None] == elements).sum(axis=0) for record in known]).astype(float)
+    sizes = counts.sum(axis=1)
+    energies = np.array([record.energy for record in known]) / sizes
+    kept = np.ones(len(known), dtype=bool)
+    for _ in range(2):  # the second time without those far off
+        constants = np.linalg.lstsq(counts[kept] / sizes[kept, None], energies[kept], rcond=None)[0]
+        above = energies - counts / sizes[:, None] @ constants
+        spread = np.abs(above - np.median(above))
+        kept = spread <= 10 * max(1.4826 * float(np.median(spread)), NARROW["energy per atom"])
+    _, composition, members = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
+    for i in np.flatnonzero(members >= COMMON):
+        own = composition.ravel() == i
+        above[own] -= np.median(above[own])
+    return dict(zip([record.name for record in known], above.tolist(), strict=True))

@@ -1,0 +1,88 @@
+"""Readers of other formats, by name and by what a path looks like."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+
+from hesspot.data.dataset import FORMAT, Dataset
+from hesspot.data.readers import ase_file, columns, deepmd, fchk, lmdb_file, orca, pyscf
+from hesspot.data.readers.options import Options
+from hesspot.data.readers.raw import Raw, Units
+from hesspot.errors import UserError
+
+__all__ = ["FORMATS", "Options", "Raw", "Units", "read_structures", "recognise"]
+
+Reader = Callable[[Path, Options], Iterator[Raw]]
+
+
+def _read_hesspot(path: Path, options: Options) -> Iterator[Raw]:
+    """A dataset of hesspot's own, to be joined with others or cut anew."""
+    dataset = Dataset.read(path)
+    for record in dataset:
+        fields = {key: value for key, value in vars(record).items()}
+        place = f"structure {record.name} of {path}"
+        yield Raw(place, **fields, level=dataset.level_of_theory)
+
+
+#: Formats with readers of their own, by name; every other name is one of ASE's.
+FORMATS: dict[str, Reader] = {
+    "hesspot": _read_hesspot,
+    "fchk": fchk.read,
+    "orca": orca.read,
+    "pyscf": pyscf.read,
+    "deepmd": deepmd.read,
+    "lmdb": lmdb_file.read,
+    "columns": columns.read,
+    "ase": ase_file.read,
+}
+#: Formats that say themselves what their units are.
+FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf")
+
+_SUFFIXES = {
+    ".fchk": "fchk",
+    ".fch": "fchk",
+    ".hess": "orca",
+    ".engrad": "orca",
+    ".lmdb": "lmdb",
+    ".npz": "columns",
+}
+
+
+def recognise(path: Path) -> str:
+    """The name of a path's format, by its suffix, by what a folder holds, or by what an HDF5 file holds."""
+    if path.suffix in _SUFFIXES:
+        return _SUFFIXES[path.suffix]
+    if path.is_dir():
+        return "lmdb" if any(path.glob("*.lmdb")) else "deepmd"
+    if path.is_file() and h5py.is_hdf5(path):
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs.get("format") == FORMAT:
+                    return "hesspot"
+                return "pyscf" if "mol" in file and isinstance(file["mol"], h5py.Dataset) else "columns"
+        except OSError as error:
+            raise UserError(f"{path} cannot be read as HDF5, it is truncated or damaged: fetch it again") from error
+    if path.suffix in (".h5", ".hdf5"):
+        raise UserError(f"{path} is not HDF5, or it is truncated: fetch it again")
+    return "ase"
+
+
+def read_structures(path: Path, options: Options, file_format: str | None = None) -> Iterator[Raw]:
+    """Structures of a file or folder, one after another; UserError for what cannot be read."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist: check the path")
+    name = file_format or recognise(path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"{path} is empty: fetch or write it again")
+    if name in FIXED_UNITS and options.units is not None:
+        raise UserError(f"{path} is of the format {name}, whose units are known: leave --units out")
+    if name not in FORMATS:
+        name, options = "ase", replace(options, ase_format=name)
+    count = 0
+    for raw in FORMATS[name](path, options):
+        count += 1
+        yield raw
+    if count == 0:
+        raise UserError(f"{path} holds no structures that the format {name} knows: check --format")

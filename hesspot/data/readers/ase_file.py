@@ -1,0 +1,70 @@
+"""Extended XYZ and everything else that ASE reads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError
+
+from hesspot.data.readers.keys import find_key
+from hesspot.data.readers.options import Options
+from hesspot.data.readers.raw import Raw, Units, numbers_of
+from hesspot.errors import UserError
+
+_LABELS = ("energy", "forces", "gradient", "hessian", "stress", "virial")
+
+
+def read(path: Path, options: Options) -> Iterator[Raw]:
+    """Structures of a file in a format that ASE knows.
+
+    Labels are the calculator's results, else what ``info`` and ``arrays`` hold under a usual name or a given one.
+    """
+    units = options.units or Units()
+    try:
+        for i, atoms in enumerate(ase.io.iread(path, index=":", format=options.ase_format)):
+            yield _raw(atoms, f"structure {i} of {path}", f"{path.stem}_{i}", units, options)
+    except UserError:
+        raise
+    except UnknownFileTypeError as error:
+        raise UserError(f"{path} is in no format that is known: name it with --format") from error
+    except Exception as error:  # ASE's readers raise whatever their parsing runs into
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read, it is truncated or damaged ({reason}): fetch it again") from error
+
+
+def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) -> Raw:
+    info = atoms.info
+    stated = {key: str(info[key]) for key in ("part", "kind", "system") if info.get(key)}
+    properties = info.get("properties")
+    return Raw(
+        place,
+        numbers_of(atoms.numbers, place),
+        atoms.positions,
+        str(info.get("name", name)),
+        units,
+        cell=atoms.cell.array,
+        pbc=atoms.pbc,
+        level=str(info.get("level_of_theory", "")),
+        properties=dict(properties) if isinstance(properties, dict) else {},
+        directions=info.get("directions"),
+        products=info.get("products"),
+        **{key: _label(key, atoms, place, options) for key in _LABELS},
+        **stated,
+    )
+
+
+def _label(field: str, atoms: Atoms, place: str, options: Options) -> Any:
+    """The values of a label; UserError if the calculator and a key disagree and none is chosen."""
+    result = getattr(atoms.calc, "results", {}).get(field)
+    stored = {**atoms.arrays, **atoms.info}
+    if options.keys.get(field) == field and field not in stored and result is not None:
+        return result
+    key = find_key(field, stored, options.keys, place)
+    if key is None:
+        return result
+    if field not in options.keys and result is not None and not np.array_equal(result, stored[key]):
+        raise UserError(f"{place} has {field} and {key}, which differ: choose with --keys {field}={key}")
+    return stored[key]

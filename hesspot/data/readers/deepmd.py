@@ -1,0 +1,99 @@
+"""DeePMD-kit's folders: ``type.raw`` and ``set.*/coord.npy``, ``energy.npy``, ``force.npy``, ``hessian.npy``, …"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hesspot.data.readers.options import Options
+from hesspot.data.readers.raw import Raw, Units, numbers_of
+from hesspot.errors import UserError
+
+_FILES = {"energy": "energy", "forces": "force", "virial": "virial", "hessian": "hessian", "cell": "box"}
+
+
+def read(path: Path, options: Options) -> Iterator[Raw]:
+    """Frames of all systems in a folder; a system is one folder with ``type.raw``, and names its structures."""
+    systems = sorted(file.parent for file in path.rglob("type.raw"))
+    if not systems:
+        raise UserError(f"{path} has no type.raw in it: give the folder of a DeePMD-kit system")
+    for system in systems:
+        name = system.resolve().name if system == path else "/".join(system.relative_to(path).parts)
+        yield from _system(system, name, options.units or Units())
+
+
+def _system(folder: Path, name: str, units: Units) -> Iterator[Raw]:
+    type_map = folder / "type_map.raw"
+    if not type_map.is_file():
+        raise UserError(f"{folder} has no type_map.raw, which names the elements: write their symbols into it")
+    symbols = type_map.read_text().split()
+    types = np.array((folder / "type.raw").read_text().split(), dtype=np.int64)
+    periodic = not (folder / "nopbc").exists()
+    sets = sorted(folder.glob("set.*"))
+    if not sets:
+        raise UserError(f"{folder} has no set.* folder: convert its raw files with DeePMD-kit first")
+    for each in sets:
+        coordinates = _load(each / "coord.npy")
+        frames = len(coordinates)
+        labels = {key: _load(each / f"{file}.npy") for key, file in _FILES.items() if (each / f"{file}.npy").is_file()}
+        for key, values in labels.items():
+            if len(values) != frames:
+                raise UserError(f"{each} has {frames} frames in coord.npy but {len(values)} in {_FILES[key]}.npy")
+        if periodic and "cell" not in labels:
+            raise UserError(f"{each} has no box.npy: add it, or an empty file nopbc to {folder} for molecules")
+        real = each / "real_atom_types.npy"
+        frame_types = _load(real) if real.is_file() else np.broadcast_to(types, (frames, len(types)))
+        for i in range(frames):
+            yield _frame(each, i, name, symbols, frame_types[i], coordinates[i], labels, periodic, units)
+
+
+def _frame(
+    folder: Path,
+    i: int,
+    name: str,
+    symbols: list[str],
+    types: np.ndarray,
+    coordinates: np.ndarray,
+    labels: dict[str, np.ndarray],
+    periodic: bool,
+    units: Units,
+) -> Raw:
+    place = f"frame {i} of {folder}"
+    present = types >= 0  # virtual atoms fill up sets of mixed composition
+    if types.max(initial=-1) >= len(symbols):
+        raise UserError(f"{place} has the type {types.max()}: type_map.raw has {len(symbols)} symbols, add the others")
+    if coordinates.size != 3 * len(types):
+        raise UserError(
+            f"{place} has {coordinates.size} coordinates: the {len(types)} atoms of type.raw need three each"
+        )
+    values: dict[str, Any] = {key: array[i] for key, array in labels.items()}
+    if not present.all():
+        _drop_virtual(values, present)
+    if not periodic:
+        values.pop("cell", None)
+    return Raw(
+        place,
+        numbers_of([symbols[t] for t in types[present]], place),
+        coordinates.reshape(-1, 3)[present],
+        f"{name}/{folder.name}/{i}",
+        units,
+        pbc=[periodic] * 3,
+        system=name,
+        **values,
+    )
+
+
+def _drop_virtual(values: dict[str, Any], present: np.ndarray) -> None:
+    n = len(present)
+    if "forces" in values:
+        values["forces"] = values["forces"].reshape(n, 3)[present]
+    if "hessian" in values:
+        values["hessian"] = values["hessian"].reshape(n, 3, n, 3)[present][:, :, present]
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is missing, truncated or no array of NumPy: write it again") from error

@@ -1,0 +1,139 @@
+"""LMDB files of pickled torch_geometric samples, as HORM publishes them, without torch_geometric.
+
+A pickle can run any code. Here it is unpickled with a list of what may be called: tensors and arrays are rebuilt,
+classes of torch_geometric become empty shells that hold their fields, and everything else is refused.
+"""
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hesspot.data.readers.keys import find_key
+from hesspot.data.readers.options import Options
+from hesspot.data.readers.raw import Raw, Units, numbers_of
+from hesspot.errors import UserError
+
+#: Elements of the columns of HORM's `one_hot`.
+_ONE_HOT = np.array([1, 6, 7, 8, 9])
+
+_LABELS = ("energy", "forces", "gradient", "hessian")
+
+
+def read(path: Path, options: Options) -> Iterator[Raw]:
+    """Samples of an LMDB file, or of all ``*.lmdb`` in a folder, in eV and Å unless other units are given."""
+    try:
+        import lmdb
+    except ImportError as error:
+        raise UserError("LMDB files need the package lmdb: pip install 'hesspot[readers]'") from error
+    for file in [path] if path.suffix == ".lmdb" else sorted(path.glob("*.lmdb")):
+        try:
+            with (
+                lmdb.open(str(file), subdir=file.is_dir(), readonly=True, lock=False, readahead=False) as store,
+                store.begin() as transaction,
+            ):
+                for key, value in transaction.cursor():
+                    if key.isdigit():
+                        yield _raw(_unpickle(value, f"sample {key.decode()} of {file}"), key.decode(), file, options)
+        except lmdb.Error as error:
+            raise UserError(
+                f"{file} cannot be read as LMDB, it is truncated or of another kind: fetch it again"
+            ) from error
+
+
+def _raw(fields: dict[str, Any], key: str, file: Path, options: Options) -> Raw:
+    place = f"sample {key} of {file}"
+    arrays = {name: _array(value) for name, value in fields.items() if value is not None}
+    numbers_key = find_key("numbers", arrays, options.keys, place)
+    if numbers_key is not None:
+        numbers = arrays[numbers_key]
+    elif "one_hot" in arrays:
+        numbers = _ONE_HOT[arrays["one_hot"].argmax(axis=1)]
+    else:
+        raise UserError(
+            f"{place} has neither atomic numbers nor one_hot: it has {', '.join(arrays)}, set --keys numbers="
+        )
+    positions_key = find_key("positions", arrays, options.keys, place)
+    if positions_key is None:
+        raise UserError(f"{place} has no positions: it has {', '.join(arrays)}, set --keys positions=")
+    found = {field: find_key(field, arrays, options.keys, place) for field in _LABELS}
+    labels: dict[str, Any] = {field: arrays[name] for field, name in found.items() if name is not None}
+    reaction = arrays.get("rxn")
+    return Raw(
+        place,
+        numbers_of(numbers, place),
+        arrays[positions_key],
+        f"{file.stem}_{int(key)}",
+        options.units or Units(),
+        system="" if reaction is None else f"reaction {reaction.item()}",
+        **labels,
+    )
+
+
+def _array(value: Any) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+class _Shell:
+    """Stands for any class of torch_geometric: keeps the state that it is given."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else {})
+
+
+def _tensor_storage(data: bytes) -> Any:
+    """In place of torch's own function of this purpose, which unpickles without limits."""
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+#: What a sample may call. `_codecs.encode` turns text to bytes in pickles of protocol 2.
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("torch.storage", "_load_from_bytes"): _tensor_storage,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch", "Size"): torch.Size,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("builtins", "set"): set,
+    ("builtins", "object"): object,
+    ("copyreg", "_reconstructor"): lambda cls, base, state: cls.__new__(cls) if issubclass(cls, _Shell) else None,
+    ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    **{
+        (f"numpy.{core}.multiarray", name): getattr(np._core.multiarray, name)  # type: ignore[attr-defined]
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    },
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "torch_geometric":
+            return _Shell
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        raise pickle.UnpicklingError(f"it calls {module}.{name}")
+
+
+def _unpickle(data: bytes, place: str) -> dict[str, Any]:
+    """Fields of a sample of torch_geometric 1 (own attributes) or 2 (a store), or of a plain dictionary."""
+    try:
+        sample = _Unpickler(io.BytesIO(data)).load()
+    except Exception as error:  # a damaged pickle raises anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{place} is refused, it is no pickle of tensors alone ({reason}): fetch it again") from error
+    if isinstance(sample, dict):
+        return sample
+    fields = getattr(sample, "__dict__", {})
+    store = fields.get("_store")
+    mapping = getattr(store, "_mapping", None)
+    return mapping if isinstance(mapping, dict) else fields

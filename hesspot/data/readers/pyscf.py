@@ -1,0 +1,64 @@
+"""Results of PySCF: from a calculation in memory, or from its chkfile with a gradient and a Hessian added to it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hesspot.data.dataset import Record
+from hesspot.data.readers.options import Options
+from hesspot.data.readers.raw import ATOMIC, Raw, numbers_of
+from hesspot.errors import UserError
+
+#: Where ``pyscf.lib.chkfile.save`` is told to put the derivatives; older habits included.
+_GRADIENT = ("gradient", "scf/gradient", "grad", "scf/grad")
+_HESSIAN = ("hessian", "scf/hessian", "hess", "scf/hess")
+
+
+def record_from_pyscf(
+    mf: Any, gradient: np.ndarray | None = None, hessian: np.ndarray | None = None, name: str = "", **fields: Any
+) -> Record:
+    """A record of a converged PySCF calculation.
+
+    `mf` has ``e_tot`` and ``mol``; `gradient` (n, 3) is what ``mf.Gradients().kernel()`` gives, in Hartree/bohr;
+    `hessian` (n, n, 3, 3) what ``mf.Hessian().kernel()`` gives, in Hartree/bohr². `fields` are those of `Record`.
+    UserError for bad arrays and for a calculation that did not converge.
+    """
+    if not getattr(mf, "converged", True):
+        raise UserError(f"the PySCF calculation of {name or 'this molecule'} did not converge: converge it first")
+    mol = mf.mol
+    name = name or "".join(mol.elements)
+    place = f"the PySCF calculation of {name}"
+    numbers = numbers_of(mol.elements, place)
+    raw = Raw(place, numbers, mol.atom_coords(), name, ATOMIC, energy=mf.e_tot, gradient=gradient, hessian=hessian)
+    raw.properties = fields.pop("properties", {})
+    for key, value in fields.items():
+        setattr(raw, key, value)
+    return raw.record()
+
+
+def read(path: Path, options: Options) -> Iterator[Raw]:
+    """The one structure of a chkfile; the molecule is read from its JSON, nothing is evaluated."""
+    try:
+        with h5py.File(path, "r") as file:
+            molecule = json.loads(_text(file["mol"][()]))
+            energy = file["scf/e_tot"][()] if "scf/e_tot" in file else None
+            gradient, hessian = (
+                next((file[key][()] for key in keys if key in file), None) for keys in (_GRADIENT, _HESSIAN)
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a chkfile of PySCF ({error}): write it again") from error
+    if "a" in molecule:
+        raise UserError(f"{path} is of a periodic PySCF calculation: only molecules are read from chkfiles")
+    place = f"structure {path.stem} of {path}"
+    atoms = molecule["_atom"]
+    numbers = numbers_of([label.strip("0123456789_-. ") for label, _ in atoms], place)
+    positions = np.array([position for _, position in atoms])
+    yield Raw(place, numbers, positions, path.stem, ATOMIC, energy=energy, gradient=gradient, hessian=hessian)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

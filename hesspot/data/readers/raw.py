@@ -1,0 +1,198 @@
+"""What a reader hands over: the arrays of one structure as they stand in its file, and the units that they are in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+
+from hesspot.data.dataset import Record
+from hesspot.errors import UserError
+from hesspot.units import LENGTHS, energy_per_length
+
+#: Part of the largest element: a Hessian that is less symmetric has its axes mixed up.
+SYMMETRIC = 0.1
+#: eV/Å²; less asymmetry is rounding and is not recorded.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Units:
+    """Factors to eV and Å."""
+
+    energy: float = 1.0
+    length: float = 1.0
+    forces: float = 1.0
+    hessian: float = 1.0
+    stress: float = 1.0
+
+    @classmethod
+    def parse(cls, texts: Mapping[str, str]) -> Self:
+        """From names such as ``{"energy": "Hartree", "length": "bohr"}``.
+
+        Forces, Hessian and stress follow from energy and length unless they are given. UserError for an unknown name.
+        """
+        powers = {"energy": 0, "forces": 1, "hessian": 2, "stress": 3}
+        factors = {}
+        for key, text in texts.items():
+            if key not in (*powers, "length"):
+                raise UserError(f"--units has {key}={text}: give energy, length, forces, hessian or stress")
+            try:
+                if key == "length":
+                    factors[key] = LENGTHS[text.strip().lower()]
+                else:
+                    factors[key] = energy_per_length(text, powers[key])
+            except KeyError as error:
+                raise UserError(
+                    f"--units has {key}={text}, which is not known: combine eV, Hartree, kcal/mol, kJ/mol, Rydberg "
+                    "with Å, bohr, nm, as in hessian=Hartree/bohr^2"
+                ) from error
+        energy, length = factors.get("energy", 1.0), factors.get("length", 1.0)
+        derived = {key: energy / length**power for key, power in powers.items()} | {"length": length}
+        return cls(**(derived | factors))
+
+
+ATOMIC = Units.parse({"energy": "Hartree", "length": "bohr"})
+
+
+@dataclass(eq=False)
+class Raw:
+    """One structure of a file; `place` names both. Labels as in `Record`, in `units`.
+
+    The Hessian may have any shape that `square_hessian` takes; `gradient` is −forces, `virial` −stress·volume.
+    """
+
+    place: str
+    numbers: Any
+    positions: Any
+    name: str
+    units: Units = field(default_factory=Units)
+    cell: Any = None
+    pbc: Any = None
+    energy: Any = None
+    forces: Any = None
+    gradient: Any = None
+    hessian: Any = None
+    directions: Any = None
+    products: Any = None
+    stress: Any = None
+    virial: Any = None
+    part: str | None = None
+    kind: str | None = None
+    system: str | None = None
+    level: str = ""
+    properties: dict[str, float | str] = field(default_factory=dict)
+
+    def record(self) -> Record:
+        """Checked and in eV and Å; a Hessian is symmetrised, its asymmetry kept as a property."""
+        units, n = self.units, len(self.numbers)
+        positions = self._numbers("positions", (n, 3)) * units.length
+        fields: dict[str, Any] = {key: getattr(self, key) for key in ("part", "kind", "system") if getattr(self, key)}
+        properties = dict(self.properties)
+        if self.pbc is not None and np.any(self.pbc):
+            fields |= {"pbc": self.pbc, "cell": self._numbers("cell", (3, 3)) * units.length}
+        if self.energy is not None:
+            fields["energy"] = self._numbers("energy", ()).item() * units.energy
+        if self.forces is not None:
+            fields["forces"] = self._numbers("forces", (n, 3)) * units.forces
+        elif self.gradient is not None:
+            fields["forces"] = -self._numbers("gradient", (n, 3)) * units.forces
+        if self.hessian is not None:
+            hessian = square_hessian(self.hessian, n, self.place) * units.hessian
+            fields["hessian"], asymmetry = self._symmetric(hessian)
+            if asymmetry > ROUNDING:
+                properties.setdefault("asymmetry", asymmetry)
+        for key, unit in (("directions", 1.0), ("products", units.hessian)):
+            if getattr(self, key) is not None:
+                fields[key] = np.asarray(getattr(self, key), dtype=np.float64).reshape(-1, n, 3) * unit
+        if (stress := self._stress(fields)) is not None:
+            fields["stress"] = stress
+        record = Record(self.numbers, positions, self.name, properties=properties, **fields)
+        record.validate(self.place)
+        return record
+
+    def _numbers(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
+        try:
+            values = np.asarray(getattr(self, key), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.place} has {key} that are not numbers: check the file or the key") from error
+        if values.size != int(np.prod(shape)):
+            atoms = f"{len(self.numbers)} atoms"
+            raise UserError(f"{self.place} has {key} of shape {values.shape}: {atoms} need {shape}, check the key")
+        if not np.isfinite(values).all():
+            raise UserError(f"{self.place} has NaN or infinity in its {key}: compute this structure again or drop it")
+        return values.reshape(shape)
+
+    def _symmetric(self, hessian: np.ndarray) -> tuple[np.ndarray, float]:
+        if not np.isfinite(hessian).all():
+            raise UserError(f"{self.place} has NaN or infinity in its Hessian: compute this structure again or drop it")
+        asymmetry = float(np.abs(hessian - hessian.T).max())
+        largest = np.abs(hessian).max()
+        if asymmetry > SYMMETRIC * largest:
+            raise UserError(
+                f"{self.place} has a Hessian that is asymmetric by {asymmetry:.3g} of at most {largest:.3g} eV/Å²: "
+                "its axes are in another order than (atom, xyz, atom, xyz), or it is no Hessian"
+            )
+        return 0.5 * (hessian + hessian.T), asymmetry
+
+    def _stress(self, fields: dict[str, Any]) -> np.ndarray | None:
+        """(3, 3) in eV/Å³ from a stress of 6 (Voigt) or 9 numbers, or from a virial; None without a full cell."""
+        if "pbc" not in fields or not np.all(fields["pbc"]):
+            return None
+        if self.stress is not None:
+            voigt = np.size(self.stress) == 6
+            stress = self._numbers("stress", (6,) if voigt else (3, 3)) * self.units.stress
+            return stress[np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])] if voigt else 0.5 * (stress + stress.T)
+        if self.virial is None:
+            return None
+        virial = self._numbers("virial", (3, 3)) * self.units.energy
+        return -0.5 * (virial + virial.T) / abs(np.linalg.det(fields["cell"]))
+
+
+def square_hessian(values: Any, n: int, place: str) -> np.ndarray:
+    """The (3n, 3n) matrix of a Hessian of any common shape; UserError for all others.
+
+    Taken are (3n, 3n), (n, 3, n, 3), (n, n, 3, 3), (9n²,) and what reshapes to them, such as (n, 9n).
+    For three atoms the two shapes of four axes are alike: the one that makes a symmetric matrix is meant.
+    """
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{place} has a Hessian that is not an array of numbers: check the file or the key") from error
+    size = 3 * n
+    if values.size == size * (size + 1) // 2 and n > 0:
+        raise UserError(
+            f"{place} has a Hessian of {values.size} numbers, one triangle of ({size}, {size}): triangles are stored "
+            "in two orders that cannot be told apart, store the whole matrix"
+        )
+    if values.size != size**2:
+        raise UserError(
+            f"{place} has a Hessian of shape {values.shape}: {n} atoms need ({size}, {size}) or ({n}, 3, {n}, 3)"
+        )
+    plain = values.reshape(size, size)
+    if values.shape == (n, n, 3, 3):
+        blocks = values.transpose(0, 2, 1, 3).reshape(size, size)
+        if n != 3 or np.abs(blocks - blocks.T).max() < np.abs(plain - plain.T).max():
+            return blocks
+    return plain
+
+
+def numbers_of(values: Any, place: str) -> np.ndarray:
+    """(n,) atomic numbers of numbers or of symbols (text or bytes); UserError for an unknown element."""
+    flat = np.asarray(values).ravel()
+    if flat.dtype.kind in "OSU":
+        symbols = [item.decode() if isinstance(item, bytes) else str(item) for item in flat]
+        if len(symbols) == 1 and " " in symbols[0].strip():
+            symbols = symbols[0].split()
+        unknown = [symbol for symbol in symbols if atomic_numbers.get(symbol.strip(), 0) < 1]
+        if unknown:
+            raise UserError(f"{place} has the element {unknown[0]!r}, which is not known: use symbols such as C, N, O")
+        return np.array([atomic_numbers[symbol.strip()] for symbol in symbols], dtype=np.int64)
+    if flat.dtype.kind not in "iuf" or (flat != np.round(flat)).any():
+        raise UserError(f"{place} has atomic numbers that are not whole: check the key")
+    flat = flat.astype(np.int64)
+    bad = flat[(flat < 1) | (flat >= len(chemical_symbols))]
+    if len(bad):
+        raise UserError(f"{place} has the atomic number {bad[0]}: use 1 to {len(chemical_symbols) - 1}")
+    return flat

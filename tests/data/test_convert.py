@@ -1,0 +1,133 @@
+"""Risks: numbers in the wrong units go unseen, right ones are refused; parts share molecules; a full disk eats data."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hesspot.data import Dataset, Record, shipped
+from hesspot.data.plausible import unit_complaints
+from hesspot.data.split import split_into_parts
+from hesspot.errors import UserError
+from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2, KCAL_PER_MOL, energy_per_length
+
+
+@pytest.fixture(scope="module")
+def small() -> Dataset:
+    return Dataset.read(shipped.path("small_chno"))
+
+
+def scaled(records: list[Record], **factors: float) -> list[Record]:
+    return [replace(r, **{key: getattr(r, key) * factor for key, factor in factors.items()}) for r in records]
+
+
+def path_points(small: Dataset) -> list[Record]:
+    """A straight path of one molecule with exact second-order energies, 0.05 Å apart."""
+    start = next(iter(small.select(system="CH3OH", kind="nms", part="train")))
+    step = 0.05 * np.random.default_rng(5).normal(size=start.positions.shape)
+    step /= np.abs(step).max() / 0.05
+    points = []
+    for i in range(12):
+        shift = i * step
+        forces = start.forces - (start.hessian @ shift.ravel()).reshape(-1, 3)
+        energy = start.energy - 0.5 * ((start.forces + forces) * shift).sum()
+        points.append(
+            replace(start, name=f"p{i}", positions=start.positions + shift, forces=forces, energy=energy, hessian=None)
+        )
+    return points
+
+
+def test_right_units_pass(small: Dataset) -> None:
+    assert unit_complaints(small.records) == []
+    assert unit_complaints(path_points(small)) == []
+    argon = Record([18, 18], [[0, 0, 0], [0, 0, 3.8]], "Ar2", forces=np.zeros((2, 3)), hessian=0.1 * np.eye(6))
+    assert unit_complaints([argon]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: scaled(r, positions=1 / BOHR), "look like bohr .*length=bohr"),
+        (lambda r: scaled(r, positions=BOHR), "look like Å .*length=Å"),
+        (lambda r: scaled(r, positions=0.1), "look like nm"),
+        (lambda r: scaled(r, hessian=1 / HARTREE_PER_BOHR2), r"hessian=Hartree/bohr\^2"),
+        (lambda r: scaled(r, hessian=1 / KCAL_PER_MOL), r"hessian=kcal/mol/Å\^2"),
+        (lambda r: scaled(r, forces=1 / HARTREE_PER_BOHR), "forces=Hartree/bohr"),
+        (lambda r: scaled(r, forces=1 / HARTREE), "forces=Hartree/Å"),
+        (lambda r: scaled(r, forces=1 / KCAL_PER_MOL), "forces=kcal/mol/Å"),
+        (lambda r: scaled(r, forces=-1.0), "wrong sign"),
+        (lambda r: scaled(r, hessian=0.5), r"do not fit .*0\.5"),
+    ],
+)
+def test_wrong_units_are_named_with_the_remedy(
+    small: Dataset, change: Callable[[list[Record]], list[Record]], words: str
+) -> None:
+    complaint = unit_complaints(change(small.records[::5]))[0]
+    assert re.search(words, complaint), complaint
+
+
+def test_energies_in_other_units_than_forces_are_named(small: Dataset) -> None:
+    points = path_points(small)
+    for factor, words in ((1 / HARTREE, "energy=Hartree"), (1 / KCAL_PER_MOL, "energy=kcal/mol"), (-1.0, "wrong sign")):
+        (complaint,) = unit_complaints(scaled(points, energy=factor))
+        assert words in complaint
+
+
+def test_names_of_units() -> None:
+    for text in ("Hartree/bohr^2", "ha/a0**2", "Eh / Bohr²"):
+        assert energy_per_length(text, 2) == pytest.approx(HARTREE_PER_BOHR2, rel=1e-14)
+    assert energy_per_length("kcal/mol/angstrom^2", 2) == pytest.approx(KCAL_PER_MOL, rel=1e-14)
+    assert energy_per_length("kJ/mol", 0) == pytest.approx(KCAL_PER_MOL / 4.184, rel=1e-14)
+    for text, power in (("eV/Å", 2), ("eV/Å^3", 2), ("eV", 1), ("N/m", 2)):
+        with pytest.raises(KeyError):
+            energy_per_length(text, power)
+
+
+def test_a_split_keeps_systems_together(small: Dataset) -> None:
+    drawn = split_into_parts(small, [0.7, 0.15, 0.15], "system", seed=1)
+    parts: dict[str, set[str]] = {}
+    for record in drawn:
+        parts.setdefault(record.system, set()).add(record.part)
+    assert all(len(of_system) == 1 for of_system in parts.values())
+    sizes = [len(drawn.select(part=part)) for part in ("train", "valid", "test")]
+    largest = max(len(small.select(system=system)) for system in parts)
+    np.testing.assert_allclose(sizes, np.array([0.7, 0.15, 0.15]) * len(small), atol=largest)
+    again, other = (split_into_parts(small, [0.7, 0.15, 0.15], "system", seed=seed) for seed in (1, 2))
+    assert [r.part for r in again] == [r.part for r in drawn] != [r.part for r in other]
+
+
+def test_a_split_by_structure_meets_the_fractions(small: Dataset) -> None:
+    drawn = split_into_parts(small, [0.5, 0.0, 0.5], "structure")
+    assert [len(drawn.select(part=part)) for part in ("train", "valid", "test")] == [135, 0, 135]
+    one = Dataset(small.records[:2], "")
+    with pytest.raises(UserError, match=r"part (test|valid) stays empty"):
+        split_into_parts(one, [0.8, 0.1, 0.1])
+    with pytest.raises(UserError, match="use structure, system, composition"):
+        split_into_parts(one, [0.8, 0.1, 0.1], "molecule")
+
+
+def test_a_full_disk_leaves_the_old_file(small: Dataset, tmp_path: Path) -> None:
+    """The limit on the size of files stands for the disk: the kernel refuses the write in the same place."""
+    path = tmp_path / "set.h5"
+    Dataset(small.records[:3], "").write(path)
+    before = path.read_bytes()
+    program = (
+        "import resource, signal, sys\n"
+        "from hesspot.cli.main import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        f"sys.argv = ['hesspot', 'data', 'convert', {str(shipped.path('small_chno'))!r}, '--out', {str(path)!r}]\n"
+        "main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ)
+    assert result.returncode == 1, result.stderr
+    assert "set.h5 cannot be written" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["set.h5"]

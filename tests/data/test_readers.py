@@ -1,0 +1,540 @@
+"""Risk: labels that arrive with other numbers than their files hold. Every format against known numbers."""
+
+import json
+import os
+import pickle
+import sys
+import types
+from pathlib import Path
+
+import ase.io
+import h5py
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+from typer.testing import CliRunner
+
+from hesspot.cli.main import app
+from hesspot.data import Dataset, Record, shipped
+from hesspot.data.convert import convert
+from hesspot.data.readers import Options, Units, recognise
+from hesspot.data.readers.pyscf import record_from_pyscf
+from hesspot.errors import UserError
+from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2, KCAL_PER_MOL
+
+FILES = Path(__file__).parent / "files"
+
+#: RHF/STO-3G of the water molecule of the files, Hartree and bohr, as PySCF 2.14 printed them.
+WATER_ENERGY = -74.95790471688917
+WATER_GRADIENT = [
+    [-0.0065737659, -0.1001739544, -0.0649877518],
+    [0.0016850822, 0.0344498564, -0.0056304746],
+    [0.0048886836, 0.0657240980, 0.0706182264],
+]
+WATER_POSITIONS = [[0.02, -0.01, 0.10], [0.05, 0.80, -0.50], [-0.03, -0.75, -0.45]]  # Å
+#: ∂²E/∂x_O∂x_O and ∂²E/∂y_O∂y_O.
+WATER_HESSIAN = [-5.9294175480e-02, 9.9520435816e-01]
+
+PRINTED = 2e-7  # relative: .fchk has nine digits, .engrad seven decimals of coordinates
+FLOAT32 = 1e-6  # relative: HORM keeps single precision
+CONVERGED = 1e-6  # Hartree/bohr²: two SCF and CPHF solutions, by PySCF's own solver for three atoms
+
+
+def read(*paths: Path, options: Options | None = None, **keywords: object) -> list[Record]:
+    return convert(paths, options or Options(), **keywords).records
+
+
+def is_water(record: Record, tolerance: float = PRINTED) -> None:
+    assert record.numbers.tolist() == [8, 1, 1]
+    np.testing.assert_allclose(record.positions, WATER_POSITIONS, atol=3 * tolerance)
+    np.testing.assert_allclose(record.energy, WATER_ENERGY * HARTREE, rtol=tolerance)
+    np.testing.assert_allclose(record.forces, -np.array(WATER_GRADIENT) * HARTREE_PER_BOHR, atol=10 * tolerance)
+    found = record.hessian[[0, 1], [0, 1]]
+    np.testing.assert_allclose(found, np.array(WATER_HESSIAN) * HARTREE_PER_BOHR2, atol=100 * tolerance)
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Record]:
+    """Six structures of the shipped set, away from stationary points, of three to five atoms."""
+    small = Dataset.read(shipped.path("small_chno"))
+    return [r for s in ("H2O", "H2CO", "CH4") for r in small.select(system=s, kind="nms").records[:2]]
+
+
+def same_labels(record: Record, expected: Record, tolerance: float = 1e-10) -> None:
+    assert record.numbers.tolist() == expected.numbers.tolist()
+    for key in ("positions", "energy", "forces", "hessian"):
+        wanted = getattr(expected, key)
+        np.testing.assert_allclose(
+            getattr(record, key), wanted, rtol=0, atol=tolerance * np.abs(wanted).max(), err_msg=key
+        )
+
+
+# Programs
+
+
+def test_fchk() -> None:
+    (record,) = read(FILES / "water.fchk")
+    is_water(record)
+    assert convert([FILES / "water.fchk"], Options()).level_of_theory == "RHF STO-3G"
+
+
+def test_orca_joins_hessian_and_gradient() -> None:
+    for sources in ([".hess"], [".engrad"], [".hess", ".engrad"]):
+        (record,) = read(*(FILES / f"water{suffix}" for suffix in sources))
+        is_water(record)
+
+
+def test_orca_takes_either_file_alone(tmp_path: Path) -> None:
+    for suffix, known in ((".hess", [False, True]), (".engrad", [True, False])):
+        path = tmp_path / f"{suffix[1:]}/water{suffix}"
+        path.parent.mkdir()
+        path.write_text((FILES / f"water{suffix}").read_text())
+        (record,) = read(path)
+        assert [record.forces is not None, record.hessian is not None] == known
+
+
+def test_orca_of_two_geometries_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "water.hess").write_text((FILES / "water.hess").read_text())
+    engrad = (FILES / "water.engrad").read_text()
+    (tmp_path / "water.engrad").write_text(engrad.replace("0.0377945", "0.0477945"))
+    with pytest.raises(UserError, match=r"differ by 0\.01 bohr"):
+        read(tmp_path / "water.hess")
+
+
+@pytest.mark.pyscf
+def test_pyscf_from_memory_and_from_a_chkfile(tmp_path: Path) -> None:
+    from pyscf import grad, gto, hessian, lib, scf
+
+    mol = gto.M(atom=list(zip("OHH", WATER_POSITIONS, strict=True)), basis="sto-3g", verbose=0)
+    mf = scf.RHF(mol).set(conv_tol=1e-12, chkfile=str(tmp_path / "water.chk")).run()
+    gradient, second = grad.RHF(mf).kernel(), hessian.RHF(mf).kernel()
+    record = record_from_pyscf(mf, gradient, second, name="water", kind="other", system="water")
+    is_water(record, CONVERGED)
+    assert (record.name, record.system) == ("water", "water")
+    lib.chkfile.save(mf.chkfile, "gradient", gradient)
+    lib.chkfile.save(mf.chkfile, "hessian", second)
+    (stored,) = read(Path(mf.chkfile))
+    same_labels(stored, record)
+    (npz,) = read(_npz_of(mol, mf, gradient, second, tmp_path), options=_options(energy="Hartree", length="bohr"))
+    same_labels(npz, record)
+    mf.converged = False
+    with pytest.raises(UserError, match="did not converge"):
+        record_from_pyscf(mf)
+
+
+def _npz_of(mol, mf, gradient, second, folder: Path) -> Path:  # the recipe of docs/converting-data.md
+    path = folder / "water.npz"
+    np.savez(
+        path,
+        numbers=mol.atom_charges(),
+        positions=mol.atom_coords(),
+        energy=mf.e_tot,
+        gradient=gradient,
+        hessian=second,
+    )
+    return path
+
+
+def _options(keys: dict[str, str] | None = None, **units: str) -> Options:
+    return Options(Units.parse(units) if units else None, keys or {})
+
+
+# Extended XYZ
+
+
+def written(path: Path, records: list[Record], hessian: str = "flat", key: str = "hessian") -> Path:
+    frames = []
+    for record in records:
+        atoms, n = record.atoms_only(), len(record)
+        atoms.calc = SinglePointCalculator(atoms, energy=record.energy, forces=record.forces)
+        if hessian == "flat":
+            atoms.info[key] = record.hessian.ravel()
+        elif hessian == "per atom":
+            atoms.arrays[key] = record.hessian.reshape(n, 9 * n)
+        frames.append(atoms)
+    ase.io.write(path, frames, format="extxyz")
+    return path
+
+
+XYZ_DIGITS = 1e-7  # ASE writes eight decimals of positions and forces
+XYZ_DIGITS_ATOMIC = 1e-6  # … which are 50 times coarser in Hartree/bohr
+
+
+@pytest.mark.parametrize(("layout", "key"), [("flat", "hessian"), ("flat", "Hess"), ("per atom", "dft_hessian")])
+def test_extended_xyz(samples: list[Record], layout: str, key: str, tmp_path: Path) -> None:
+    for i, record in enumerate(samples):  # one file each: the columns of arrays depend on the size
+        (found,) = read(written(tmp_path / f"{i}.xyz", [record], layout, key))
+        same_labels(found, record, XYZ_DIGITS)
+        assert found.name == f"{i}_0"
+
+
+def test_other_keys_and_units(samples: list[Record], tmp_path: Path) -> None:
+    frames = []
+    for record in samples:
+        atoms = record.atoms_only()
+        atoms.info |= {"DFT_E": record.energy / HARTREE, "h": record.hessian.ravel() / HARTREE_PER_BOHR2}
+        atoms.info |= {"energy_mm": 1.0}
+        atoms.arrays["dE"] = -record.forces / HARTREE_PER_BOHR
+        atoms.positions /= BOHR
+        frames.append(atoms)
+    ase.io.write(tmp_path / "au.xyz", frames, format="extxyz")
+    arguments = ["--keys", "energy=DFT_E,gradient=dE,hessian=h", "--units", "energy=Hartree,length=bohr"]
+    out = tmp_path / "set.h5"
+    result = CliRunner().invoke(app, ["data", "convert", str(tmp_path / "au.xyz"), "--out", str(out), *arguments])
+    assert result.exit_code == 0, result.output
+    for found, record in zip(Dataset.read(out), samples, strict=True):
+        same_labels(found, record, XYZ_DIGITS_ATOMIC)
+
+
+def test_reference_keys_and_two_that_differ(samples: list[Record], tmp_path: Path) -> None:
+    path = tmp_path / "set.xyz"
+    atoms = samples[0].atoms_only()
+    atoms.info["REF_energy"] = -1.5
+    atoms.arrays["dft_forces"] = samples[0].forces
+    ase.io.write(path, atoms, format="extxyz")
+    (record,) = read(path)
+    np.testing.assert_allclose(record.forces, samples[0].forces, atol=XYZ_DIGITS)
+    assert record.energy == -1.5
+    atoms.calc = SinglePointCalculator(atoms, energy=-2.0)
+    ase.io.write(path, atoms, format="extxyz")
+    with pytest.raises(UserError, match="--keys energy=REF_energy"):
+        read(path)
+    assert [read(path, options=_options({"energy": key}))[0].energy for key in ("REF_energy", "energy")] == [-1.5, -2.0]
+
+
+def test_stress_and_virial_of_a_crystal(tmp_path: Path) -> None:
+    crystal = bulk("Si", cubic=True)
+    stress = np.array([[1.0, 0.1, 0.2], [0.1, 2.0, 0.3], [0.2, 0.3, 3.0]]) * 1e-2
+    results = {"energy": -1.0, "forces": np.zeros((8, 3)), "stress": full_3x3_to_voigt_6_stress(stress)}
+    one, two = crystal.copy(), crystal.copy()
+    one.calc = SinglePointCalculator(one, **results)
+    two.info["virial"] = -stress * crystal.get_volume()
+    ase.io.write(tmp_path / "crystal.xyz", [one, two], format="extxyz")
+    for record in read(tmp_path / "crystal.xyz"):
+        np.testing.assert_allclose(record.stress, stress, rtol=1e-6)
+        assert record.pbc.all()
+
+
+def test_three_atoms_with_the_blocks_of_atoms_first(samples: list[Record], tmp_path: Path) -> None:
+    water = samples[0]
+    blocks = water.hessian.reshape(3, 3, 3, 3).transpose(0, 2, 1, 3)
+    atoms = water.atoms_only()
+    for hessian in (blocks, water.hessian.reshape(3, 3, 3, 3)):
+        atoms.info["hessian"] = hessian
+        ase.io.write(tmp_path / "water.traj", atoms)
+        (record,) = read(tmp_path / "water.traj")
+        np.testing.assert_array_equal(record.hessian, water.hessian)
+
+
+# Folders and databases
+
+
+def test_deepmd_folders(samples: list[Record], tmp_path: Path) -> None:
+    water, methane = samples[:2], samples[4:]
+    for name, records in (("water", water), ("sub/methane", methane)):
+        folder = tmp_path / name
+        (folder / "set.000").mkdir(parents=True)
+        (folder / "type_map.raw").write_text("H C O\n")
+        types = [{1: 0, 6: 1, 8: 2}[z] for z in records[0].numbers]
+        (folder / "type.raw").write_text("\n".join(map(str, types)))
+        (folder / "nopbc").touch()
+        for key, label in (("coord", "positions"), ("energy", "energy"), ("force", "forces"), ("hessian", "hessian")):
+            values = np.stack([np.ravel(getattr(record, label)) for record in records])
+            np.save(folder / f"set.000/{key}.npy", values)
+    found = read(tmp_path)
+    assert [record.system for record in found] == ["sub/methane"] * 2 + ["water"] * 2
+    for record, expected in zip(found, [*methane, *water], strict=True):
+        same_labels(record, expected)
+    same_labels(read(tmp_path / "water")[1], water[1])
+
+
+def test_deepmd_boxes(tmp_path: Path) -> None:
+    crystal = bulk("Si", cubic=True)
+    (tmp_path / "set.000").mkdir()
+    (tmp_path / "type_map.raw").write_text("Si")
+    (tmp_path / "type.raw").write_text(" ".join("0" * 8))
+    np.save(tmp_path / "set.000/coord.npy", crystal.positions.reshape(1, -1))
+    np.save(tmp_path / "set.000/virial.npy", np.diag([1.0, 2.0, 3.0]).reshape(1, -1))
+    with pytest.raises(UserError, match=r"no box\.npy"):
+        read(tmp_path)
+    np.save(tmp_path / "set.000/box.npy", crystal.cell.array.reshape(1, -1))
+    (record,) = read(tmp_path)
+    np.testing.assert_allclose(np.diag(record.stress), [-x / crystal.get_volume() for x in (1.0, 2.0, 3.0)])
+    np.testing.assert_array_equal(record.cell, crystal.cell.array)
+
+
+@pytest.fixture
+def fake_torch_geometric():
+    """Modules with the classes that samples are pickled as; they are gone when the samples are read."""
+    lmdb = pytest.importorskip("lmdb")
+    module = types.ModuleType("torch_geometric.data.data")
+
+    class GlobalStorage:
+        def __init__(self, mapping: dict) -> None:
+            self._mapping = mapping
+
+    class Data:
+        def __init__(self, **fields: object) -> None:
+            self.__dict__["_store"] = GlobalStorage(fields)
+            self._store._parent = self
+
+    for cls in (Data, GlobalStorage):
+        cls.__module__, cls.__qualname__ = module.__name__, cls.__name__
+        setattr(module, cls.__name__, cls)
+    names = ["torch_geometric", "torch_geometric.data", module.__name__]
+    sys.modules.update(dict.fromkeys(names, module))
+
+    def write(path: Path, samples: list[object]) -> Path:
+        samples = [sample(Data) if callable(sample) else sample for sample in samples]
+        with lmdb.open(str(path), subdir=False, map_size=1 << 22) as store, store.begin(write=True) as transaction:
+            for i, sample in enumerate(samples):
+                transaction.put(str(i).encode(), pickle.dumps(sample))
+            transaction.put(b"length", pickle.dumps(len(samples)))
+        for name in names:
+            sys.modules.pop(name, None)
+        return path
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_lmdb_without_torch_geometric(samples: list[Record], fake_torch_geometric, tmp_path: Path) -> None:
+    def sample(record: Record):
+        single = {key: torch.tensor(getattr(record, key), dtype=torch.float32) for key in ("forces", "hessian")}
+        one_hot = torch.eye(5, dtype=torch.int64)[[[1, 6, 7, 8].index(z) for z in record.numbers]]
+        return lambda data: data(
+            pos=torch.tensor(record.positions, dtype=torch.float32),
+            one_hot=one_hot,
+            energy=torch.tensor(record.energy, dtype=torch.float64),
+            forces=single["forces"],
+            hessian=single["hessian"].ravel(),
+            rxn=torch.tensor(7),
+        )
+
+    path = fake_torch_geometric(tmp_path / "horm.lmdb", [sample(record) for record in samples])
+    found = read(path)
+    assert "torch_geometric" not in sys.modules
+    for record, expected in zip(found, samples, strict=True):
+        same_labels(record, expected, FLOAT32)
+    assert found[3].name == "horm_3"
+    assert found[3].system == "reaction 7"
+    assert len(read(tmp_path, limit=2)) == 2
+
+
+class Malicious:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_lmdb_runs_no_code(fake_torch_geometric, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    path = fake_torch_geometric(tmp_path / "bad.lmdb", [lambda data: data(pos=torch.eye(3), x=Malicious(trap))])
+    with pytest.raises(UserError, match=r"sample 0 of .*refused.*mkdir"):
+        read(path)
+    assert not trap.exists()
+
+
+# Columns
+
+
+def columns_of(records: list[Record]) -> dict[str, np.ndarray]:
+    """Stacked arrays, filled up with atoms of number 0 and NaN."""
+    width = max(map(len, records))
+    arrays = {
+        "atomic_numbers": np.zeros((len(records), width), dtype=np.int64),
+        "coordinates": np.full((len(records), width, 3), np.nan),
+        "energies": np.array([record.energy for record in records]),
+        "forces": np.full((len(records), width, 3), np.nan),
+        "hessian": np.full((len(records), 3 * width, 3 * width), np.nan),
+    }
+    for i, record in enumerate(records):
+        n = len(record)
+        arrays["atomic_numbers"][i, :n] = record.numbers
+        arrays["coordinates"][i, :n] = record.positions
+        arrays["forces"][i, :n] = record.forces
+        arrays["hessian"][i, : 3 * n, : 3 * n] = record.hessian
+    return arrays
+
+
+def test_stacked_columns_are_cut_to_size(samples: list[Record], tmp_path: Path) -> None:
+    arrays = columns_of(samples)
+    np.savez(tmp_path / "set.npz", **arrays)
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        for key, values in arrays.items():
+            file[f"data/{key}"] = values
+    for name in ("set.npz", "set.h5"):
+        for record, expected in zip(read(tmp_path / name), samples, strict=True):
+            same_labels(record, expected)
+
+
+def test_one_group_for_each_structure_with_a_map(samples: list[Record], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        for i, record in enumerate(samples):
+            group = file.create_group(f"reactions/{i:03d}/ts")
+            group["species"] = np.array([b"HXXXXCNO"[z - 1 : z] for z in record.numbers])
+            group["geo"] = record.positions
+            group.attrs["energy"] = record.energy / KCAL_PER_MOL
+            group["f"] = record.forces / KCAL_PER_MOL
+            group["h"] = record.hessian.reshape(len(record), 3, len(record), 3) / KCAL_PER_MOL
+    arguments = ["--map", "positions=geo,forces=f,hessian=h", "--units", "energy=kcal/mol", "--level", "x"]
+    out = tmp_path / "out.h5"
+    result = CliRunner().invoke(app, ["data", "convert", str(tmp_path / "set.h5"), "--out", str(out), *arguments])
+    assert result.exit_code == 0, result.output
+    found = Dataset.read(out)
+    for record, expected in zip(found, samples, strict=True):
+        same_labels(record, expected)
+    assert found[2].name == "reactions/002/ts"
+
+
+def test_ragged_columns(samples: list[Record], tmp_path: Path) -> None:
+    flat = {key: np.concatenate([getattr(r, key) for r in samples]) for key in ("numbers", "positions", "forces")}
+    flat["energy"] = np.array([record.energy for record in samples])
+    flat["hessian"] = np.concatenate([record.hessian.ravel() for record in samples])
+    np.savez(tmp_path / "flat.npz", natoms=[len(record) for record in samples], **flat)
+    with h5py.File(tmp_path / "ragged.h5", "w") as file:
+        file["energy"] = flat["energy"]
+        for key in ("numbers", "positions", "forces", "hessian"):
+            kind = h5py.vlen_dtype(np.int64 if key == "numbers" else np.float64)
+            rows = file.create_dataset(key, (len(samples),), dtype=kind)
+            for i, record in enumerate(samples):
+                rows[i] = np.ravel(getattr(record, key))
+    for name in ("flat.npz", "ragged.h5"):
+        for record, expected in zip(read(tmp_path / name), samples, strict=True):
+            same_labels(record, expected)
+
+
+def test_own_datasets_are_joined(samples: list[Record], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Dataset(samples, "one level").write(tmp_path / f"{name}.h5")
+    joined = convert([tmp_path / "a.h5", tmp_path / "b.h5"], Options())
+    assert joined.level_of_theory == "one level"
+    assert [record.name for record in joined][6] == f"{samples[0].name}_2"
+    same_labels(joined[7], samples[1])
+
+
+# Recognition and bad input
+
+
+def test_formats_are_recognised(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.chk", "w") as file:
+        file["mol"] = json.dumps({})
+    Dataset([Record([1], [[0, 0, 0]], "h")], "").write(tmp_path / "b.h5")
+    (tmp_path / "c.xyz").touch()
+    names = {
+        "a.chk": "pyscf",
+        "b.h5": "hesspot",
+        "c.xyz": "ase",
+        "d.npz": "columns",
+        "e.fchk": "fchk",
+        "f.hess": "orca",
+    }
+    assert {name: recognise(tmp_path / name) for name in names} == names
+
+
+WATER = molecule("H2O")
+
+
+def bad_xyz(path: Path, **info: object) -> Path:
+    atoms = WATER.copy()
+    atoms.info.update(info)
+    ase.io.write(path, atoms, format="extxyz")
+    return path
+
+
+def half(path: Path, name: str) -> Path:
+    whole = (FILES / name).read_bytes()
+    target = path / name
+    target.write_bytes(whole[: len(whole) * 3 // 4])
+    return target
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: p / "none.xyz", "does not exist"),
+        (lambda p: _touched(p / "empty.xyz"), "is empty"),
+        (lambda p: _touched(p / "x.unknown", "?"), "--format"),
+        (lambda p: _touched(p / "bad.xyz", "3\n\nO 0 0 0\nH 0"), "truncated"),
+        (lambda p: bad_xyz(p / "a.xyz", hessian=np.zeros(45)), r"structure 0 of .*triangle"),
+        (lambda p: bad_xyz(p / "a.xyz", hessian=np.zeros(16)), r"need \(9, 9\)"),
+        (lambda p: bad_xyz(p / "a.xyz", hessian=np.arange(81.0)), "asymmetric"),
+        (lambda p: bad_xyz(p / "a.xyz", energy=np.nan), r"structure 0 of .*NaN"),
+        (lambda p: bad_xyz(p / "a.xyz", hessian=np.full(81, np.inf)), "infinity in its Hessian"),
+        (lambda p: bad_xyz(p / "a.xyz", kind="ts"), "saddle"),
+        (lambda p: half(p, "water.fchk"), "truncated"),
+        (lambda p: half(p, "water.engrad"), "truncated"),
+        (lambda p: half(p, "water.hess"), "truncated"),
+        (lambda p: _touched(p / "a.fchk", "title\nlevel\n"), "formchk"),
+        (lambda p: _touched(p / "a.h5", "text"), "not HDF5"),
+        (lambda p: _touched(p / "a.npz", "text"), "cannot be read as NPZ"),
+        (lambda p: _npz(p / "a.npz", x=np.eye(3)), "no numbers under a usual name: it has x"),
+        (lambda p: _npz(p / "a.npz", z=["O", "Q"], r=np.eye(3)[:2]), "element 'Q'"),
+        (lambda p: _npz(p / "a.npz", z=[1, 1], r=np.zeros((2, 3))), "apart"),
+        (lambda p: _npz(p / "a.npz", z=[1, 1], r=np.eye(3)[:2], forces=np.zeros(9)), "forces of shape"),
+        (lambda p: _npz(p / "a.npz", z=[8, 200], r=np.eye(3)[:2]), "atomic number 200"),
+        (lambda p: _npz(p / "a.npz", z=[8], Z=[8], r=np.eye(3)[:1]), "--keys numbers="),
+        (lambda p: p, r"no type\.raw"),
+    ],
+)
+def test_bad_sources_give_one_sentence(make, words: str, tmp_path: Path) -> None:
+    source, out = make(tmp_path), tmp_path / "out.h5"
+    result = CliRunner().invoke(app, ["data", "convert", str(source), "--out", str(out)])
+    assert isinstance(result.exception, UserError), result.exception
+    assert "\n" not in str(result.exception)
+    with pytest.raises(UserError, match=words):
+        raise result.exception
+    assert not out.exists()
+
+
+def _touched(path: Path, text: str = "") -> Path:
+    path.write_text(text)
+    return path
+
+
+def _npz(path: Path, **arrays: object) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--units", "energy=calories"], "energy=calories"),
+        (["--units", "hessian=eV/Å"], "not known"),
+        (["--units", "mass=amu"], "mass=amu"),
+        (["--keys", "forces"], "NAME=VALUE"),
+        (["--keys", "forces=nothing"], "no 'nothing' for forces"),
+        (["--part", "all"], "train, valid, test"),
+        (["--kind", "ts"], "minimum"),
+        (["--split", "1,2"], "sum to 1"),
+        (["--split", "0.8,0.1,0.1", "--part", "test"], "give one"),
+        (["--format", "nonsense"], "cannot be read|--format"),
+    ],
+)
+def test_bad_options_give_one_sentence(samples: list[Record], arguments: list[str], words: str, tmp_path: Path) -> None:
+    source = written(tmp_path / "set.xyz", samples)
+    result = CliRunner().invoke(app, ["data", "convert", str(source), "--out", str(tmp_path / "o.h5"), *arguments])
+    assert isinstance(result.exception, UserError), result.exception
+    with pytest.raises(UserError, match=words):
+        raise result.exception
+
+
+def test_units_of_a_format_that_has_its_own_are_refused() -> None:
+    with pytest.raises(UserError, match="leave --units out"):
+        read(FILES / "water.fchk", options=_options(energy="eV"))
+
+
+def test_two_levels_of_theory_need_a_word(tmp_path: Path) -> None:
+    other = tmp_path / "other.fchk"
+    other.write_text((FILES / "water.fchk").read_text().replace("STO-3G", "6-31G "))
+    with pytest.raises(UserError, match=r"RHF STO-3G and RHF 6-31G, whose energies"):
+        read(FILES / "water.fchk", other)
+    joined = convert([FILES / "water.fchk", other], Options(), level="RHF STO-3G")
+    assert [record.properties["level_of_theory"] for record in joined] == ["RHF STO-3G", "RHF 6-31G"]
