@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hesspot.data import Dataset
+from hesspot.data.quality import label_warnings
 from hesspot.errors import UserError
 from hesspot.models.ensemble import name_of
 from hesspot.models.house import House
@@ -59,6 +60,8 @@ class Run:
         self.training = self._samples(self.dataset, "train", elements)
         self.validation = self._samples(self.dataset, "valid", elements) or self.training
         self._check_training_set()
+        if self.processes.writes:
+            _warn_of_labels(self.dataset)
         self.replayed = [] if config.replay is None else self._replayed_samples(config.replay, elements)
         self._weigh_for_members()
         self.labels = hash_of_labels([*self.training, *self.validation, *self.replayed])
@@ -314,6 +317,12 @@ class Run:
         }
 
 
+def _warn_of_labels(dataset: Dataset) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for sentence in label_warnings(dataset):
+        console.print(f"warning: {sentence}", markup=False)
+
+
 def _with_shape_of(config: TrainingConfig, start: dict[str, Any] | None) -> TrainingConfig:
     """The configuration with the shape of the model that is trained on, where it gives none of its own.
 
@@ -359,4 +368,7 @@ def train(
     config: TrainingConfig, folder: str | Path, *, resume: bool = False, show: bool = True, final_table: bool = True
 ) -> TrainingResult:
     """Train a house model into `folder`; see `TrainingConfig`. `resume` goes on exactly where the run stopped."""
-    return Run(config, Path(folder), resume=resume).fit(show=show, final_table=final_table)
+    run = Run(config, Path(folder), resume=resume)
+    result = run.fit(show=show, final_table=final_table)
+    run.processes.close()
+    return result
