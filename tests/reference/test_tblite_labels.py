@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from hesspot.cli.main import app
 from hesspot.data import Dataset, Record
+from hesspot.data.quality import check_record
 from hesspot.errors import UserError
-from hesspot.reference.quality import check_record
 
 pytest.importorskip("tblite")
 from tblite.ase import TBLite
