@@ -1,32 +1,32 @@
-"""Nuclear quantum effects of water and ammonia with i-PI and one model, from training to tunnelling rates.
+"""Nuclear quantum effects of water and ammonia with i-PI, from training to tunnelling rates.
 
     python examples/ipi/study/study.py --out study-out
 
-About ten minutes on one core, half of them for the model (`--model` takes one that is there). README.md shows and
-explains the results; every run stays in its own folder, with the input.xml that i-PI read.
+trains the model of the molecules (`--model` takes one that is there); the liquid takes that of examples/water.
+README.md shows and explains the results; every run stays in its own folder, with the input.xml that i-PI read. The
+command goes on where it was stopped: runs that are finished are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
-import sysconfig
 from pathlib import Path
 
 import ase
 import ase.io
+import liquid
 import matplotlib
 import numpy as np
+from runs import TEMPERATURE, command, harmonic_energy, harmonic_limit, mean_and_error, run
 
 from hesspot.analysis.instanton import instanton_rate, transition_state_rate
 from hesspot.analysis.normal_modes import NormalModes, normal_modes, zero_point_energy
 from hesspot.data import Dataset
 from hesspot.data.shipped import path as shipped
 from hesspot.export import LoadedModel, read_model
-from hesspot.units import BOLTZMANN, HARTREE, HBAR, INVERSE_CM, SPEED_OF_LIGHT
+from hesspot.units import BOLTZMANN, HARTREE, HBAR, SPEED_OF_LIGHT
 from ipi_driver import curvature
 from ipi_driver.cases import Settings, write_case
 
@@ -34,8 +34,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
+WATER = HERE.parents[1] / "water/water.pt"
 MOLECULES = ("H2O", "HCN", "H2CO", "NH3")
-TEMPERATURE = 300.0  # K
 TIMESTEP = 0.25  # fs
 BEADS = (1, 2, 4, 8, 16, 32, 64)
 STEPS = 4000
@@ -47,24 +47,11 @@ TUNNELLING = (195.0, 185.0, 175.0, 165.0, 155.0, 145.0)  # K, each started from 
 EV_TO_MEV = 1e3
 
 
-def command(*arguments: str | Path, cwd: Path | None = None) -> str:
-    """Run a command as a user would, after printing it; its output."""
-    words = [str(argument) for argument in arguments]
-    print("$", " ".join(words), flush=True)
-    scripts = sysconfig.get_path("scripts")
-    environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def run(folder: Path) -> str:
-    """i-PI and its driver in a folder; i-PI's log."""
-    command("bash", folder / "run.sh")
-    return (folder / "i-pi.log").read_text()
-
-
 def train(out: Path) -> Path:
-    command("hesspot", "train", HERE / "model.yaml", "--out", out / "model")
-    command("hesspot", "export", out / "model", out / "model.pt")
+    if not (out / "model.pt").exists():
+        resume = ["--resume"] if (out / "model").exists() else []
+        command("hesspot", "train", HERE / "model.yaml", "--out", out / "model", *resume)
+        command("hesspot", "export", out / "model", out / "model.pt")
     return out / "model.pt"
 
 
@@ -100,15 +87,6 @@ def zero_point(out: Path, model: Path, molecules: dict[str, Molecule]) -> dict[s
     return energies
 
 
-def harmonic_energies(frequencies: np.ndarray, n_beads: int, kelvin: float) -> tuple[float, float]:
-    """⟨V⟩ and ⟨K_cv⟩ of harmonic vibrations (cm⁻¹) with `n_beads` beads, eV."""
-    kt = BOLTZMANN * kelvin
-    springs = 2.0 * n_beads * kt * np.sin(np.arange(n_beads) * np.pi / n_beads)
-    quanta = np.asarray(frequencies)[:, None] * INVERSE_CM
-    each = 0.5 * kt * (quanta**2 / (quanta**2 + springs**2)).sum()
-    return each, each
-
-
 def path_integrals(out: Path, model: Path, name: str, molecule: Molecule, beads: tuple[int, ...]) -> dict[str, list]:
     """Energies above the minimum, eV a molecule: potential and vibrational kinetic energy at each number of beads."""
     result: dict[str, list] = {"beads": [], "potential": [], "kinetic": []}
@@ -130,11 +108,6 @@ def path_integrals(out: Path, model: Path, name: str, molecule: Molecule, beads:
         result["potential"].append(mean_and_error(table[:, 5] / COPIES - molecule.energy))
         result["kinetic"].append(mean_and_error(table[:, 4] / COPIES - rigid * BOLTZMANN * TEMPERATURE))
     return result
-
-
-def mean_and_error(values: np.ndarray, blocks: int = 20) -> tuple[float, float]:
-    means = values[: len(values) // blocks * blocks].reshape(blocks, -1).mean(1)
-    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(blocks))
 
 
 def tunnelling(out: Path, model: Path, reactant: Molecule, saddle: Molecule) -> dict[str, list[float]]:
@@ -196,10 +169,9 @@ def plot_zero_point(energies: dict[str, dict[str, float]], file: Path) -> None:
 def plot_convergence(energies: dict[str, list], molecule: Molecule, file: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
     fine = np.unique(np.round(np.geomspace(1, 64, 40)).astype(int))
-    curve = [harmonic_energies(molecule.modes.frequencies, p, TEMPERATURE)[0] * EV_TO_MEV for p in fine]
+    curve = [harmonic_energy(molecule.modes.frequencies, p, TEMPERATURE) * EV_TO_MEV for p in fine]
     axes.plot(fine, curve, "k-", lw=1, label="harmonic, at the same number of beads")
-    quanta = molecule.modes.frequencies * INVERSE_CM
-    limit = 0.25 * (quanta / np.tanh(quanta / (2 * BOLTZMANN * TEMPERATURE))).sum() * EV_TO_MEV
+    limit = harmonic_limit(molecule.modes.frequencies, TEMPERATURE) * EV_TO_MEV
     axes.axhline(limit, color="grey", ls=":", label="harmonic, quantum limit")
     for key, marker in (("potential", "o"), ("kinetic", "s")):
         values = np.array(energies[key]) * EV_TO_MEV
@@ -246,7 +218,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, plots and results.json")
     parser.add_argument("--model", type=Path, help="a model file of H, C, N and O, instead of training one")
+    parser.add_argument("--water", type=Path, default=WATER, help="a model file of liquid water")
     arguments = parser.parse_args()
+    if not arguments.water.exists():
+        parser.error(
+            f"{arguments.water} does not exist; make it as examples/water says, or give another one with --water"
+        )
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     model = arguments.model or train(out)
@@ -267,9 +244,9 @@ def main() -> None:
         frequencies = molecules[name].modes.frequencies
         last = energies["beads"].index(QUANTUM)
         rows[name] = {
-            "classical, harmonic": (sum(harmonic_energies(frequencies, 1, TEMPERATURE)), 0.0),
+            "classical, harmonic": (2.0 * harmonic_energy(frequencies, 1, TEMPERATURE), 0.0),
             "classical": add(energies["potential"][0], energies["kinetic"][0]),
-            f"{QUANTUM} beads, harmonic": (sum(harmonic_energies(frequencies, QUANTUM, TEMPERATURE)), 0.0),
+            f"{QUANTUM} beads, harmonic": (2.0 * harmonic_energy(frequencies, QUANTUM, TEMPERATURE), 0.0),
             f"{QUANTUM} beads": add(energies["potential"][last], energies["kinetic"][last]),
         }
     plot_energies(rows, out / "energies.png")
@@ -278,6 +255,9 @@ def main() -> None:
     imaginary = -saddle.modes.frequencies[0]
     crossover = HBAR * 2.0 * np.pi * SPEED_OF_LIGHT * imaginary / (2.0 * np.pi * BOLTZMANN)
     plot_rates(rates, crossover, out / "rates.png")
+
+    of_liquid = liquid.energies(out / "liquid", arguments.water)
+    liquid.plot(of_liquid, out / "liquid.png")
 
     results = {
         "zero-point energies, eV": zero_points,
@@ -288,6 +268,7 @@ def main() -> None:
         "imaginary frequency, 1/cm": imaginary,
         "imaginary frequency of the reference, 1/cm": -saddle.reference.frequencies[0],
         "rates, 1/s": rates,
+        "liquid water at 300 K, eV a molecule": {key: of_liquid[key] for key in of_liquid if key != "harmonic curve"},
     }
     (out / "results.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))
