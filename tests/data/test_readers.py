@@ -510,6 +510,7 @@ def _npz(path: Path, **arrays: object) -> Path:
         (["--units", "hessian=eV/Å"], "not known"),
         (["--units", "mass=amu"], "mass=amu"),
         (["--keys", "forces"], "NAME=VALUE"),
+        (["--keys", "hesian=H"], "hesian=H"),
         (["--keys", "forces=nothing"], "no 'nothing' for forces"),
         (["--part", "all"], "train, valid, test"),
         (["--kind", "ts"], "minimum"),
