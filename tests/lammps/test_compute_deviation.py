@@ -41,6 +41,15 @@ SINGLE = 1e-3
 SIGNAL = 0.1
 
 
+OVERLAY = """pair_style hybrid/overlay hesspot zero 5.0
+pair_coeff * * hesspot "{}" {}
+pair_coeff * * zero"""
+
+TWICE = """pair_style {} hesspot {} hesspot
+pair_coeff * * hesspot 1 "{}" O C N H
+pair_coeff * * hesspot 2 "{}" O C N H"""
+
+
 @dataclass(frozen=True)
 class Deviation:
     """forces (n,) eV/Å and energies (n,) eV of the atoms; total: largest force, mean force, energy per atom."""
@@ -81,7 +90,13 @@ class Calculations:
         self.expected: list[tuple[Deviation, float, float]] = []
 
     def add(
-        self, atoms: Atoms, options: str = "", tolerance: float = ROUNDING, units: str = "metal", odd: bool = False
+        self,
+        atoms: Atoms,
+        options: str = "",
+        tolerance: float = ROUNDING,
+        units: str = "metal",
+        odd: bool = False,
+        pair: str = "",
     ) -> None:
         number = len(self.expected)
         data = self.folder / f"{number}.data"
@@ -99,7 +114,7 @@ units {units}
 atom_style atomic
 boundary {boundary(atoms)}
 read_data {number}.data
-{hesspot_pair(self.model, ELEMENTS, options)}
+{pair or hesspot_pair(self.model, ELEMENTS, options)}
 group odd id 1:1000:2
 compute doubt {group} hesspot/deviation
 thermo_style custom step c_doubt[*]
@@ -131,6 +146,7 @@ def test_deviations_are_those_of_the_members(tmp_path: Path, committee_file: Pat
     calculations.add(water_crystal(), "precision single", SINGLE)
     calculations.add(water_crystal(), units="real")
     calculations.add(water_crystal(), odd=True)
+    calculations.add(water_crystal(), pair=OVERLAY.format(committee_file, " ".join(ELEMENTS)))
     calculations.check(ranks)
 
 
@@ -189,12 +205,16 @@ def table(output: str) -> np.ndarray:
         ("PAIR\ncompute d all hesspot/deviation 3", "it has no arguments"),
         ("PLAIN\ncompute d all hesspot/deviation", "is no committee, so there are no members to compare"),
         ("pair_style zero 5.0\npair_coeff * *\ncompute d all hesspot/deviation", "there is no pair_style hesspot"),
+        ("TWO\ncompute d all hesspot/deviation", "there are several committees"),
+        ("SCALED\ncompute d all hesspot/deviation", "the scale factors of pair_style hybrid/scaled are not known"),
     ],
 )
 def test_refusals(tmp_path: Path, house_model_file: Path, committee_file: Path, commands: str, words: str) -> None:
     write_data(tmp_path / "start.data", water_crystal(), ELEMENTS)
     commands = commands.replace("PAIR", hesspot_pair(committee_file, ELEMENTS))
     commands = commands.replace("PLAIN", hesspot_pair(house_model_file, ELEMENTS))
+    commands = commands.replace("TWO", TWICE.format("hybrid/overlay", "", committee_file, committee_file))
+    commands = commands.replace("SCALED", TWICE.format("hybrid/scaled 0.5", "0.5", committee_file, committee_file))
     output = run_failing(
         tmp_path, f"units metal\nread_data start.data\n{commands}\nthermo_style custom step c_d[1]\nrun 0\n"
     )

@@ -95,6 +95,27 @@ rerun sw.dump dump x y z
     np.testing.assert_allclose(tables["hesspot"][:, :3], tables["sw"][:, :3], atol=PATH_TOLERANCE, rtol=PATH_TOLERANCE)
 
 
+STYLES = ("charge", "bond", "molecular", "full", "dipole", "sphere", "ellipsoid", "dpd", "hybrid charge sphere")
+
+
+def test_any_atom_style(tmp_path: Path, silicon: dict[str, str]) -> None:
+    script = "".join(
+        f"""clear
+{CRYSTAL.replace("STYLE", style).replace("mass 1", "mass 1" if "sphere" not in style and style != "ellipsoid" else "#")}
+displace_atoms all random 0.2 0.2 0.2 5
+{silicon[name]}
+run 0 post no
+write_dump all custom {number}.dump fx fy fz modify sort id format float %.17g
+"""
+        for number, (name, style) in enumerate([("sw", "atomic"), *(("hesspot", style) for style in STYLES)])
+    )
+    run_succeeding(tmp_path, script, 2)
+    forces = [np.loadtxt(tmp_path / f"{number}.dump", skiprows=9) for number in range(len(STYLES) + 1)]
+    assert abs(forces[0]).max() > 1.0
+    for style, ours in zip(STYLES, forces[1:], strict=True):
+        np.testing.assert_allclose(ours, forces[0], atol=FORCE_TOLERANCE, rtol=0, err_msg=style)
+
+
 def test_nudged_elastic_band_on_partitions(tmp_path: Path, silicon: dict[str, str]) -> None:
     """An atom hops into a vacancy: three images, each with LAMMPS and a model of its own."""
     a = 5.431
@@ -176,9 +197,13 @@ def scaled_by_center(model: Path, atoms: Atoms, element: str, scale: float) -> t
 def test_scale_of_fix_adapt(tmp_path: Path, house_model_file: Path) -> None:
     atoms = water_crystal()
     pair = hesspot_pair(house_model_file, ELEMENTS)
-    adapt = "variable s equal 0.3\nfix 1 all adapt 1 pair hesspot scale {} v_s"
-    cases = [Case(atoms, ELEMENTS, f"{pair}\n{adapt.format(types)}") for types in ("* *", "1 1")]
-    whole, oxygen = single_points(tmp_path, cases, 2)
+    adapt = "variable s equal 0.3\nfix 1 all {} 1 pair hesspot scale {} v_s"
+    cases = [
+        Case(atoms, ELEMENTS, f"{pair}\n{adapt.format(fix, types)}")
+        for fix, types in (("adapt", "* *"), ("adapt", "1 1"), ("adapt/fep", "* *"))
+    ]
+    whole, oxygen, free_energy = single_points(tmp_path, cases, 2)
+    np.testing.assert_allclose(free_energy.forces, whole.forces, atol=FORCE_TOLERANCE, rtol=0)
     answer = expected(house_model_file, atoms)
     np.testing.assert_allclose(whole.energy, 0.3 * answer.energy[0], atol=ENERGY_TOLERANCE, rtol=0)
     np.testing.assert_allclose(whole.forces, 0.3 * answer.forces, atol=FORCE_TOLERANCE, rtol=0)
