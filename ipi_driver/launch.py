@@ -86,6 +86,8 @@ def _wait(
             if all(driver.poll() is not None for driver in drivers):
                 return
             if now - server_ended > GRACE:
+                if any(driver.poll() == 0 for driver in drivers):
+                    return  # the others came when the run was over
                 raise UserError(f"i-PI in {workdir} ended without telling its drivers; see i-pi.log there")
         if timeout is not None and now - start > timeout:
             raise UserError(f"the i-PI run in {workdir} took longer than {timeout:g} s; see i-pi.log there")
