@@ -69,8 +69,8 @@ for size in (8, 1 << 20):
 
 @dataclass(frozen=True)
 class Step:
-    """Times of a step, s: all, and of LAMMPS's parts (mean over ranks); n_local, n_ghost of a rank; memory of all ranks
-    together at its highest, bytes."""
+    """Times of a step, s: all, and of LAMMPS's parts (mean over ranks); busy: the part of them in which the processes
+    ran; n_local, n_ghost of a rank; memory of all ranks together at its highest, bytes."""
 
     ranks: int
     n_atoms: int
@@ -78,6 +78,7 @@ class Step:
     pair: float
     neighbor: float
     comm: float
+    busy: float
     n_local: float
     n_ghost: float
     memory: float
@@ -129,6 +130,7 @@ def step(folder: Path, model: Path, ranks: int, repeat: tuple[int, int, int], st
         part("Pair"),
         part("Neigh"),
         part("Comm"),
+        float(re.findall(r"(\S+)% CPU use", output)[1]) / 100,
         count("Nlocal"),
         count("Nghost"),
         sum(highest.values()),
@@ -158,13 +160,12 @@ def ping_pong() -> tuple[float, float]:
     return small, (large - small) / (1 << 20)
 
 
-def imbalance(folder: Path, ranks: int) -> float:
-    """Atoms of the fullest of `ranks` equal bricks over those of the mean, in the last structure."""
+def imbalance(folder: Path, side: int = 10) -> tuple[float, float]:
+    """Of side³ equal bricks in the last structure: mean number of atoms, and that of the fullest over it."""
     places = np.loadtxt(folder / "end.dump", skiprows=9) % 1.0
-    side = round(ranks ** (1 / 3))
     bricks = np.minimum((places * side).astype(int), side - 1) @ [side * side, side, 1]
     counts = np.bincount(bricks, minlength=side**3)
-    return float(counts.max() / counts.mean())
+    return float(counts.mean()), float(counts.max() / counts.mean())
 
 
 @dataclass(frozen=True)
@@ -226,15 +227,18 @@ def main() -> None:
         weak = [best(ranks, (side, side, side * ranks)) for ranks in options.ranks]
         print(f"cutoff {cutoff:g} Å, skin {SKIN:g} Å, {options.precision} precision, lists every {REBUILD} steps;")
         print(f"{os.cpu_count()} cores; smallest of {options.rounds} rounds; ms per step\n")
-        print("| | ranks | atoms | step | pair | lists | communication, waiting | ghosts per rank | efficiency |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+        print(
+            "| | ranks | atoms | step | pair | lists | communication, waiting | busy | ghosts per rank | efficiency |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for label, runs in (("strong", strong), ("weak", weak)):
             for run in runs:
                 ideal = runs[0].total * (runs[0].ranks / run.ranks) * (run.n_atoms / runs[0].n_atoms)
                 cells = [1e3 * t for t in (run.total, run.pair, run.neighbor, run.comm)]
                 numbers = " | ".join(f"{cell:.2f}" for cell in cells)
                 efficiency = ideal / run.total
-                print(f"| {label} | {run.ranks} | {run.n_atoms} | {numbers} | {run.n_ghost:.0f} | {efficiency:.2f} |")
+                rest = f"{run.busy:.2f} | {run.n_ghost:.0f} | {efficiency:.2f}"
+                print(f"| {label} | {run.ranks} | {run.n_atoms} | {numbers} | {rest} |")
 
         large = step(folder, model, max(options.ranks), (options.large,) * 3, REBUILD, options.precision)
         per_atom = 1e6 * large.total * large.ranks / large.n_atoms
@@ -248,9 +252,9 @@ def main() -> None:
         density = 192 / volume
         latency, byte = ping_pong()
         terms = {
-            "pair": one.pair / one.n_local,
-            "neighbor": one.neighbor * REBUILD / (one.n_local + one.n_ghost),
-            "copy": one.comm / one.n_ghost,
+            "pair": one.busy * one.pair / one.n_local,
+            "neighbor": one.busy * one.neighbor * REBUILD / (one.n_local + one.n_ghost),
+            "copy": one.busy * one.comm / one.n_ghost,
         }
         reach = cutoff + SKIN
         here = CostModel(**terms, latency=latency, byte=byte, reach=reach, density=density)
@@ -270,13 +274,11 @@ def main() -> None:
             "\n| atoms | ranks | atoms per rank | ghosts | fullest rank | compute | lists | halo | messages | steps/s |"
         )
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-        spread = {ranks: imbalance(folder, ranks) for ranks in (8, 64, 512, 1000)}
-        n_large = large.n_atoms
+        per_brick, fullest = imbalance(folder)
         for n_atoms in (100_000, 1_000_000, 10_000_000):
             for ranks in (64, 512, 1000):
                 n = n_atoms / ranks
-                # relative fluctuations go with the root of the atoms per brick
-                uneven = 1 + (spread[ranks] - 1) * math.sqrt(n_large / n_atoms)
+                uneven = 1 + (fullest - 1) * math.sqrt(per_brick / n)
                 parts = there.seconds(n, uneven)
                 shown = " | ".join(f"{1e3 * value:.3f}" for value in parts.values())
                 print(
