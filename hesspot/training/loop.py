@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hesspot.data import Dataset
 from hesspot.data.quality import label_warnings
 from hesspot.errors import UserError
+from hesspot.files import write_atomically
 from hesspot.models.ensemble import name_of
 from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
@@ -137,11 +138,14 @@ class Run:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config.model_dump(), sort_keys=False))
+            settings = yaml.safe_dump(self.config.model_dump(), sort_keys=False)
+            write_atomically(self.folder / "config.yaml", settings.encode())
         except OSError as error:
             raise UserError(f"folder {self.folder} cannot be written ({error}); choose another --out") from error
 
     def _resume(self) -> None:
+        if (self.folder / "config.yaml").exists() and not (self.folder / "last.pt").exists():
+            return  # killed before the first checkpoint: from the beginning
         content = load_checkpoint(self.folder / "last.pt")
         where = "device", "threads", "tensorboard"  # they may change between the parts of a run
         old, new = ({**c, **dict.fromkeys(where)} for c in (content["config"], self.config.model_dump()))

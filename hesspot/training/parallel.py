@@ -1,6 +1,6 @@
 """Data-parallel training with torch.distributed: each process takes its share of every batch.
 
-    torchrun --nproc-per-node 2 -m hesspot.cli.main train config.yaml --out run
+    torchrun --standalone --nproc-per-node 2 -m hesspot.cli.main train config.yaml --out run
 
 Started without torchrun, there is one process and nothing is communicated.
 """
@@ -61,6 +61,11 @@ class Processes:
         """Return when every process has come here."""
         if self.size > 1:
             dist.barrier()
+
+    def close(self) -> None:
+        """Leave the others, after a run that went well; after an error this could wait for them for ever."""
+        if self.size > 1:
+            dist.destroy_process_group()
 
 
 def _device(name: str, local_rank: int | None) -> torch.device:
