@@ -19,7 +19,7 @@ from hesspot.verify.results import EngineResult
 
 #: The part of the comparison that each kind of structure belongs to.
 PART_OF_KIND = {"minimum": "Test", "saddle": "Test", "irc": "IRC", "nms": "NMS"}
-#: Added to the part where the training part has structures of the same system.
+#: Added to the part where the training or validation part has structures of the same system.
 SEEN = " (seen)"
 #: All parts, in the order of the tables.
 PARTS = ("Test", "IRC", "NMS", f"Test{SEEN}", f"IRC{SEEN}", f"NMS{SEEN}")
@@ -142,7 +142,7 @@ def evaluate(model: Model, dataset: Dataset, place: str = "the dataset") -> Eval
     compared = reactions(dataset)
     ends = {r.name: r for reaction in compared for r in (reaction.saddle, *reaction.minima) if r.name not in answers}
     answers.update(zip(ends, one_by_one(model, [r.atoms_only() for r in ends.values()]), strict=True))
-    seen = {record.system for record in dataset.select(part="train")} - {""}
+    seen = {record.system for record in dataset if record.part != "test"} - {""}
     structures, frequencies = [], []
     for record in records:
         errors, own = _compare(record, answers[record.name], record.system in seen)

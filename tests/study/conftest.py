@@ -60,6 +60,7 @@ def make_dataset() -> Dataset:
         record("t-saddle", "test", "saddle", "a4", 0.0),
         record("t-irc-1", "test", "irc", "a4", 0.05),
         record("t-irc-2", "test", "irc", "a1", 0.05),
+        record("t-irc-3", "test", "irc", "a3", 0.05),
         record("t-nms-1", "test", "nms", "a4", 0.1),
         record("t-nms-2", "test", "nms", "b4", 0.1, hessian=False),
     ]
