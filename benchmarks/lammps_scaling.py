@@ -270,20 +270,20 @@ def main() -> None:
                 f"the model's {run.ranks} ranks: {1e3 * sum(told.values()):.2f} ms, measured {1e3 * run.total:.2f} ms"
             )
 
-        print(
-            "\n| atoms | ranks | atoms per rank | ghosts | fullest rank | compute | lists | halo | messages | steps/s |"
-        )
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+        titles = "atoms | ranks | each | ghosts | fullest | compute | lists | halo | messages | steps/s | share"
+        print(f"\n| {titles} |")
+        print("|" + " --- |" * 11)
         per_brick, fullest = imbalance(folder)
         for n_atoms in (100_000, 1_000_000, 10_000_000):
             for ranks in (64, 512, 1000):
                 n = n_atoms / ranks
                 uneven = 1 + (fullest - 1) * math.sqrt(per_brick / n)
                 parts = there.seconds(n, uneven)
-                shown = " | ".join(f"{1e3 * value:.3f}" for value in parts.values())
+                shown = " | ".join(f"{1e3 * value:.2f}" for value in parts.values())
+                total = sum(parts.values())
                 print(
                     f"| {n_atoms:.0e} | {ranks} | {n:.0f} | {there.ghosts(n):.0f} | {uneven:.2f} | {shown} | "
-                    f"{1 / sum(parts.values()):.0f} |"
+                    f"{1 / total:.1f} | {there.pair * n / total:.2f} |"
                 )
 
 
