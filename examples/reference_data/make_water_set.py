@@ -6,7 +6,8 @@
 Clusters of 1 to 8 molecules: optimised from random places, then molecular dynamics with GFN1-xTB; all small ones
 and half of the larger ones with Hessians, the others with Hessian products. Boxes: short dynamics with GFN1-xTB, then
 rounds of active learning: a model is trained on what there is, runs at several temperatures and densities, and
-samples of its runs are labelled. The parts train, valid and test are different trajectories.
+samples of its runs are labelled; last, the minima of the clusters. The parts train, valid and test are different
+trajectories.
 
 Finished trajectories, labels and models are kept in OUT.parts/: a stopped run continues where it was.
 """
@@ -49,8 +50,8 @@ EPOCHS, MORE_EPOCHS = 30, 15
 ROUNDS = (400, 1000, 2000)
 #: fs
 TIMESTEP = 1.0
-#: eV/Å, largest force of what counts as a minimum.
-STATIONARY = 8e-4
+#: eV/Å, largest force of what counts as a minimum; eV/Å², least curvature that an optimisation begins with.
+STATIONARY, SOFTEST = 8e-4, 0.3
 #: A model's run has failed when a hydrogen is so far (Å) from all oxygens, or T is so many times what it should be.
 BROKEN, HOT = 1.5, 2.5
 
@@ -71,6 +72,11 @@ class Trajectory:
         return self.density is not None
 
     @property
+    def run(self) -> str:
+        """The run that the frames belong to; a minimum belongs to that which it was optimised from."""
+        return self.name.removesuffix("_minimum")
+
+    @property
     def seed(self) -> int:
         return zlib.crc32(self.name.encode())
 
@@ -85,6 +91,10 @@ def clusters() -> list[Trajectory]:
         ):
             runs.append(Trajectory(f"cluster{n}{label}", n, temperature, frames, part))
     return [*runs, Trajectory("cluster1h", 1, 2000.0, 8), Trajectory("cluster2h", 2, 1000.0, 8)]
+
+
+def minimum_of(plan: Trajectory) -> Trajectory:
+    return replace(plan, name=f"{plan.name}_minimum")
 
 
 def first_box() -> Trajectory:
@@ -250,6 +260,26 @@ def model_run(file: Path, plan: Trajectory, start: Path | None, run_folder: Path
     return "stable" if len(frames) == plan.frames else f"failed, {len(frames)} of {plan.frames} frames"
 
 
+def minimum_run(file: Path, plan: Trajectory, start: Path, run_folder: Path) -> str:
+    """The minimum next to an optimised cluster: with a model first, then with GFN1-xTB from the model's Hessian."""
+    from tblite.ase import TBLite
+
+    from hesspot.calculators import HesspotCalculator
+    from hesspot.kernel import HouseKernel
+    from hesspot.training.checkpoint import load_checkpoint, model_of
+
+    atoms = ase.io.read(start, "0")
+    atoms.calc = HesspotCalculator(HouseKernel(model_of(load_checkpoint(run_folder / "best.pt"))))
+    BFGS(atoms, logfile=None).run(fmax=STATIONARY, steps=500)
+    values, modes = np.linalg.eigh(atoms.calc.get_hessian(atoms))
+    atoms.calc = TBLite(method=METHOD.method, accuracy=0.01, verbosity=0)
+    optimiser = BFGS(atoms, logfile=None)
+    optimiser.H0 = (modes * np.maximum(np.abs(values), SOFTEST)) @ modes.T
+    optimiser.run(fmax=0.5 * STATIONARY, steps=200)
+    write_frames(file, [bare(atoms)])
+    return f"a force of {np.linalg.norm(atoms.get_forces(), axis=1).max():.1e} eV/Å after {optimiser.nsteps} steps"
+
+
 def label(folder: Path, record: Record, hessian: bool, products: int) -> Record | str:
     store = PartStore(folder, METHOD)
     done = store.get(record.name, record, hessian=hessian, products=products)
@@ -270,7 +300,6 @@ class Maker:
         self.folder = out.with_name(out.name + ".parts")
         PartStore(self.folder, METHOD)
         self.records: dict[str, Record] = {}
-        self.unstable: dict[str, int] = {}
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -297,7 +326,7 @@ class Maker:
             system = f"water_{plan.molecules}" if plan.periodic else f"(H2O){plan.molecules}"
             for i, atoms in enumerate(frames):
                 optimised = i == 0 and not plan.periodic
-                properties = {"trajectory": plan.name} | ({} if optimised else {"temperature": plan.temperature})
+                properties = {"trajectory": plan.run} | ({} if optimised else {"temperature": plan.temperature})
                 record = Record.from_atoms(
                     bare(atoms),
                     f"{plan.name}_{i:02d}",
@@ -338,7 +367,8 @@ class Maker:
             self.say(f"the model of round {number} is trained on {len(self.records)} structures")
         return folder
 
-    def active_round(self, number: int, steps: int) -> None:
+    def active_round(self, number: int, steps: int) -> Path:
+        """Train, run, label; returns the folder of the model."""
         model = self.train(number)
         plans = round_boxes(number)
         before = first_box() if number == 1 else round_boxes(number - 1)[0]
@@ -350,6 +380,13 @@ class Maker:
             tasks[plan] = (model_run, start, model, steps)
         self.dynamics(tasks)
         self.label(plans)
+        return model
+
+    def minima(self, model: Path) -> None:
+        """Minima of the larger clusters, which were not reached without a model."""
+        plans = {minimum_of(plan): plan for plan in clusters() if plan.molecules > 1}
+        self.dynamics({new: (minimum_run, self.trajectory(plan), model) for new, plan in plans.items()})
+        self.label(list(plans))
 
     def write(self, out: Path) -> None:
         records = [self.records[name] for name in sorted(self.records)]
@@ -370,8 +407,10 @@ def main() -> None:
         maker.label([first_box(), *clusters()])
         maker.write(arguments.out)
         for number, steps in enumerate(ROUNDS, 1):
-            maker.active_round(number, steps)
+            model = maker.active_round(number, steps)
             maker.write(arguments.out)
+        maker.minima(model)
+        maker.write(arguments.out)
 
 
 if __name__ == "__main__":
