@@ -58,7 +58,7 @@ def main() -> None:
                 start = time.process_time()
                 run.train_epoch()
                 times[way].append(time.process_time() - start)
-    print("| way | seconds per epoch | relative to E-F | peak memory, MiB |")
+    print("| way | processor seconds per epoch | relative to E-F | peak memory, MiB |")
     print("| --- | --- | --- | --- |")
     for way, values in times.items():
         command = [sys.executable, __file__, "--memory-of", way]

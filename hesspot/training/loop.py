@@ -126,7 +126,7 @@ class Run:
         """Random weights fitted to the data, or the model of the run that this one starts from."""
         if start is None:
             return initial_model(self.config.model.shape(elements), self.training, self.config.seed)
-        model = model_of(start)
+        model = model_of(start).to(self.processes.device)
         if start["level_of_theory"] != self.dataset.level_of_theory:
             refit_shifts(model, self.training + self.replayed)
         return model
