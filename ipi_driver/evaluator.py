@@ -69,6 +69,7 @@ class Evaluator:
         if model.kernel is not None:
             name: Literal["evaluate", "members"] = "members" if self._members else "evaluate"
             self._function = CFunction(*model.kernel.c_function(name), model.kernel)
+        self._whole: tuple[Edges, Batch] | None = None
         self._joined: dict[tuple[int, int, int], Edges] = {}
 
     def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results:
@@ -210,10 +211,15 @@ class Evaluator:
                 raise EvaluationError(f"i-PI sent a cell with opposite faces nearer than {FLATTEST} Å", index)
 
     def _batch(self, edges: Edges) -> Batch:
-        """The edges within the cutoff as a model takes them.
+        """The edges within the cutoff as a model takes them; while these are all edges, only vectors are new."""
+        if edges.n_near < len(edges.neighbors):
+            return self._new_batch(edges)
+        if self._whole is None or self._whole[0] is not edges:
+            self._whole = edges, self._new_batch(edges)
+        return replace(self._whole[1], vectors=torch.tensor(edges.vectors).to(self.device, self.dtype))
 
-        With some centres only, stand-ins, one for each element, are in the place of the neighbours.
-        """
+    def _new_batch(self, edges: Edges) -> Batch:
+        """The same made anew. With some centres only, stand-ins, one for each element, take the place of neighbours."""
         centers, neighbors, species = edges.centers[edges.near], edges.neighbors[edges.near], edges.species
         n_own, n_elements = edges.last - edges.first, len(self.model.elements)
         if n_own < len(species):
