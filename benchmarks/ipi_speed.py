@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from ase.build import molecule
 
-from hesspot.export import write_model
+from hesspot.export import read_model, write_model
 from hesspot.export.file import fingerprint_entry
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
+from ipi_driver.evaluator import Evaluator
 from ipi_driver.inputs import dynamics_input, write_start
 
 PES = """from ipi.pes._ase import ASEDriver
@@ -101,6 +102,19 @@ def time_of_run(command: list[str], folder: Path, xml: str, steps: int) -> tuple
     return (after - before) / (last - first), float(told[2]) / int(told[1]) if told else np.nan
 
 
+def in_process(file: Path, atoms: ase.Atoms, beads: int) -> tuple[float, float]:
+    """The least CPU seconds of an evaluation without any i-PI, and of it in the model, caches warm."""
+    evaluate = Evaluator(read_model(file), atoms.get_chemical_symbols(), [False] * 3)
+    positions = atoms.positions + 0.01 * np.random.default_rng(0).standard_normal((beads, len(atoms), 3))
+    cells = np.tile(np.eye(3), (beads, 1, 1))
+    times = []
+    for _ in range(2000 // beads):
+        start, in_model = time.thread_time(), evaluate.model_seconds
+        evaluate(positions, cells)
+        times.append((time.thread_time() - start, evaluate.model_seconds - in_model))
+    return min(whole for whole, _ in times), min(model for _, model in times)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1000, help="steps of a run")
@@ -117,6 +131,9 @@ def main() -> None:
         for label, (file, atoms) in write_models(folder).items():
             write_start(folder / "start.xyz", atoms)
             for beads in (1, 32):
+                whole, in_model = (1e6 * value for value in in_process(file, atoms, beads))
+                row = f"{whole:.0f} | {in_model:.0f} | {(whole - in_model) / beads:.1f}"
+                print(f"| {label} | {beads} | no i-PI, caches warm | {row} |", flush=True)
                 ours = [sys.executable, "-m", "ipi_driver.cli", str(file), "--template", "start.xyz"]
                 ours += ["--prefix", f"{folder}/"]
                 theirs = [str(SCRIPTS / "i-pi-py_driver"), "-u", "-a", "x", "-S", f"{folder}/", "-m", "custom"]
