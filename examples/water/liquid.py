@@ -156,10 +156,13 @@ def distributions(frames: list[Atoms]) -> dict[str, np.ndarray]:
     """r and the partial distribution functions up to half the box."""
     rmax = 0.499 * frames[0].cell.lengths().min()
     bins = round(BINS * rmax / 6.0)
-    result = {}
-    for pair in ("OO", "OH", "HH"):
-        result[pair], result["r"] = get_rdf(frames, rmax, bins, elements=list(pair))
-    return result
+    found: dict[str, list[np.ndarray]] = {"OO": [], "OH": [], "HH": []}
+    for atoms in frames:
+        distances = atoms.get_all_distances(mic=True)
+        for pair, functions in found.items():
+            g, r = get_rdf(atoms, rmax, bins, distances, elements=list(pair))
+            functions.append(g)
+    return {"r": r, **{pair: np.mean(functions, axis=0) for pair, functions in found.items()}}
 
 
 def first_peak(functions: dict[str, np.ndarray]) -> tuple[float, float]:
