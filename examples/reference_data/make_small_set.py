@@ -15,24 +15,20 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
-from ase.data import covalent_radii
-from scipy.sparse.csgraph import connected_components
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Record
 from hesspot.reference.parts import PartStore, assemble
 from hesspot.reference.pyscf_labels import Method, NotConverged, PySCFCalculator, compute
 from hesspot.reference.sampling import along_imaginary, descend, optimise, sample_modes
+from hesspot.reference.search import identify
 
 FMAX = 2e-4  #: eV/Å, largest force at a stationary point
-SAME = 0.1  #: Å, largest difference of interatomic distances between a path's end and a named minimum
-BONDED = 1.3  #: atoms nearer than this times the sum of their covalent radii belong to one fragment
 TEMPERATURES = {"train": (300.0, 1000.0), "valid": (500.0, 900.0), "test": (1500.0, 2500.0)}  #: K, sampled evenly
 
 
@@ -101,15 +97,6 @@ PATHS = [
     Descent("H2CO=H2+CO", 0.25, (6, 7), (frozenset({"H2CO"}), frozenset({"H2", "CO"}))),
     Descent("NH3-inversion", 0.12, (7, 0), (frozenset({"NH3"}), frozenset({"NH3"}))),
 ]
-
-
-def by_elements(atoms: Atoms) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Distances in Å, ordered by the pair of elements and then by length, whatever the order of the atoms."""
-    pairs = [
-        (*sorted((int(atoms.numbers[a]), int(atoms.numbers[b]))), float(atoms.get_distance(a, b)))
-        for a, b in combinations(range(len(atoms)), 2)
-    ]
-    return [pair[:2] for pair in sorted(pairs)], np.array([pair[2] for pair in sorted(pairs)])
 
 
 class Maker:
@@ -228,22 +215,10 @@ class Maker:
             done = Record.from_atoms(atoms, name)
             self.store.put(done)
         atoms = done.atoms_only()
-        radii = covalent_radii[atoms.numbers]
-        bonds = atoms.get_all_distances() < BONDED * (radii[:, None] + radii)
-        count, owner = connected_components(bonds)
-        names = frozenset(self.name_of(atoms[owner == fragment]) for fragment in range(count))
+        names = identify(atoms, [record for record in self.records.values() if record.kind == "minimum"])
         self.ends[f"{system}_irc_{side}"] = " + ".join(sorted(names))
         self.say(f"{name}: {self.ends[f'{system}_irc_{side}']}")
         return names
-
-    def name_of(self, atoms: Atoms) -> str:
-        for record in self.records.values():
-            other = record.atoms_only()
-            if record.kind == "minimum" and sorted(other.numbers) == sorted(atoms.numbers):
-                (pairs, distances), (others, expected) = by_elements(atoms), by_elements(other)
-                if pairs == others and np.abs(distances - expected).max() < SAME:
-                    return record.system
-        return f"unknown {atoms.get_chemical_formula()}"
 
     def write(self) -> None:
         assemble(

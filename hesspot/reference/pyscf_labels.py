@@ -237,7 +237,7 @@ def _analytic_hessian(scf: Any, method: Method) -> tuple[np.ndarray, float]:
 def _response(scf: Any, method: Method, mo_coeff: np.ndarray, mo_occ: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The induced potential of PySCF, integrated on the grid of the coupled-perturbed equations.
 
-    The default grid changes Hessians by 3e-4 eV/Å², a third of the noise that the main grid leaves, and takes a third
+    The default grid changes Hessians by 3e-4 eV/Å², a third of the noise that the main grid leaves, and takes a fifth
     of their time away.
     """
     own = scf.copy()

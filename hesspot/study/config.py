@@ -103,8 +103,6 @@ def parse_study(content: Any, place: str) -> StudyConfig:
     data = parse_config(keys.base, f"{place}, base").data
     if not isinstance(data, str):
         raise UserError(f"study {place}: base.data lists {len(data)} datasets; a study takes its fractions from one")
-    if not isinstance(data, str):
-        raise UserError(f"study {place}: base.data must be one dataset, whose systems are drawn; join the files first")
     arms = {name: _arm(name, keys, place) for name in keys.arms}
     _check_arms(arms, keys, place)
     return StudyConfig(keys, data, arms)
