@@ -36,7 +36,8 @@ class Curvature:
 
     All ranks make one together; then the others call `serve`, while rank 0 calls the methods below it and in the end
     `close`. Atoms are in ascending order of their IDs: ids (n,), masses (n,) amu, positions (n, 3) in LAMMPS's unit,
-    inverse_root (3n,), one over the roots of the masses, periodic (3,), everything: whether there are no other atoms.
+    inverse_root (3n,), one over the roots of the masses, cell (3, 3), rows are vectors, periodic (3,), everything:
+    whether there are no other atoms.
     """
 
     def __init__(self, lammps: Any, styles: Path, group: str) -> None:
@@ -80,7 +81,10 @@ class Curvature:
         self._own = np.searchsorted(self.ids, mine[0])
         self.masses = np.concatenate([part[1] for part in parts])[order]
         self.positions = np.concatenate([part[2] for part in parts])[order]
-        self.periodic = np.array(self._lammps.extract_box()[5], dtype=bool)
+        low, high, xy, yz, xz, periodic, _ = self._lammps.extract_box()
+        self.cell = np.diag(np.subtract(high, low))
+        self.cell[[1, 2, 2], [0, 0, 1]] = xy, xz, yz
+        self.periodic = np.array(periodic, dtype=bool)
         self.everything = len(ids) == self._lammps.get_natoms()
         self.inverse_root = 1.0 / np.sqrt(np.repeat(self.masses, 3))
 
@@ -92,7 +96,7 @@ class Curvature:
     def structure(self) -> ase.Atoms:
         """The group's atoms with their places and masses, without their elements."""
         return ase.Atoms(
-            f"X{len(self.ids)}", positions=self.positions, masses=self.masses, pbc=self.periodic, cell=np.eye(3)
+            f"X{len(self.ids)}", positions=self.positions, masses=self.masses, pbc=self.periodic, cell=self.cell
         )
 
     def serve(self) -> None:
@@ -138,6 +142,11 @@ class Curvature:
     def restricted(self, basis: sparse.csr_array) -> np.ndarray:
         """Bᵀ D B (m, m) of the mass-weighted Hessian D with a sparse basis B (3n, m). Assembles."""
         return self._ask("_restricted", basis)  # type: ignore[no-any-return]
+
+    def strong_pairs(self, least: float) -> np.ndarray:
+        """(k, 2) the pairs of atoms whose block of the Hessian has a larger Frobenius norm than `least`, eV/Å².
+        Assembles."""
+        return self._ask("_strong_pairs", least)  # type: ignore[no-any-return]
 
     def diagonal_blocks(self, domain_of: np.ndarray) -> list[np.ndarray]:
         """Parts of the mass-weighted Hessian within domains: (3k, 3k) for each, atoms in ascending order.
@@ -213,6 +222,23 @@ class Curvature:
 
     def _restricted(self, basis: sparse.csr_array) -> np.ndarray:
         return self._sum((basis.T @ (self._scaled().tocsr() @ basis)).toarray())
+
+    def _strong_pairs(self, least: float) -> np.ndarray:
+        self._assemble()
+        assert self._matrix is not None
+        matrix = self._matrix
+        row = np.repeat(np.arange(len(self.ids)), np.diff(matrix.indptr))
+        norm = np.linalg.norm(matrix.data, axis=(1, 2))
+        seen = (row < matrix.indices) & (norm > least / (2 * self.comm.size))
+        blocks = matrix.data[seen].reshape(-1, 9)
+        parts = self.comm.gather((row[seen], matrix.indices[seen], blocks))
+        if parts is None:
+            return np.zeros((0, 2), dtype=np.int64)
+        pairs = np.concatenate([np.stack(part[:2], axis=1) for part in parts])
+        pairs, same = np.unique(pairs, axis=0, return_inverse=True)
+        total = np.zeros((len(pairs), 9))
+        np.add.at(total, same, np.concatenate([part[2] for part in parts]))
+        return pairs[np.linalg.norm(total, axis=1) > least]
 
     def _diagonal_blocks(self, domain_of: np.ndarray) -> list[np.ndarray]:
         sizes = 3 * np.bincount(domain_of)

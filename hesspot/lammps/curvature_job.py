@@ -91,7 +91,7 @@ def _hessian(job: CurvatureJob, curvature: Curvature) -> None:
 
 
 def _modes(job: CurvatureJob, curvature: Curvature) -> None:
-    from hesspot.lammps import modes
+    from hesspot.lammps import domains, modes
 
     rigid = _rigid(curvature)
     count = min(job.n_modes, curvature.size - len(rigid))
@@ -109,10 +109,12 @@ def _modes(job: CurvatureJob, curvature: Curvature) -> None:
         start = time.perf_counter()
         curvature.assemble()
         print(f"Hessian: {time.perf_counter() - start:.1f} s", flush=True)
-        domains = modes.domains_of(curvature.positions)
-        basis = modes.affine_basis(curvature.positions, curvature.masses, domains)
-        preconditioner = modes.DomainPreconditioner(
-            domains, curvature.diagonal_blocks(domains), basis, curvature.restricted(basis)
+        molecules = domains.molecules_of(len(curvature.ids), curvature.strong_pairs(domains.BOND))
+        positions = domains.whole_molecules(curvature.positions, molecules, curvature.cell, curvature.periodic)
+        domain_of = domains.domains_of(positions, molecules)
+        basis = domains.affine_basis(positions, curvature.masses, domain_of)
+        preconditioner = domains.DomainPreconditioner(
+            domain_of, curvature.diagonal_blocks(domain_of), basis, curvature.restricted(basis)
         )
         print(f"preconditioner: {time.perf_counter() - start:.1f} s", flush=True)
         found = modes.lowest_modes(operator, count, rigid, preconditioner, _report)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from hesspot.errors import UserError
+from hesspot.lammps.domains import DomainPreconditioner
 from hesspot.units import SQRT_EV_PER_A2_AMU
 
 #: Largest residual |Dx − λx| of a lowest mode, eV/(Å² amu): a bound of the error of λ, 0.5 cm⁻² in terms of ν̃².
@@ -25,9 +25,6 @@ ROUND, LIMIT, KEPT = 20, 600, 6
 
 #: Smallest distance to the wanted modes that the preconditioner takes for real, eV/(Å² amu): (5 cm⁻¹)².
 SOFTEST = 1e-4
-
-#: Atoms of a domain, and the largest number of domains.
-DOMAIN, N_DOMAINS = 100, 300
 
 
 @dataclass(frozen=True)
@@ -118,75 +115,6 @@ def highest_modes(operator: LinearOperator, count: int) -> Modes:
     values, vectors = values[order], vectors[:, order]
     residuals = np.linalg.norm(operator.matmat(vectors) - values * vectors, axis=0)
     return Modes(frequencies_of(values), vectors.T.copy(), residuals)
-
-
-def domains_of(positions: np.ndarray) -> np.ndarray:
-    """(n,) number of each atom's domain: halves of halves along the longest extent, of at most `DOMAIN` atoms, or
-    larger if there were more than `N_DOMAINS` of them."""
-    largest = max(DOMAIN, len(positions) // N_DOMAINS)
-    parts = [np.arange(len(positions))]
-    finished = []
-    while parts:
-        part = parts.pop()
-        if len(part) <= largest:
-            finished.append(part)
-            continue
-        axis = int(np.argmax(np.ptp(positions[part], axis=0)))
-        order = part[np.argsort(positions[part, axis], kind="stable")]
-        parts += np.array_split(order, 2)
-    domain_of = np.empty(len(positions), dtype=np.int64)
-    for number, part in enumerate(finished):
-        domain_of[part] = number
-    return domain_of
-
-
-def affine_basis(positions: np.ndarray, masses: np.ndarray, domain_of: np.ndarray) -> sparse.csr_array:
-    """(3n, m) orthonormal columns: translations, rotations and strains of every domain on its own, mass-weighted."""
-    rows, columns, values, first = [], [], [], 0
-    for number in range(int(domain_of.max()) + 1):
-        atoms = np.flatnonzero(domain_of == number)
-        arms = positions[atoms] - positions[atoms].mean(0)
-        moves = np.concatenate([np.ones((len(atoms), 1)), arms], axis=1) * np.sqrt(masses[atoms])[:, None]
-        left, sizes, _ = np.linalg.svd(moves, full_matrices=False)
-        left = left[:, sizes > 1e-6 * sizes.max()]
-        for move in left.T:
-            for axis in range(3):
-                rows.append(3 * atoms + axis)
-                columns.append(np.full(len(atoms), first))
-                values.append(move)
-                first += 1
-    where = (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csr_array((np.concatenate(values), where), shape=(3 * len(positions), first))
-
-
-class DomainPreconditioner:
-    """About (D − σ)⁻¹ for any σ: Σ of the inverse within each domain and of that between the domains' own affine
-    motions, a two-level additive Schwarz method (Smith, Bjørstad, Gropp, Domain Decomposition, 1996).
-
-    blocks, coarse: D, the mass-weighted Hessian, within the domains and between the columns of `basis`.
-    """
-
-    def __init__(
-        self, domain_of: np.ndarray, blocks: list[np.ndarray], basis: sparse.csr_array, coarse: np.ndarray
-    ) -> None:
-        self._coordinates = [
-            (3 * np.flatnonzero(domain_of == number)[:, None] + np.arange(3)).ravel() for number in range(len(blocks))
-        ]
-        self._spectra = [np.linalg.eigh(0.5 * (block + block.T)) for block in blocks]
-        self._basis = basis
-        self._coarse = np.linalg.eigh(0.5 * (coarse + coarse.T))
-
-    def apply(self, x: np.ndarray, shift: float, softest: float) -> np.ndarray:
-        """(3n, m) → (3n, m), with σ = `shift`; eigenvalues nearer to it than `softest` count as that far."""
-        result = np.asarray(self._basis @ _solved(self._coarse, self._basis.T @ x, shift, softest))
-        for where, spectrum in zip(self._coordinates, self._spectra, strict=True):
-            result[where] += _solved(spectrum, x[where], shift, softest)
-        return result
-
-
-def _solved(spectrum: Any, x: np.ndarray, shift: float, softest: float) -> np.ndarray:
-    values, vectors = spectrum
-    return np.asarray(vectors @ ((vectors.T @ x) / np.maximum(np.abs(values - shift), softest)[:, None]))
 
 
 @dataclass(frozen=True)

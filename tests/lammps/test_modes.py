@@ -5,14 +5,19 @@ import pytest
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from hesspot.errors import UserError
-from hesspot.lammps.modes import (
-    RESIDUAL,
+from hesspot.lammps.domains import (
+    MOLECULE,
     DomainPreconditioner,
     affine_basis,
+    domains_of,
+    molecules_of,
+    whole_molecules,
+)
+from hesspot.lammps.modes import (
+    RESIDUAL,
     broadened,
     dense_modes,
     density_of_states,
-    domains_of,
     frequencies_of,
     highest_modes,
     lowest_modes,
@@ -55,7 +60,7 @@ def network(softening: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 @pytest.mark.parametrize("softening", [0.0, 0.2])
 def test_lowest_modes_are_those_of_full_diagonalisation(softening: float) -> None:
     positions, masses, matrix, rigid = network(softening)
-    domains = domains_of(positions)
+    domains = domains_of(positions, np.arange(N_ATOMS))
     assert domains.max() > 1
     basis = affine_basis(positions, masses, domains)
     np.testing.assert_allclose((basis.T @ basis).toarray(), np.eye(basis.shape[1]), atol=1e-12)
@@ -74,6 +79,36 @@ def test_lowest_modes_are_those_of_full_diagonalisation(softening: float) -> Non
     assert np.linalg.norm(defect, axis=1).max() <= 1.01 * RESIDUAL
     np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(12), atol=1e-9)
     np.testing.assert_allclose(found.vectors @ rigid.T, 0.0, atol=1e-9)
+
+
+def test_domains_keep_molecules_whole_across_boundaries() -> None:
+    generator = np.random.default_rng(3)
+    cell = np.array([[20.0, 0, 0], [3.0, 20.0, 0], [1.0, 2.0, 20.0]])
+    centers = generator.uniform(0, 1, (200, 3)) @ cell
+    arms = np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    fractions = (centers[:, None] + arms).reshape(-1, 3) @ np.linalg.inv(cell) % 1.0
+    order = generator.permutation(600)
+    positions, molecule = (fractions @ cell)[order], np.repeat(np.arange(200), 3)[order]
+    bonds = np.array([np.flatnonzero(molecule == m)[[0, k]] for m in range(200) for k in (1, 2)])
+    found = molecules_of(600, bonds)
+    assert (
+        (found[:, None] == found).sum() == ((molecule[:, None] == molecule) & (found[:, None] == found)).sum() == 1800
+    )
+    domain_of = domains_of(positions, found)
+    assert 6 <= domain_of.max() + 1 <= 16
+    assert np.bincount(domain_of).max() <= 100
+    together = whole_molecules(positions, found, cell, np.ones(3, dtype=bool))
+    for m in range(200):
+        atoms = np.flatnonzero(molecule == m)
+        assert len(set(domain_of[atoms])) == 1
+        assert np.ptp(together[atoms], axis=0).max() < 2.0
+
+
+def test_a_network_has_no_molecules() -> None:
+    chain = np.stack([np.arange(MOLECULE + 1), np.arange(1, MOLECULE + 2)], axis=1)
+    found = molecules_of(MOLECULE + 4, np.concatenate([chain, [[MOLECULE + 2, MOLECULE + 3]]]))
+    assert len(set(found[: MOLECULE + 2])) == MOLECULE + 2
+    assert found[MOLECULE + 2] == found[MOLECULE + 3]
 
 
 def test_highest_and_all_modes() -> None:
