@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and files of settings."""
 
 import errno
 import os
@@ -6,6 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from hesspot.errors import UserError
 
@@ -49,3 +52,16 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` in one step; UserError if its folder does not exist."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def read_yaml(path: Path, kind: str, page: str) -> dict[str, Any]:
+    """The keys of a YAML file; UserError, in which it is a `kind` that `page` of the documentation shows."""
+    if not path.is_file():
+        raise UserError(f"{kind} {path} does not exist; {page} shows one")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{kind} {path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{kind} {path} holds no keys; {page} shows one")
+    return content

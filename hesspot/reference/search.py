@@ -95,7 +95,7 @@ def _relax_with_xtb(guess: Atoms, order: int) -> Atoms:
             converged = Sella(atoms, order=1, logfile=os.devnull).run(fmax=0.01, steps=200)
             if converged and _imaginary_of_differences(atoms) != 1:
                 converged = False
-    except Exception:
+    except (RuntimeError, np.linalg.LinAlgError):  # of tblite, and of Sella's coordinates at odd guesses
         converged = False
     atoms.calc = None
     return atoms if converged else guess.copy()

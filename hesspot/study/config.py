@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hesspot.errors import UserError
+from hesspot.files import read_yaml
 from hesspot.training.config import TrainingConfig, parse_config
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -78,20 +78,11 @@ class StudyConfig:
 
 def read_study(path: str | Path) -> StudyConfig:
     """Read and check a study's YAML file; UserError with the nearest valid key for an unknown one."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"study {path} does not exist; docs/study.md shows one")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"study {path} is no valid YAML: {' '.join(str(error).split())}") from error
-    return parse_study(content, str(path))
+    return parse_study(read_yaml(Path(path), "study", "docs/study.md"), str(path))
 
 
-def parse_study(content: Any, place: str) -> StudyConfig:
+def parse_study(content: dict[str, Any], place: str) -> StudyConfig:
     """Check a study that was read from `place`."""
-    if not isinstance(content, dict):
-        raise UserError(f"study {place} holds no keys; docs/study.md shows one")
     try:
         keys = StudyKeys.model_validate(content)
     except ValidationError as error:

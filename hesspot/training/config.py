@@ -7,10 +7,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hesspot.errors import UserError
+from hesspot.files import read_yaml
 from hesspot.models.ensemble import EnsembleConfig
 from hesspot.models.house import HouseConfig
 
@@ -121,20 +121,11 @@ class TrainingConfig(Section):
 
 def read_config(path: str | Path) -> TrainingConfig:
     """Read and check a YAML file; UserError with the nearest valid key for an unknown one."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"configuration {path} does not exist; docs/training.md shows one")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"configuration {path} is no valid YAML: {' '.join(str(error).split())}") from error
-    return parse_config(content, str(path))
+    return parse_config(read_yaml(Path(path), "configuration", "docs/training.md"), str(path))
 
 
-def parse_config(content: Any, place: str) -> TrainingConfig:
+def parse_config(content: dict[str, Any], place: str) -> TrainingConfig:
     """Check a configuration that was read from `place`."""
-    if not isinstance(content, dict):
-        raise UserError(f"configuration {place} holds no keys; docs/training.md shows one")
     try:
         return TrainingConfig.model_validate(content)
     except ValidationError as error:

@@ -1,12 +1,13 @@
 """Stationary points and paths: updates, Newton steps, steepest descent and the names of path ends."""
 
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
+from harmonic_bonds import bonds
 
 from hesspot.data import Record
 from hesspot.reference import search
@@ -14,21 +15,6 @@ from hesspot.reference.pyscf_labels import Labels, Method, NotConverged
 
 EXACT = 1e-9  #: rounding of matrices of order one
 NEAR_MINIMUM = 1e-4  #: Å; forces of 2e-4 eV/Å over stiffnesses above 10 eV/Å² leave less
-
-
-def bonds(positions: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Harmonic bonds of 1 Å and 30 eV/Å² between all atoms: energy, forces, and the Hessian where none is stretched."""
-    n = len(positions)
-    energy, forces, hessian = 0.0, np.zeros((n, 3)), np.zeros((n, 3, n, 3))
-    for i, j in combinations(range(n), 2):
-        arm = positions[j] - positions[i]
-        r = np.linalg.norm(arm)
-        pull, block = 30.0 * (r - 1.0) * arm / r, 30.0 * np.outer(arm, arm) / r**2
-        energy += 15.0 * (r - 1.0) ** 2
-        forces[[i, j]] += [pull, -pull]
-        for a, b, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
-            hessian[a, :, b] += sign * block
-    return energy, forces, hessian.reshape(3 * n, 3 * n)
 
 
 class Bonds(Calculator):
