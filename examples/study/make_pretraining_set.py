@@ -2,117 +2,183 @@
 
     OMP_NUM_THREADS=1 python examples/study/make_pretraining_set.py xtb.h5
 
-Small molecules of H, C, N, O, relaxed, and normal-mode samples of each with their Hessians; none is a system of the
-held-out reactions of the reactive set, valid ones included. Some CPU minutes.
+Molecules of H, C, N, O with up to five heavy atoms, grown from the training molecules of the reactive set: two are
+joined by a bond in the place of a hydrogen atom of each, relaxed, and kept if they stay whole and their bond graph is
+new. The graphs of all held-out minima, valid ones included, are never kept, whatever the conformer. Each molecule
+comes with normal-mode samples and all Hessians. Some CPU minutes.
 """
 
 import argparse
-import sys
 import zlib
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
+from ase.data import covalent_radii
+from ase.geometry import get_distances
 from ase.optimize import BFGS
+from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Dataset, Record
+from hesspot.data.shipped import find_dataset
 from hesspot.reference.method import NotConverged
 from hesspot.reference.sampling import sample_modes
+from hesspot.reference.search import BONDED, fragments
 from hesspot.reference.tblite_labels import TbliteMethod
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reference_data"))
-from make_reactive_set import MINIMA, PART_OF, REACTIONS
-
 METHOD = TbliteMethod()
-#: closed-shell molecules of ASE's G2 collection that are no system of a held-out reaction
-G2 = [
-    "2-butyne",
-    "C2H6NH",
-    "C3H4_C2v",
-    "C3H4_D2d",
-    "C3H6_D3h",
-    "C3H8",
-    "C4H4NH",
-    "C4H4O",
-    "C5H5N",
-    "C6H6",
-    "CH2NHCH2",
-    "CH2OCH2",
-    "CH3CH2NH2",
-    "CH3CH2OCH3",
-    "CH3COCH3",
-    "CH3CONH2",
-    "CH3COOH",
-    "CH3NO2",
-    "CH3ONO",
-    "H2CCHCN",
-    "HCOOCH3",
-    "N2O",
-    "NCCN",
-    "bicyclobutane",
-    "butadiene",
-    "cyclobutane",
-    "cyclobutene",
-    "isobutene",
-    "C2H6CHOH",
-    "methylenecyclopropane",
-]
-SAMPLES = 10
+#: rings and nitro compounds of ASE's G2 collection, which do not grow from the others
+G2 = ["C3H4_C2v", "C3H6_D3h", "C4H4NH", "C4H4O", "C5H5N", "C6H6", "CH2NHCH2", "CH2OCH2", "CH3NO2", "CH3ONO"]
+G2 += ["N2O", "bicyclobutane", "cyclobutane", "cyclobutene", "methylenecyclopropane"]
+HEAVY = 5  #: atoms that are not hydrogen
+MOLECULES = 480
+SAMPLES = 5  #: of each molecule; of saddle points twice as many
 TEMPERATURES = (300.0, 2000.0)  #: K
-SIDES = 6  #: samples with distorted saddle points are worth as much as those of minima
+VALID_EVERY = 12  #: molecules
 
 
-def points() -> dict[str, Atoms]:
-    """Guesses of all minima by name."""
-    known = {minimum.system: minimum.guess for minimum in MINIMA if PART_OF[minimum.system] == "train"}
-    return known | {name: molecule(name) for name in G2}
+def neighbours(atoms: Atoms) -> np.ndarray:
+    radii = covalent_radii[atoms.numbers]
+    bonds = atoms.get_all_distances() < BONDED * (radii[:, None] + radii)
+    np.fill_diagonal(bonds, False)
+    return bonds
 
 
-def labelled(atoms: Atoms, name: str, system: str, kind: str) -> Record:
-    labels = METHOD.labels(atoms)
-    return Record.from_atoms(
-        atoms, name, system=system, kind=kind, energy=labels.energy, forces=labels.forces, hessian=labels.hessian
-    )
+def places(atoms: Atoms) -> list[int]:
+    """A number for each atom that tells its place in the bond graph (Morgan 1965); the same in equal graphs."""
+    bonds, labels = neighbours(atoms), [int(number) for number in atoms.numbers]
+    for _ in range(len(atoms)):
+        around = [sorted(labels[j] for j in np.flatnonzero(row)) for row in bonds]
+        labels = [zlib.crc32(repr((label, near)).encode()) for label, near in zip(labels, around, strict=True)]
+    return labels
+
+
+def graph(atoms: Atoms) -> tuple[int, ...]:
+    return tuple(sorted(places(atoms)))
+
+
+def heavy(atoms: Atoms) -> int:
+    return int((atoms.numbers > 1).sum())
+
+
+def hydrogens(atoms: Atoms) -> list[tuple[int, int]]:
+    """One hydrogen atom of each place, and the atom that it is bound to."""
+    bonds, labels = neighbours(atoms), places(atoms)
+    found = {labels[i]: (i, int(np.flatnonzero(bonds[i])[0])) for i in range(len(atoms)) if atoms.numbers[i] == 1}
+    return list(found.values())
+
+
+def joined(a: Atoms, site: tuple[int, int], b: Atoms, other: tuple[int, int], rng: np.random.Generator) -> Atoms:
+    """The two bound to each other in the place of a hydrogen atom of each, at the torsion of least crowding of six."""
+    out, back = a.positions[site[0]] - a.positions[site[1]], b.positions[other[0]] - b.positions[other[1]]
+    out /= np.linalg.norm(out)
+    turn, _ = Rotation.align_vectors([-out], [back / np.linalg.norm(back)])
+    length = covalent_radii[a.numbers[site[1]]] + covalent_radii[b.numbers[other[1]]]
+    kept, rest = a.copy(), b.copy()
+    rest.positions = turn.apply(b.positions - b.positions[other[1]])
+    del kept[site[0]], rest[other[0]]
+    best: tuple[float, Atoms] | None = None
+    for angle in rng.uniform(0.0, 2.0 * np.pi, 6):
+        turned = rest.copy()
+        turned.positions = Rotation.from_rotvec(angle * out).apply(rest.positions)
+        turned.positions += a.positions[site[1]] + length * out
+        crowding = (get_distances(kept.positions, turned.positions)[1] ** -6).sum()
+        if best is None or crowding < best[0]:
+            best = (crowding, kept + turned)
+    assert best is not None
+    return best[1]
+
+
+def relaxed(guess: Atoms) -> Atoms | None:
+    atoms = guess.copy()
+    atoms.calc = TBLite(method=METHOD.method, verbosity=0)
+    try:
+        if not BFGS(atoms, logfile=None, maxstep=0.1).run(fmax=1e-2, steps=150):
+            return None
+    except RuntimeError:  # of tblite
+        return None
+    atoms.calc = None
+    return atoms
+
+
+def grown(parents: list[Atoms], forbidden: set[tuple[int, ...]], rng: np.random.Generator) -> Iterator[Atoms]:
+    """Relaxed molecules, the parents and G2 first, smaller ones before larger ones; of the largest a random choice."""
+    seen, found = set(forbidden), []
+
+    def new(guess: Atoms, conformer: bool = False) -> bool:
+        if graph(guess) in seen and not conformer:
+            return False
+        seen.add(graph(guess))
+        atoms = relaxed(guess)
+        if atoms is None or len(fragments(atoms)) > 1 or graph(atoms) in seen - {graph(guess)}:
+            return False
+        seen.add(graph(atoms))
+        found.append(atoms)
+        return True
+
+    for guess in parents:
+        if new(guess, conformer=True):
+            yield found[-1]
+    for name in G2:
+        if new(molecule(name)):
+            yield found[-1]
+    small = [atoms for atoms in found if 0 < heavy(atoms) < HEAVY and len(atoms) > 1]
+    for size in range(2, HEAVY + 1):
+        pairs = [pair for pair in product(found, small) if heavy(pair[0]) + heavy(pair[1]) == size]
+        for k in rng.permutation(len(pairs)):
+            a, b = pairs[k]
+            for site, other in product(hydrogens(a), hydrogens(b)):
+                if new(joined(a, site, b, other, rng)):
+                    yield found[-1]
+
+
+def samples(atoms: Atoms, system: str, count: int, part: str) -> list[Record]:
+    """The structure and `count` samples of its normal modes, as far as the method converges."""
+
+    def labelled(atoms: Atoms, name: str, kind: str) -> Record:
+        made = METHOD.labels(atoms)
+        more = {"energy": made.energy, "forces": made.forces, "hessian": made.hessian}
+        return Record.from_atoms(atoms, name, system=system, kind=kind, part=part, **more)
+
+    found: list[Record] = []
+    try:
+        found.append(labelled(atoms, system, "other"))
+        hessian = found[0].hessian
+        assert hessian is not None
+        if len(normal_modes(atoms, hessian).frequencies):
+            for i, temperature in enumerate(np.linspace(*TEMPERATURES, count)):
+                name = f"{system}_nms_{i:02d}"
+                rng = np.random.default_rng([1, zlib.crc32(name.encode())])
+                found.append(labelled(sample_modes(atoms, hessian, float(temperature), rng), name, "nms"))
+    except NotConverged as error:
+        print(f"{system}: ends after {len(found)} structures, {error}")
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out
+    stationary = [r for r in Dataset.read(find_dataset("shipped:reactive_chno")) if r.kind in ("minimum", "saddle")]
+    forbidden = {graph(r.atoms_only()) for r in stationary if r.part != "train"}
+    parents = [r.atoms_only() for r in stationary if r.part == "train" and r.kind == "minimum"]
     records: list[Record] = []
-    for system, guess in points().items():
-        atoms = guess.copy()
-        atoms.calc = TBLite(method=METHOD.method, verbosity=0)
-        BFGS(atoms, logfile=None, maxstep=0.1).run(fmax=1e-3, steps=300)
-        atoms.calc = None
-        records += samples(labelled(atoms, f"{system}_minimum", system, "other"), SAMPLES)
+    for record in stationary:
+        if record.part == "train" and record.kind == "saddle":
+            records += samples(record.atoms_only(), record.system, 2 * SAMPLES, "train")
+    for number, atoms in enumerate(grown(parents, forbidden, np.random.default_rng(0)), 1):
+        system = f"{number:03d}-{atoms.get_chemical_formula()}"
+        records += samples(atoms, system, SAMPLES, "train" if number % VALID_EVERY else "valid")
         print(f"{len(records):5d}  {system}", flush=True)
-    for reaction in REACTIONS:
-        if reaction.part == "train":
-            records += samples(labelled(reaction.guess, f"{reaction.name}_guess", reaction.name, "other"), SIDES)
-    dataset = Dataset(records, METHOD.level_of_theory, METHOD.provenance())
-    dataset.write(out)
+        if number == MOLECULES:
+            break
+    Dataset(records, METHOD.level_of_theory, METHOD.provenance()).write(out)
     print(f"{out}: {len(records)} structures")
-
-
-def samples(centre: Record, count: int) -> list[Record]:
-    """The centre and `count` samples of its normal modes; every tenth one is for validation."""
-    found = [centre]
-    if len(centre) > 1 and len(normal_modes(centre.atoms_only(), centre.hessian).frequencies):
-        for i, temperature in enumerate(np.linspace(*TEMPERATURES, count)):
-            name = f"{centre.system}_nms_{i:02d}"
-            rng = np.random.default_rng([1, zlib.crc32(name.encode())])
-            assert centre.hessian is not None
-            atoms = sample_modes(centre.atoms_only(), centre.hessian, float(temperature), rng)
-            try:
-                found.append(labelled(atoms, name, centre.system, "nms"))
-            except NotConverged as error:
-                print(f"{name}: left out, {error}")
-    found[len(found) // 2].part = "valid"
-    return found
 
 
 if __name__ == "__main__":

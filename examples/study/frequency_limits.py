@@ -1,0 +1,45 @@
+"""Where the error of frequencies at the held-out minima comes from: the method, the pretraining, or the fine-tuning.
+
+    python examples/study/frequency_limits.py xtb study/runs/pretrained/fraction-1/seed-*
+
+Mean absolute differences of harmonic frequencies above 400 cm⁻¹ at the minima of the part test: GFN2-xTB against the
+reference, and each trained model (folders of runs) against both.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from hesspot.analysis.normal_modes import normal_modes
+from hesspot.data import Dataset
+from hesspot.data.shipped import find_dataset
+from hesspot.reference.tblite_labels import TbliteMethod
+from hesspot.training.checkpoint import load_checkpoint, model_of
+from hesspot.verify.engines.trained import one_by_one
+
+SOFT = 400.0  #: cm⁻¹
+
+
+def main() -> None:
+    minima = [r for r in Dataset.read(find_dataset("shipped:reactive_chno")) if (r.part, r.kind) == ("test", "minimum")]
+    structures = [record.atoms_only() for record in minima]
+
+    def frequencies(hessians: list[np.ndarray | None]) -> np.ndarray:
+        pairs = zip(structures, hessians, strict=True)
+        return np.concatenate([normal_modes(atoms, hessian).frequencies for atoms, hessian in pairs])
+
+    reference = frequencies([record.hessian for record in minima])
+    method = TbliteMethod()
+    xtb = frequencies([method.labels(atoms).hessian for atoms in structures])
+    hard = reference > SOFT
+    print(f"GFN2-xTB: {np.abs(xtb - reference)[hard].mean():.1f} from the reference")
+    for folder in sys.argv[1:]:
+        model = model_of(load_checkpoint(Path(folder) / "best.pt")).requires_grad_(False)
+        found = frequencies([answer.hessian for answer in one_by_one(model, structures)])
+        from_xtb, from_reference = (np.abs(found - other)[hard].mean() for other in (xtb, reference))
+        print(f"{folder}: {from_xtb:.1f} from GFN2-xTB, {from_reference:.1f} from the reference")
+
+
+if __name__ == "__main__":
+    main()
