@@ -5,7 +5,7 @@
 Molecules of H, C, N, O with up to five heavy atoms, grown from the training molecules of the reactive set: two are
 joined by a bond in the place of a hydrogen atom of each, relaxed, and kept if they stay whole and their bond graph is
 new. The graphs of all held-out minima, valid ones included, are never kept, whatever the conformer. Each molecule
-comes with normal-mode samples and all Hessians. Some CPU minutes.
+comes with normal-mode samples and all Hessians. Five CPU minutes.
 """
 
 import argparse

@@ -1,8 +1,10 @@
 """Labels with tblite: against its energies, published-style checks by differences, and ASE's own calculator."""
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import ase.io
@@ -133,9 +135,7 @@ def test_command_line(source: Path, tmp_path: Path) -> None:
 
 def test_ranks_of_mpirun_give_what_one_process_gives(source: Path, tmp_path: Path) -> None:
     pytest.importorskip("mpi4py")
-    mpirun = Path(sys.executable).with_name("mpirun")
-    if not mpirun.exists():
-        pytest.skip("no mpirun beside python")
+    mpirun = shutil.which("mpirun", path=sysconfig.get_path("scripts")) or shutil.which("mpirun")
     one = label_file(source, tmp_path / "one.h5", GFN1, hessian=False, products=1)
     command = [mpirun, "-n", "2", sys.executable, "-m", "mpi4py.futures", "-m", "hesspot.cli.main", "label", source]
     command += ["--out", tmp_path / "two.h5", "--program", "tblite", "--method", "GFN1-xTB", "--no-hessian"]
