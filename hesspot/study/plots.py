@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -15,6 +18,10 @@ from hesspot.study.cost import Cost
 from hesspot.study.evaluate import Frequency
 from hesspot.study.metrics import Metric, Summary
 from hesspot.study.tables import PUBLISHED, UNITS, Lookup
+
+#: for arms beyond those that the colours of other plots tell apart
+FURTHER_COLORS = ("#8c564b", "#7f7f7f", "#332288", "#117733", "#882255")
+TALLEST = 150.0  #: %; bars beyond are cut, with their height beside them
 
 
 def _figure(rows: int, columns: int, width: float, height: float, share: bool = False) -> tuple[Figure, np.ndarray]:
@@ -31,7 +38,18 @@ def _figure(rows: int, columns: int, width: float, height: float, share: bool = 
 
 def colors(arms: Sequence[str]) -> dict[str, str]:
     """One colour for each arm in all figures."""
-    return {arm: COLORS[place % len(COLORS)] for place, arm in enumerate(arms)}
+    return dict(zip(arms, cycle([*COLORS, *FURTHER_COLORS]), strict=False))
+
+
+def _legend(figure: Figure) -> None:
+    """Of all panels together, above them, in rows that fit the width."""
+    entries: dict[str, Artist] = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        entries = dict(zip(labels, handles, strict=True)) | entries
+    rows = max(1, math.ceil(0.09 * sum(len(label) + 6 for label in entries) / figure.get_figwidth()))
+    columns = max(1, math.ceil(len(entries) / rows))
+    figure.legend(entries.values(), entries.keys(), loc="outside upper left", frameon=False, ncols=columns)
 
 
 def changes(found: Lookup, arms: Sequence[str], reference: str, fraction: float) -> Figure:
@@ -46,17 +64,20 @@ def changes(found: Lookup, arms: Sequence[str], reference: str, fraction: float)
             heights = [np.nan if e is None or e.change is None else e.change for e in entries]
             errors = [0.0 if e is None or e.change_spread is None else e.change_spread for e in entries]
             axis.bar(at, heights, 0.9 * width, yerr=errors, color=colors(arms)[arm], capsize=2, label=arm)
+            for x, height in zip(at, heights, strict=True):
+                if height > TALLEST:
+                    axis.text(x + width, TALLEST, f"{height:+.0f}", fontsize=7, va="top")
         for place, part in enumerate(parts):
             if (part, quantity) in PUBLISHED:
                 axis.hlines(PUBLISHED[part, quantity], place - 0.45, place + 0.45, color="black", linewidth=1.5)
         axis.axhline(0.0, color="0.4", linewidth=0.8)
+        axis.set_ylim(-100.0, min(TALLEST, axis.get_ylim()[1]))
         axis.set_xticks(range(len(parts)), parts)
         axis.set_title(f"{quantity} RMSE", fontsize=10)
         axis.grid(False, axis="x")
     grid[0][0].set_ylabel(f"change against {reference}, %")
     grid[0][-1].plot([], [], color="black", linewidth=1.5, label="published, E-F-H")
-    handles, labels = grid[0][-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", frameon=False, ncols=len(labels))
+    _legend(figure)
     return figure
 
 
@@ -71,6 +92,9 @@ def learning(found: Lookup, arms: Sequence[str], sizes: Mapping[float, float]) -
                 known = [(size, e) for size, e in zip(sizes.values(), entries, strict=True) if e is not None]
                 if known:
                     _curve(axis, known, colors(arms)[arm], arm)
+            if not axis.has_data():
+                axis.set_axis_off()
+                continue
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set_xticks(list(sizes.values()), [f"{size:.0f}" for size in sizes.values()])
@@ -78,8 +102,7 @@ def learning(found: Lookup, arms: Sequence[str], sizes: Mapping[float, float]) -
             axis.set_title(f"{part}: {quantity} RMSE, {unit}", fontsize=9)
     for axis in grid[-1]:
         axis.set_xlabel("training structures")
-    handles, labels = grid[-1][-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", frameon=False, ncols=len(labels))
+    _legend(figure)
     return figure
 
 
@@ -94,10 +117,13 @@ def _curve(axis: Axes, known: Sequence[tuple[float, Summary]], color: str, label
 
 def frequencies(pairs: Mapping[str, Sequence[Frequency]]) -> Figure:
     """Frequencies of each arm against the reference's at minima and saddle points; a panel for each arm."""
-    figure, grid = _figure(1, len(pairs), 3.0, 3.4, share=True)
+    columns = min(4, len(pairs))
+    figure, grid = _figure(math.ceil(len(pairs) / columns), columns, 3.0, 3.4, share=True)
     values = [value for own in pairs.values() for pair in own for value in (pair.reference, pair.model)]
     low, high = min(values) - 100.0, max(values) + 100.0
-    for axis, (arm, own) in zip(grid[0], pairs.items(), strict=True):
+    for axis in grid.flat[len(pairs) :]:
+        axis.set_axis_off()
+    for axis, (arm, own) in zip(grid.flat[: len(pairs)], pairs.items(), strict=True):
         axis.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=1)
         for kind, label, color in (("minimum", "minima", COLORS[0]), ("saddle", "saddle points", COLORS[1])):
             some = [pair for pair in own if pair.kind == kind]
@@ -105,9 +131,9 @@ def frequencies(pairs: Mapping[str, Sequence[Frequency]]) -> Figure:
         error = np.mean([abs(pair.model - pair.reference) for pair in own])
         axis.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="reference, cm⁻¹")
         axis.set_title(f"{arm}\nMAE {error:.3g} cm⁻¹", fontsize=9)
-    grid[0][0].set_ylabel("model, cm⁻¹ (imaginary: negative)")
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", frameon=False, ncols=2)
+    for axis in grid[:, 0]:
+        axis.set_ylabel("model, cm⁻¹ (imaginary: negative)")
+    _legend(figure)
     return figure
 
 
