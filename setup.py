@@ -15,6 +15,7 @@ FLAGS = [
     "-fno-trapping-math",
     "-fno-signed-zeros",
     "-fassociative-math",
+    "-pthread",
 ]
 AVX2 = ["-mavx2", "-mfma"]
 #: The kernel is compiled once for each instruction set, and picks one when it runs.

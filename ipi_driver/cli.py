@@ -36,6 +36,7 @@ def serve(
     ] = "auto",
     prefix: Annotated[str, typer.Option(help="what i-PI puts before the address of a unix socket")] = "/tmp/ipi_",
     dtype: Annotated[Literal["float64", "float32"], typer.Option(help="precision of the model")] = "float64",
+    threads: Annotated[int, typer.Option(min=1, help="threads of this process that share the atoms of a batch")] = 1,
     device: Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1, …")] = "cpu",
     timeout: Annotated[float, typer.Option(min=0.0, help="seconds to wait for i-PI's socket")] = 60.0,
     pbc: Annotated[Literal["auto", "true", "false"], typer.Option(help="auto: as the template says")] = "auto",
@@ -72,7 +73,7 @@ def serve(
     if expect is not None:
         check_expected(atoms, expect)
     directions = periodic_directions(atoms, template, pbc)
-    settings = Settings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras)
+    settings = Settings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras, threads)
     failed = failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz")
     if ffmpi is not None:
         serve_ffmpi(settings, atoms, failed, ffmpi, group_size, split, tell)

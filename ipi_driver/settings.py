@@ -20,7 +20,7 @@ class Settings:
     """A model file and how it is used, in whichever process.
 
     symbols: of the atoms in i-PI's order; pbc: periodic directions; skin: Å that neighbour lists reach beyond
-    the cutoff.
+    the cutoff; threads: of one process, that share the atoms of a batch.
     """
 
     model: Path
@@ -30,3 +30,4 @@ class Settings:
     device: str
     skin: float
     extras: ExtrasKind = "none"
+    threads: int = 1

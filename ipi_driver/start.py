@@ -34,6 +34,10 @@ def start_evaluator(settings: Settings, tell: Callable[[str], None]) -> Evaluato
         ) from error
     dtype = DTYPES[settings.dtype]
     model = read_model(settings.model, dtype=dtype, device=settings.device)
+    if model.kernel is not None:
+        model.kernel.set_threads(settings.threads)
+    elif settings.threads > 1:
+        torch.set_num_threads(settings.threads)
     evaluator = Evaluator(model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin, settings.extras)
     energy, force = fingerprint_errors(model, dtype, settings.device, settings.skin)
     if settings.dtype == "float64" and not (energy <= ENERGY_TOLERANCE and force <= FORCE_TOLERANCE):

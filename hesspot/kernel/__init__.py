@@ -41,6 +41,8 @@ def _library() -> ctypes.CDLL:
     ]
     library.hesspot_house_delete.argtypes = [_POINTER]
     library.hesspot_house_delete.restype = None
+    library.hesspot_house_set_threads.argtypes = [_POINTER, ctypes.c_int]
+    library.hesspot_house_set_threads.restype = None
     edges: list[Any] = [_POINTER, ctypes.c_int64] + [_POINTER] * 6
     library.hesspot_house_evaluate.argtypes = edges
     library.hesspot_house_members.argtypes = edges
@@ -103,6 +105,10 @@ class HouseKernel:
             raise UserError("the weights do not fit together as a house model; export it again with `hesspot export`")
         self._pointer = pointer
         weakref.finalize(self, self._library.hesspot_house_delete, pointer)
+
+    def set_threads(self, threads: int) -> None:
+        """Threads that share the centres of energies and gradients, to the same last bit; 1 at first."""
+        self._library.hesspot_house_set_threads(self._pointer, threads)
 
     def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:
         """Addresses of `hesspot_house_evaluate` or `…_members` and of this model, for C code that calls the kernel."""

@@ -3,6 +3,7 @@
 #include "house.h"
 
 #include <algorithm>
+#include <future>
 #include <stdexcept>
 
 namespace hesspot {
@@ -32,6 +33,9 @@ const HouseKernel &house_kernel() {
 }
 
 namespace {
+
+/// Their work is several times what starting a thread costs.
+constexpr std::size_t CENTERS_WORTH_A_THREAD = 16;
 
 constexpr int RANK_OF_MONOMIAL[N_MONOMIALS] = {0, 1, 1, 1, 2, 2, 2, 2, 2, 2,
                                                3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
@@ -139,6 +143,28 @@ House::~House() = default;
 
 void House::evaluate(const HouseEdges &edges, double *energies,
                      double *gradient) const {
+  const std::size_t parts =
+      std::clamp<std::size_t>(edges.n_centers / CENTERS_WORTH_A_THREAD, 1,
+                              std::max<std::size_t>(threads_, 1));
+  const auto part = [&](std::size_t k) {
+    const std::size_t first = k * edges.n_centers / parts,
+                      end = (k + 1) * edges.n_centers / parts;
+    HouseEdges own = edges;
+    own.n_centers = end - first;
+    own.species += first;
+    own.first_edge += first;
+    evaluate_part(own, energies + first, gradient);
+  };
+  std::vector<std::future<void>> others;
+  for (std::size_t k = 1; k < parts; k++)
+    others.push_back(std::async(std::launch::async, part, k));
+  part(0);
+  for (auto &other : others)
+    other.get();
+}
+
+void House::evaluate_part(const HouseEdges &edges, double *energies,
+                          double *gradient) const {
   if (double_)
     house_kernel().evaluate_double(double_->kernel, edges, energies, gradient);
   else

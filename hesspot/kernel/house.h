@@ -48,6 +48,10 @@ public:
   /// Networks for each element; 1 if the model is no committee.
   int n_members() const { return n_members_; }
 
+  /// Threads that share the centres of `evaluate`, to the same last bit; 1 at
+  /// first. Not while it runs.
+  void set_threads(std::size_t threads) { threads_ = threads; }
+
   /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
   /// eV/Angstrom; of a committee, the means.
   void evaluate(const HouseEdges &edges, double *energies,
@@ -65,7 +69,10 @@ public:
 
 private:
   template <typename Real> class Parameters;
+  void evaluate_part(const HouseEdges &edges, double *energies,
+                     double *gradient) const;
   int n_members_;
+  std::size_t threads_ = 1;
   std::vector<double> shifts_;
   std::unique_ptr<Parameters<double>> double_;
   std::unique_ptr<Parameters<float>> single_;

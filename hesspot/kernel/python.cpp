@@ -76,6 +76,10 @@ void *hesspot_house_new(int n_members, int n_elements, int n_radial,
 
 void hesspot_house_delete(void *model) { delete static_cast<House *>(model); }
 
+void hesspot_house_set_threads(void *model, int threads) {
+  static_cast<House *>(model)->set_threads(static_cast<std::size_t>(threads));
+}
+
 /// 0, or 1 if memory ran out. Edges are sorted by centre; first_edge has
 /// n_centers + 1 entries.
 int hesspot_house_evaluate(const void *model, std::int64_t n_centers,

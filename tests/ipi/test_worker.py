@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import ase
 import numpy as np
@@ -40,6 +41,16 @@ def test_a_worker_that_is_killed_in_flight_is_replaced(house, molecule, rng):
     assert len(told) == 1
     assert "SIGKILL" in told[0]
     assert last.returncode == 0
+
+
+def test_threads_of_a_worker_change_no_bit(house, molecule, rng):
+    positions = molecule.positions + 0.1 * rng.standard_normal((24, 4, 3))
+    cells = np.tile(np.eye(3) * 20.0, (24, 1, 1))
+    wanted = start_evaluator(settings(house, molecule), print)(positions, cells)
+    with Worker(replace(settings(house, molecule), threads=3), 0, print) as worker:
+        got = worker(positions, cells)
+    for name in ("energy", "forces", "virial"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
 
 
 def test_errors_of_a_worker_are_those_of_the_evaluator(cliff, tmp_path):

@@ -70,6 +70,20 @@ def test_everything_is_the_models(changed):
     torch.testing.assert_close(chunked.forces, theirs.forces, atol=ROUNDING, rtol=1e-14)
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_share_the_centres_to_the_last_bit(threads):
+    model = make()
+    structures = [molecule(name) for name in ("CH3OH", "HCN", "C6H6") for _ in range(6)]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=seed)
+    batch = build_batch(structures, model.elements, model.cutoff)
+    one, several = HouseKernel(model), HouseKernel(model)
+    several.set_threads(threads)
+    expected, found = evaluate(one, batch, virial=True), evaluate(several, batch, virial=True)
+    for name in ("energy", "atom_energies", "forces", "virial"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
 def test_members_of_a_committee():
     """Each member's energies and forces, and no third way to the mean."""
     model = make(members=3)
