@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -102,17 +103,37 @@ def time_of_run(command: list[str], folder: Path, xml: str, steps: int) -> tuple
     return (after - before) / (last - first), float(told[2]) / int(told[1]) if told else np.nan
 
 
+def batch(atoms: ase.Atoms, beads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and cells of beads near the structure."""
+    positions = atoms.positions + 0.01 * np.random.default_rng(0).standard_normal((beads, len(atoms), 3))
+    return positions, np.tile(np.eye(3), (beads, 1, 1))
+
+
 def in_process(file: Path, atoms: ase.Atoms, beads: int) -> tuple[float, float]:
     """The least CPU seconds of an evaluation without any i-PI, and of it in the model, caches warm."""
     evaluate = Evaluator(read_model(file), atoms.get_chemical_symbols(), [False] * 3)
-    positions = atoms.positions + 0.01 * np.random.default_rng(0).standard_normal((beads, len(atoms), 3))
-    cells = np.tile(np.eye(3), (beads, 1, 1))
+    positions, cells = batch(atoms, beads)
     times = []
     for _ in range(2000 // beads):
         start, in_model = time.thread_time(), evaluate.model_seconds
         evaluate(positions, cells)
         times.append((time.thread_time() - start, evaluate.model_seconds - in_model))
     return min(whole for whole, _ in times), min(model for _, model in times)
+
+
+def wall_of_threads(file: Path, atoms: ase.Atoms, beads: int, threads: int) -> float:
+    """The least wall seconds of an evaluation of a house model by threads, caches warm."""
+    model = read_model(file)
+    assert model.kernel is not None
+    model.kernel.set_threads(threads)
+    evaluate = Evaluator(model, atoms.get_chemical_symbols(), [False] * 3)
+    positions, cells = batch(atoms, beads)
+    times = []
+    for _ in range(100):
+        start = time.perf_counter()
+        evaluate(positions, cells)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def main() -> None:
@@ -128,7 +149,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ipi") as name:
         folder = Path(name)
         (folder / "pes.py").write_text(PES)
-        for label, (file, atoms) in write_models(folder).items():
+        models = write_models(folder)
+        for label, (file, atoms) in models.items():
             write_start(folder / "start.xyz", atoms)
             for beads in (1, 32):
                 whole, in_model = (1e6 * value for value in in_process(file, atoms, beads))
@@ -154,6 +176,10 @@ def main() -> None:
                     whole, in_model = 1e6 * np.array(min(runs, key=lambda run: run[0] - np.nan_to_num(run[1])))
                     rest = "" if np.isnan(in_model) else f"{in_model:.0f} | {(whole - in_model) / beads:.1f}"
                     print(f"| {label} | {beads} | {driver} | {whole:.0f} | {rest or ' | '} |", flush=True)
+
+        for threads in (1, os.cpu_count() or 1):
+            wall = 1e6 * wall_of_threads(*models["house"], 32, threads)
+            print(f"house, 32 beads, no i-PI, {threads} threads: {wall:.0f} µs of wall time")
 
 
 if __name__ == "__main__":
