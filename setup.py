@@ -14,7 +14,6 @@ FLAGS = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
-    "-fassociative-math",
     "-pthread",
 ]
 AVX2 = ["-mavx2", "-mfma"]

@@ -35,10 +35,7 @@ const HouseKernel &house_kernel() {
 namespace {
 
 /// Their work is several times what starting a thread costs.
-constexpr std::size_t CENTERS_WORTH_A_THREAD = 16;
-
-constexpr int RANK_OF_MONOMIAL[N_MONOMIALS] = {0, 1, 1, 1, 2, 2, 2, 2, 2, 2,
-                                               3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
+constexpr std::size_t CENTERS_WORTH_A_THREAD = 64;
 
 template <typename Real>
 std::vector<Real> converted(const std::vector<double> &values) {
@@ -65,16 +62,12 @@ public:
          weights.shifts.size() == S && weights.mean.size() == S * D &&
          weights.inverse_deviation.size() == S * D &&
          !weights.networks.empty() && weights.networks.size() % S == 0);
-    mix_.resize(S * slots * C * N_MONOMIALS);
-    for (std::size_t s = 0; s < S; s++)
-      for (std::size_t slot = 0; slot < slots; slot++)
-        for (std::size_t c = 0; c < C; c++)
-          for (std::size_t m = 0; m < N_MONOMIALS; m++) {
-            const auto rank = static_cast<std::size_t>(RANK_OF_MONOMIAL[m]);
-            mix_[((s * slots + slot) * C + c) * N_MONOMIALS + m] =
-                static_cast<Real>(
-                    weights.mix[((rank * S + s) * slots + slot) * C + c]);
-          }
+    mix_.resize(S * 4 * slots * C);
+    for (std::size_t rank = 0; rank < 4; rank++)
+      for (std::size_t s = 0; s < S; s++)
+        for (std::size_t i = 0; i < slots * C; i++)
+          mix_[(s * 4 + rank) * slots * C + i] =
+              static_cast<Real>(weights.mix[(rank * S + s) * slots * C + i]);
     std::size_t widest = 1;
     for (const auto &network : weights.networks) {
       std::size_t width = D;

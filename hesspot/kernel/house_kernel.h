@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // The house model, and committees of it, (docs/model.md) as plain loops:
-// energy, gradient and Hessian products of one centre after another. The same
-// source is compiled for several instruction sets; `house_kernel()` picks the
-// best that the processor has.
+// energy, gradient and Hessian products of as many centres at once as a
+// register holds. The same source is compiled for several instruction sets;
+// `house_kernel()` picks the best that the processor has.
 
 #ifndef HESSPOT_HOUSE_KERNEL_H
 #define HESSPOT_HOUSE_KERNEL_H
@@ -37,8 +37,8 @@ template <typename Real> struct HouseNetwork {
 template <typename Real> struct HouseParameters {
   int n_members, n_elements, n_radial, n_channels, n_descriptors, max_width;
   Real cutoff, scale;
-  /// (n_elements of the centre, n_elements of the neighbour, n_radial,
-  /// n_channels, N_MONOMIALS)
+  /// (n_elements of the centre, 4 ranks, n_elements of the neighbour, n_radial,
+  /// n_channels)
   const Real *mix;
   const HouseNetwork<Real> *networks; ///< (n_members, n_elements)
   /// (n_elements, n_descriptors) standardisation

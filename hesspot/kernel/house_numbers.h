@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// Numbers and memory of the kernel, once per instruction set.
+// Numbers and memory of the kernel, once per instruction set. Every number
+// holds the values of several centres, one in each lane of a register. A lane
+// never sees another: a centre's result does not depend on its companions.
 
 #ifndef HESSPOT_HOUSE_NUMBERS_H
 #define HESSPOT_HOUSE_NUMBERS_H
 
-#include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -13,94 +15,248 @@ namespace hesspot {
 namespace HESSPOT_INSTRUCTIONS {
 namespace {
 
+#if defined(__AVX512F__)
+constexpr int REGISTER = 64;
+#elif defined(__AVX__)
+constexpr int REGISTER = 32;
+#else
+constexpr int REGISTER = 16;
+#endif
+
+template <typename Real> struct Format;
+template <> struct Format<double> {
+  typedef double Vector __attribute__((vector_size(REGISTER), may_alias));
+  typedef std::int64_t Integers
+      __attribute__((vector_size(REGISTER), may_alias));
+  static constexpr int MANTISSA = 52; ///< bits
+  static constexpr double LARGEST_EXPONENT = 708.0;
+};
+template <> struct Format<float> {
+  typedef float Vector __attribute__((vector_size(REGISTER), may_alias));
+  typedef std::int32_t Integers
+      __attribute__((vector_size(REGISTER), may_alias));
+  static constexpr int MANTISSA = 23;
+  static constexpr float LARGEST_EXPONENT = 87.0F;
+};
+
+/// One Real of each centre.
+template <typename Real> struct Lanes {
+  typedef Real Scalar;
+  typedef typename Format<Real>::Vector Vector;
+  static constexpr int COUNT = REGISTER / sizeof(Real);
+  Vector v;
+
+  Lanes() = default;
+  Lanes(Real value) : v(value - Vector{}) {}
+  explicit Lanes(Vector vector) : v(vector) {}
+  Lanes &operator+=(const Lanes &o) { return v += o.v, *this; }
+
+  friend Lanes operator+(const Lanes &x, const Lanes &y) {
+    return Lanes(x.v + y.v);
+  }
+  friend Lanes operator-(const Lanes &x, const Lanes &y) {
+    return Lanes(x.v - y.v);
+  }
+  friend Lanes operator*(const Lanes &x, const Lanes &y) {
+    return Lanes(x.v * y.v);
+  }
+  friend Lanes operator/(const Lanes &x, const Lanes &y) {
+    return Lanes(x.v / y.v);
+  }
+};
+
 /// a + b ε with ε² = 0: a function of it gives its value and its derivative
 /// along one direction. A gradient computed with it gives the Hessian product.
 template <typename Real> struct Dual {
-  Real a, b;
+  typedef Real Scalar;
+  static constexpr int COUNT = Lanes<Real>::COUNT;
+  Lanes<Real> a, b;
+
   Dual() = default;
-  Dual(Real value) : a(value), b(0) {}
-  Dual(Real value, Real derivative) : a(value), b(derivative) {}
+  Dual(Real value) : a(value), b(Real(0)) {}
+  Dual(const Lanes<Real> &value, const Lanes<Real> &derivative)
+      : a(value), b(derivative) {}
   Dual &operator+=(const Dual &o) { return a += o.a, b += o.b, *this; }
-  Dual &operator-=(const Dual &o) { return a -= o.a, b -= o.b, *this; }
+
+  friend Dual operator+(const Dual &x, const Dual &y) {
+    return {x.a + y.a, x.b + y.b};
+  }
+  friend Dual operator-(const Dual &x, const Dual &y) {
+    return {x.a - y.a, x.b - y.b};
+  }
+  friend Dual operator*(const Dual &x, const Dual &y) {
+    return {x.a * y.a, x.a * y.b + x.b * y.a};
+  }
+  friend Dual operator*(Real x, const Dual &y) { return {x * y.a, x * y.b}; }
+  friend Dual operator/(const Dual &x, const Dual &y) {
+    const Lanes<Real> quotient = x.a / y.a;
+    return {quotient, (x.b - quotient * y.b) / y.a};
+  }
 };
 
+/// A component of an edge vector, and of its direction, for one centre.
 template <typename Real>
-inline Dual<Real> operator+(const Dual<Real> &x, const Dual<Real> &y) {
-  return {x.a + y.a, x.b + y.b};
+inline void put(Lanes<Real> &x, int lane, double value, double) {
+  x.v[lane] = static_cast<Real>(value);
 }
 template <typename Real>
-inline Dual<Real> operator-(const Dual<Real> &x, const Dual<Real> &y) {
-  return {x.a - y.a, x.b - y.b};
-}
-template <typename Real>
-inline Dual<Real> operator*(const Dual<Real> &x, const Dual<Real> &y) {
-  return {x.a * y.a, x.a * y.b + x.b * y.a};
-}
-template <typename Real>
-inline Dual<Real> operator*(Real x, const Dual<Real> &y) {
-  return {x * y.a, x * y.b};
-}
-template <typename Real>
-inline Dual<Real> operator*(const Dual<Real> &x, Real y) {
-  return {x.a * y, x.b * y};
-}
-template <typename Real>
-inline Dual<Real> operator/(const Dual<Real> &x, const Dual<Real> &y) {
-  const Real quotient = x.a / y.a;
-  return {quotient, (x.b - quotient * y.b) / y.a};
+inline void put(Dual<Real> &x, int lane, double value, double direction) {
+  x.a.v[lane] = static_cast<Real>(value);
+  x.b.v[lane] = static_cast<Real>(direction);
 }
 
-inline float exponential(float x) { return std::exp(x); }
-inline double exponential(double x) { return std::exp(x); }
+/// What is asked for of one centre: the value, of dual numbers the derivative.
+template <typename Real> inline double result(const Lanes<Real> &x, int lane) {
+  return static_cast<double>(x.v[lane]);
+}
+template <typename Real> inline double result(const Dual<Real> &x, int lane) {
+  return static_cast<double>(x.b.v[lane]);
+}
+
+/// e^x = 2ⁿ e^f with |f| ≤ ½ ln 2, by its Taylor series; no larger or smaller
+/// than what can be represented.
+template <typename Real>
+inline Lanes<Real> exponential(const Lanes<Real> &argument) {
+  typedef typename Lanes<Real>::Vector Vector;
+  typedef typename Format<Real>::Integers Integers;
+  constexpr int MANTISSA = Format<Real>::MANTISSA;
+  constexpr Real END = Format<Real>::LARGEST_EXPONENT;
+  // Added to a number, it rounds it to an integer, which then stands in the
+  // lowest bits.
+  constexpr Real ROUND = Real(1.5) * Real(std::int64_t(1) << MANTISSA);
+  // ln 2 = HIGH + LOW; n · HIGH is exact.
+  constexpr Real HIGH = Real(0.693145751953125),
+                 LOW = Real(1.42860682030941723e-6);
+  Vector x = argument.v;
+  x = x > END ? Lanes<Real>(END).v : x;
+  x = x < -END ? Lanes<Real>(-END).v : x;
+  const Vector shifted = x * Real(1.4426950408889634074) + ROUND;
+  const Vector n = shifted - ROUND;
+  const Vector f = (x - n * HIGH) - n * LOW;
+  Vector series = Lanes<Real>(Real(1.0 / 6227020800.0)).v; // 1/13!
+  constexpr double INVERSE_FACTORIAL[13] = {1.0,
+                                            1.0,
+                                            1.0 / 2,
+                                            1.0 / 6,
+                                            1.0 / 24,
+                                            1.0 / 120,
+                                            1.0 / 720,
+                                            1.0 / 5040,
+                                            1.0 / 40320,
+                                            1.0 / 362880,
+                                            1.0 / 3628800,
+                                            1.0 / 39916800,
+                                            1.0 / 479001600};
+  for (int i = 12; i >= 0; i--)
+    series = series * f + Real(INVERSE_FACTORIAL[i]);
+  const Vector scaled =
+      (Vector)((Integers)series + ((Integers)shifted << MANTISSA));
+  return Lanes<Real>(x == x ? scaled : x);
+}
 template <typename Real> inline Dual<Real> exponential(const Dual<Real> &x) {
-  const Real value = exponential(x.a);
+  const Lanes<Real> value = exponential(x.a);
   return {value, value * x.b};
 }
-inline float square_root(float x) { return std::sqrt(x); }
-inline double square_root(double x) { return std::sqrt(x); }
+
+template <typename Real> inline Lanes<Real> square_root(const Lanes<Real> &x) {
+  Lanes<Real> root;
+  for (int lane = 0; lane < Lanes<Real>::COUNT; lane++)
+    root.v[lane] = sizeof(Real) == sizeof(double)
+                       ? static_cast<Real>(__builtin_sqrt(x.v[lane]))
+                       : static_cast<Real>(__builtin_sqrtf(x.v[lane]));
+  return root;
+}
 template <typename Real> inline Dual<Real> square_root(const Dual<Real> &x) {
-  const Real value = square_root(x.a);
-  return {value, x.b / (2 * value)};
+  const Lanes<Real> value = square_root(x.a);
+  return {value, x.b / (Real(2) * value)};
 }
-inline void sine_cosine(float x, float &sine, float &cosine) {
-  sine = std::sin(x), cosine = std::cos(x);
+
+/// sin πt for |t| ≤ ½, by its Taylor series.
+template <typename Real> inline Lanes<Real> sine_of_pi(const Lanes<Real> &t) {
+  // (−1)ⁱ π²ⁱ⁺¹ / (2i + 1)!
+  constexpr double TERM[11] = {
+      3.14159265358979323846,    -5.16771278004997002925,
+      2.55016403987734548547,    -0.599264529320792076888,
+      0.0821458866111282287989,  -0.00737043094571435077726,
+      4.66302805767612564421e-4, -2.19153534478302158273e-5,
+      7.95205400147551278479e-7, -2.29484289972869731102e-8,
+      5.39266466260812848935e-10};
+  const Lanes<Real> square = t * t;
+  Lanes<Real> series = Real(TERM[10]);
+  for (int i = 9; i >= 0; i--)
+    series = series * square + Lanes<Real>(Real(TERM[i]));
+  return series * t;
 }
-inline void sine_cosine(double x, double &sine, double &cosine) {
-  sine = std::sin(x), cosine = std::cos(x);
+
+/// sin πx and cos πx for 0 ≤ x ≤ 1.
+template <typename Real>
+inline void sine_cosine_of_pi(const Lanes<Real> &x, Lanes<Real> &sine,
+                              Lanes<Real> &cosine) {
+  const Lanes<Real> half = Real(0.5), rest = Lanes<Real>(Real(1)) - x;
+  cosine = sine_of_pi(half - x);
+  sine = sine_of_pi(Lanes<Real>(x.v > half.v ? rest.v : x.v));
 }
 template <typename Real>
-inline void sine_cosine(const Dual<Real> &x, Dual<Real> &sine,
-                        Dual<Real> &cosine) {
-  Real s, c;
-  sine_cosine(x.a, s, c);
-  sine = {s, c * x.b};
-  cosine = {c, -s * x.b};
-}
-inline bool beyond(float x, float y) { return x >= y; }
-inline bool beyond(double x, double y) { return x >= y; }
-template <typename Real> inline bool beyond(const Dual<Real> &x, Real y) {
-  return x.a >= y;
+inline void sine_cosine_of_pi(const Dual<Real> &x, Dual<Real> &sine,
+                              Dual<Real> &cosine) {
+  const Lanes<Real> slope = Real(3.14159265358979323846) * x.b;
+  sine_cosine_of_pi(x.a, sine.a, cosine.a);
+  sine.b = slope * cosine.a;
+  cosine.b = Real(-1) * slope * sine.a;
 }
 
-/// Memory that is taken in pieces; T is Real, or Dual of it.
-template <typename T> class Scratch {
+/// The smaller one.
+template <typename Real>
+inline Lanes<Real> at_most(const Lanes<Real> &x, Real bound) {
+  return Lanes<Real>(x.v > bound ? Lanes<Real>(bound).v : x.v);
+}
+template <typename Real>
+inline Dual<Real> at_most(const Dual<Real> &x, Real bound) {
+  const Lanes<Real> zero = Real(0);
+  return {at_most(x.a, bound), Lanes<Real>(x.a.v > bound ? zero.v : x.b.v)};
+}
+
+/// Memory of a thread, kept for its next call and taken in pieces. A first
+/// round without any memory tells how much there must be.
+class Memory {
 public:
-  explicit Scratch(std::size_t size)
-      : data_(static_cast<T *>(std::malloc(size * sizeof(T)))), next_(data_) {
-    if (!data_)
-      throw std::bad_alloc();
+  Memory() = default;
+  ~Memory() { std::free(data_); }
+  Memory(const Memory &) = delete;
+  Memory &operator=(const Memory &) = delete;
+
+  /// Calls arrange(*this) twice; the pieces that it takes the second time can
+  /// be used.
+  template <typename Arrange> void provide(Arrange arrange) {
+    char *const kept = data_;
+    data_ = nullptr;
+    used_ = 0;
+    arrange(*this);
+    data_ = kept;
+    if (used_ > size_) {
+      std::free(data_);
+      size_ = 0;
+      data_ = static_cast<char *>(std::aligned_alloc(ALIGNMENT, used_));
+      if (!data_)
+        throw std::bad_alloc();
+      size_ = used_;
+    }
+    used_ = 0;
+    arrange(*this);
   }
-  ~Scratch() { std::free(data_); }
-  Scratch(const Scratch &) = delete;
-  Scratch &operator=(const Scratch &) = delete;
-  T *take(std::size_t size) {
-    T *const start = next_;
-    next_ += size;
-    return start;
+
+  template <typename T> T *take(std::size_t count) {
+    T *const piece = data_ ? reinterpret_cast<T *>(data_ + used_) : nullptr;
+    used_ += (count * sizeof(T) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return piece;
   }
+
+  bool ready() const { return data_ != nullptr; }
 
 private:
-  T *data_, *next_;
+  static constexpr std::size_t ALIGNMENT = 64;
+  char *data_ = nullptr;
+  std::size_t size_ = 0, used_ = 0;
 };
 
 template <typename T> inline void set_zero(T *values, int n) {

@@ -1,5 +1,8 @@
 """Risk: a kernel that is not the model: another number, a lost derivative, a wrong order of edges."""
 
+import time
+from dataclasses import replace
+
 import ase
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from hesspot.models.house import HouseConfig, HouseModel
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²: the same float64 operations in another order
 SINGLE = 2e-4  # relative to the largest value: float32 rounding of some hundred operations
 SIGNAL = 1e-2
+HALF_OF_THE_WORK = 0.3  # less than a half, for what the calling thread does besides; 0 without a second thread
 
 
 def make(**changed) -> HouseModel | HouseEnsemble:
@@ -73,7 +77,7 @@ def test_everything_is_the_models(changed):
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_share_the_centres_to_the_last_bit(threads):
     model = make()
-    structures = [molecule(name) for name in ("CH3OH", "HCN", "C6H6") for _ in range(6)]
+    structures = [molecule(name) for name in ("CH3OH", "HCN", "C6H6") for _ in range(16)]
     for seed, atoms in enumerate(structures):
         atoms.rattle(0.1, seed=seed)
     batch = build_batch(structures, model.elements, model.cutoff)
@@ -82,6 +86,86 @@ def test_threads_share_the_centres_to_the_last_bit(threads):
     expected, found = evaluate(one, batch, virial=True), evaluate(several, batch, virial=True)
     for name in ("energy", "atom_energies", "forces", "virial"):
         assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+def test_threads_take_part():
+    """CPU time that the calling thread has not spent itself."""
+    model = make()
+    kernel = HouseKernel(model)
+    kernel.set_threads(2)
+    batch = build_batch([molecule("C6H6")] * 50, model.elements, model.cutoff)
+    graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
+    own, all_threads = time.thread_time(), time.process_time()
+    for _ in range(20):
+        graph.evaluate(batch.vectors)
+    own, all_threads = time.thread_time() - own, time.process_time() - all_threads
+    assert all_threads - own > HALF_OF_THE_WORK * all_threads
+
+
+def test_companions_change_no_bit():
+    """Centres share a register: how many there are, of which element and with how many edges, is nobody's business."""
+    model = make()
+    kernel = HouseKernel(model)
+    structures = [molecule(name) for name in ("C6H6", "CH3OH", "HCN", "H2", "CO2", "CH3OH")]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=seed)
+    together = evaluate(kernel, build_batch(structures, model.elements, model.cutoff))
+    first = 0
+    for atoms in structures:
+        batch = build_batch([atoms], model.elements, model.cutoff)
+        alone = evaluate(kernel, batch)
+        assert torch.equal(together.atom_energies[first : first + len(atoms)], alone.atom_energies)
+        assert torch.equal(together.forces[first : first + len(atoms)], alone.forces)
+        first += len(atoms)
+
+
+def test_edges_beyond_the_cutoff_count_for_nothing():
+    """Engines keep lists with a skin; vectors may be much longer than the cutoff."""
+    model = make()
+    kernel = HouseKernel(model)
+    atoms = molecule("CH3OH")
+    near, all_pairs = (build_batch([atoms], model.elements, reach) for reach in (model.cutoff, 50.0))
+    far = near.vectors.norm(dim=1).argmax()
+    vectors = near.vectors.clone()
+    vectors[far] *= 1e6
+    for batch in (replace(near, vectors=vectors), all_pairs):
+        edges = batch.vectors.norm(dim=1) < model.cutoff
+        inside = replace(
+            batch, centers=batch.centers[edges], neighbors=batch.neighbors[edges], vectors=batch.vectors[edges]
+        )
+        torch.testing.assert_close(
+            evaluate(kernel, batch).forces, evaluate(model, inside).forces, atol=ROUNDING, rtol=1e-14
+        )
+        direction = torch.ones(batch.n_atoms, 3, dtype=torch.float64)
+        direction[0] = -2.0
+        torch.testing.assert_close(
+            hvp(kernel, batch, direction), hvp(model, inside, direction), atol=ROUNDING, rtol=1e-13
+        )
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_number_that_is_none_is_passed_on(wrong):
+    model = make()
+    batch = build_batch([molecule("CH3OH"), molecule("CH3OH")], model.elements, model.cutoff)
+    vectors = batch.vectors.clone()
+    vectors[0, 1] = wrong
+    energies = HouseKernel(model)(batch.species, batch.centers, batch.neighbors, vectors)
+    assert batch.centers[0] == 0 and not energies[0].isfinite()
+    assert energies[1:].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, ROUNDING), (torch.float32, SINGLE)])
+def test_activations_far_out(dtype, tolerance):
+    """Neurons that are shut or wide open: e^x must neither overflow nor be cut."""
+    model = make()
+    for network in model.networks:
+        network.layers[0].bias.copy_(torch.linspace(-900.0, 900.0, 12))
+    batch = batch_of(model)
+    expected = evaluate(model, batch).forces
+    assert expected.isfinite().all() and expected.abs().max() > SIGNAL
+    found = evaluate(HouseKernel(model, dtype), batch.to(dtype=dtype)).forces
+    scale = max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(found.double(), expected, atol=tolerance * scale, rtol=0.0)
 
 
 def test_members_of_a_committee():
