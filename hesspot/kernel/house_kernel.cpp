@@ -33,14 +33,15 @@ constexpr int EDGES_AT_ONCE = 8;
 template <int N, typename T>
 T *contract(const T *tensors, int step, int n, const int (&repeats)[N],
             T *products) {
-  for (int i = 0; i < n; i++) {
+  const T *const end = tensors + n * step;
+  for (; tensors < end; tensors += step) {
     T x[N];
     for (int k = 0; k < N; k++)
-      x[k] = typename T::Scalar(repeats[k]) * tensors[i * step + k];
-    for (int j = i; j < n; j++) {
-      T sum = x[0] * tensors[j * step];
+      x[k] = typename T::Scalar(repeats[k]) * tensors[k];
+    for (const T *other = tensors; other < end; other += step) {
+      T sum = x[0] * other[0];
       for (int k = 1; k < N; k++)
-        sum += x[k] * tensors[j * step + k];
+        sum += x[k] * other[k];
       *products++ = sum;
     }
   }
@@ -52,21 +53,24 @@ template <int N, typename T>
 const T *contract_backward(const T *tensors, int step, int n,
                            const int (&repeats)[N], const T *products_bar,
                            T *bars) {
-  for (int i = 0; i < n; i++) {
+  const T *const end = tensors + n * step;
+  for (; tensors < end; tensors += step, bars += step) {
     T x[N], sum[N];
     for (int k = 0; k < N; k++) {
-      x[k] = typename T::Scalar(repeats[k]) * tensors[i * step + k];
+      x[k] = typename T::Scalar(repeats[k]) * tensors[k];
       sum[k] = T(0);
     }
-    for (int j = i; j < n; j++) {
+    T *other_bar = bars;
+    for (const T *other = tensors; other < end;
+         other += step, other_bar += step) {
       const T bar = *products_bar++;
       for (int k = 0; k < N; k++) {
-        sum[k] += bar * tensors[j * step + k];
-        bars[j * step + k] += bar * x[k];
+        sum[k] += bar * other[k];
+        other_bar[k] += bar * x[k];
       }
     }
     for (int k = 0; k < N; k++)
-      bars[i * step + k] += typename T::Scalar(repeats[k]) * sum[k];
+      bars[k] += typename T::Scalar(repeats[k]) * sum[k];
   }
   return products_bar;
 }
@@ -300,19 +304,21 @@ private:
   template <int R> void add_density(int place, int n, int k, T *A) {
     constexpr int M = 4;
     const int K = p_.n_radial;
+    A += k * N_MONOMIALS;
     for (int m = 0; m < N_MONOMIALS; m += M) {
       T sum[R][M];
       for (int i = 0; i < R; i++)
         for (int j = 0; j < M; j++)
-          sum[i][j] = A[(k + i) * N_MONOMIALS + m + j];
-      for (int e = place; e < place + n; e++)
+          sum[i][j] = A[i * N_MONOMIALS + m + j];
+      const T *B = radial_ + place * K + k;
+      const T *Y = angular_ + place * N_MONOMIALS + m;
+      for (int e = 0; e < n; e++, B += K, Y += N_MONOMIALS)
         for (int i = 0; i < R; i++)
           for (int j = 0; j < M; j++)
-            sum[i][j] +=
-                radial_[e * K + k + i] * angular_[e * N_MONOMIALS + m + j];
+            sum[i][j] += B[i] * Y[j];
       for (int i = 0; i < R; i++)
         for (int j = 0; j < M; j++)
-          A[(k + i) * N_MONOMIALS + m + j] = sum[i][j];
+          A[i * N_MONOMIALS + m + j] = sum[i][j];
     }
   }
 
@@ -324,11 +330,11 @@ private:
     T b[N_MONOMIALS];
     set_zero(b, N_MONOMIALS);
     T radial_part = T(0);
-    for (int k = 0; k < K; k++) {
+    for (int k = 0; k < K; k++, A_bar += N_MONOMIALS) {
       T along[2] = {T(0), T(0)};
 #pragma GCC unroll 20
       for (int m = 0; m < N_MONOMIALS; m++) {
-        const T bar = A_bar[k * N_MONOMIALS + m];
+        const T bar = A_bar[m];
         b[m] += B[k] * bar;
         along[m % 2] += Y[m] * bar;
       }
@@ -355,20 +361,20 @@ private:
   /// M[c][m] = Σ_slots mix[slot][c] A[slot][m]
   void mix_channels() {
     const int C = p_.n_channels;
-    set_zero(moments_, C * N_MONOMIALS);
     for (int rank = 0; rank < 4; rank++)
       for (int m = RANKS[rank]; m < RANKS[rank + 1]; m++)
-        add_product({mix_of(rank), 1, C}, C, n_slots_, density_ + m,
-                    N_MONOMIALS, moments_ + m, N_MONOMIALS);
+        product<false, T>({mix_of(rank), 1, C}, C, n_slots_,
+                          {density_ + m, N_MONOMIALS},
+                          {moments_ + m, N_MONOMIALS});
   }
 
   void mix_channels_backward() {
     const int C = p_.n_channels;
-    set_zero(density_bar_, n_slots_ * N_MONOMIALS);
     for (int rank = 0; rank < 4; rank++)
       for (int m = RANKS[rank]; m < RANKS[rank + 1]; m++)
-        add_product({mix_of(rank), C, 1}, n_slots_, C, moments_bar_ + m,
-                    N_MONOMIALS, density_bar_ + m, N_MONOMIALS);
+        product<false, T>({mix_of(rank), C, 1}, n_slots_, C,
+                          {moments_bar_ + m, N_MONOMIALS},
+                          {density_bar_ + m, N_MONOMIALS});
   }
 
   /// The vectors M¹, M²·M¹, M³:M² and the matrices M², M³·M¹ of all channels,

@@ -8,6 +8,8 @@
 #include "house_kernel.h"
 #include "house_numbers.h"
 
+#include <cstddef>
+
 namespace hesspot {
 namespace HESSPOT_INSTRUCTIONS {
 namespace {
@@ -15,43 +17,51 @@ namespace {
 /// Weights that are read as a matrix, element (r, k) at r · row + k · column.
 template <typename Real> struct Matrix {
   const Real *data;
-  int row, column;
+  std::ptrdiff_t row, column;
 };
 
-/// out[r · out_step] += Σ_k w(r, k) x[k · x_step] for R rows.
-template <int R, typename T>
-inline void add_rows(Matrix<typename T::Scalar> w, int n, const T *x,
-                     int x_step, T *out, int out_step) {
+/// A vector whose elements stand `step` apart.
+template <typename T> struct Strided {
+  T *data;
+  std::ptrdiff_t step;
+};
+
+/// out[r] = Σ_k w(r, k) x[k] for R rows; added to `out` if ADD.
+template <int R, bool ADD, typename T>
+inline void rows(Matrix<typename T::Scalar> w, std::ptrdiff_t n,
+                 Strided<const T> x, Strided<T> out) {
   T sum[R];
   for (int r = 0; r < R; r++)
-    sum[r] = out[r * out_step];
-  for (int k = 0; k < n; k++) {
-    const T value = x[k * x_step];
+    sum[r] = ADD ? out.data[r * out.step] : T(0);
+  for (std::ptrdiff_t k = 0; k < n; k++) {
+    const T value = *x.data;
     for (int r = 0; r < R; r++)
-      sum[r] += w.data[r * w.row + k * w.column] * value;
+      sum[r] += w.data[r * w.row] * value;
+    x.data += x.step;
+    w.data += w.column;
   }
   for (int r = 0; r < R; r++)
-    out[r * out_step] = sum[r];
+    out.data[r * out.step] = sum[r];
 }
 
 /// The same for any number of rows.
-template <typename T>
-inline void add_product(Matrix<typename T::Scalar> w, int rows, int n,
-                        const T *x, int x_step, T *out, int out_step) {
-  const auto add = [&]<int R>() {
-    add_rows<R>(w, n, x, x_step, out, out_step);
+template <bool ADD, typename T>
+inline void product(Matrix<typename T::Scalar> w, int n_rows, int n,
+                    Strided<const T> x, Strided<T> out) {
+  const auto next = [&]<int R>() {
+    rows<R, ADD>(w, n, x, out);
     w.data += R * w.row;
-    out += R * out_step;
-    rows -= R;
+    out.data += R * out.step;
+    n_rows -= R;
   };
-  while (rows >= 8)
-    add.template operator()<8>();
-  if (rows & 4)
-    add.template operator()<4>();
-  if (rows & 2)
-    add.template operator()<2>();
-  if (rows & 1)
-    add.template operator()<1>();
+  while (n_rows >= 8)
+    next.template operator()<8>();
+  if (n_rows & 4)
+    next.template operator()<4>();
+  if (n_rows & 2)
+    next.template operator()<2>();
+  if (n_rows & 1)
+    next.template operator()<1>();
 }
 
 /// The networks on the standardised descriptors of a block of centres.
@@ -88,8 +98,8 @@ public:
       T *const slope = slopes_ + l * p_.max_width;
       for (int o = 0; o < layer.n_out; o++)
         output[o] = T(layer.bias[o]);
-      add_product({layer.weight, layer.n_in, 1}, layer.n_out, layer.n_in, input,
-                  1, output, 1);
+      product<true, T>({layer.weight, layer.n_in, 1}, layer.n_out, layer.n_in,
+                       {input, 1}, {output, 1});
       for (int o = 0; o < layer.n_out; o++) {
         const T logistic = T(1) / (T(1) + exponential(T(0) - output[o]));
         const T value = output[o] * logistic;
@@ -99,10 +109,10 @@ public:
       input = output;
     }
     T sum = T(net.readout.bias[0]);
-    add_product({net.readout.weight, 0, 1}, 1, net.readout.n_in, input, 1, &sum,
-                1);
-    add_product({net.linear, 0, 1}, 1, p_.n_descriptors, descriptors, 1, &sum,
-                1);
+    product<true, T>({net.readout.weight, 0, 1}, 1, net.readout.n_in,
+                     {input, 1}, {&sum, 1});
+    product<true, T>({net.linear, 0, 1}, 1, p_.n_descriptors, {descriptors, 1},
+                     {&sum, 1});
     energy += weight * sum;
 
     T *bar = layer_bar_, *other = layer_bar_ + p_.max_width;
@@ -115,11 +125,14 @@ public:
       const T *const slope = slopes_ + l * p_.max_width;
       for (int o = 0; o < layer.n_out; o++)
         bar[o] = bar[o] * slope[o];
+      const Matrix<Real> transposed = {layer.weight, 1, layer.n_in};
       T *const below = l ? other : derivatives;
       if (l)
-        set_zero(below, layer.n_in);
-      add_product({layer.weight, 1, layer.n_in}, layer.n_in, layer.n_out, bar,
-                  1, below, 1);
+        product<false, T>(transposed, layer.n_in, layer.n_out, {bar, 1},
+                          {below, 1});
+      else
+        product<true, T>(transposed, layer.n_in, layer.n_out, {bar, 1},
+                         {below, 1});
       other = bar;
       bar = below;
     }
