@@ -13,6 +13,8 @@ import argparse
 import contextlib
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -29,6 +31,7 @@ from hesspot.export import read_model, write_model
 from hesspot.export.file import fingerprint_entry
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
+from hesspot.units import BOHR
 from ipi_driver.evaluator import Evaluator
 from ipi_driver.inputs import dynamics_input, write_start
 
@@ -103,9 +106,9 @@ def time_of_run(command: list[str], folder: Path, xml: str, steps: int) -> tuple
     return (after - before) / (last - first), float(told[2]) / int(told[1]) if told else np.nan
 
 
-def batch(atoms: ase.Atoms, beads: int) -> tuple[np.ndarray, np.ndarray]:
+def batch(atoms: ase.Atoms, beads: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Positions and cells of beads near the structure."""
-    positions = atoms.positions + 0.01 * np.random.default_rng(0).standard_normal((beads, len(atoms), 3))
+    positions = atoms.positions + 0.01 * np.random.default_rng(seed).standard_normal((beads, len(atoms), 3))
     return positions, np.tile(np.eye(3), (beads, 1, 1))
 
 
@@ -121,19 +124,51 @@ def in_process(file: Path, atoms: ase.Atoms, beads: int) -> tuple[float, float]:
     return min(whole for whole, _ in times), min(model for _, model in times)
 
 
-def wall_of_threads(file: Path, atoms: ase.Atoms, beads: int, threads: int) -> float:
-    """The least wall seconds of an evaluation of a house model by threads, caches warm."""
-    model = read_model(file)
-    assert model.kernel is not None
-    model.kernel.set_threads(threads)
-    evaluate = Evaluator(model, atoms.get_chemical_symbols(), [False] * 3)
-    positions, cells = batch(atoms, beads)
-    times = []
-    for _ in range(100):
-        start = time.perf_counter()
-        evaluate(positions, cells)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def exactly(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = connection.recv(count - len(data))
+        if not piece:
+            sys.exit("the driver closed its socket")
+        data += piece
+    return data
+
+
+def round_trip(command: list[str], folder: Path, atoms: ase.Atoms, beads: int) -> float:
+    """Wall seconds from new positions to forces, the median; the messages are those that i-PI sends."""
+    n_atoms = len(atoms)
+    lattice = struct.pack("=9d", *np.eye(3).ravel()) * 2
+    messages = []
+    for seed in range(16):
+        positions = batch(atoms, beads, seed)[0] / BOHR
+        count, flat = struct.pack("=i", n_atoms), positions.ravel()
+        head = lattice + count if beads == 1 else count + lattice * beads
+        messages.append(b"POSDATA".ljust(12) + head + struct.pack(f"={len(flat)}d", *flat) + b"GETFORCE".ljust(12))
+    answer = 12 + 8 * beads + 4 + (24 * n_atoms + 72) * beads
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "x"))
+        server.listen(1)
+        with (folder / "driver.log").open("wb") as log:
+            driver = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        connection, _ = server.accept()
+        text = b"batch_size:%d" % beads if beads > 1 else b""
+        connection.sendall(b"STATUS".ljust(12))
+        exactly(connection, 12)
+        connection.sendall(b"INIT".ljust(12) + struct.pack("=ii", 0, len(text)) + text + b"STATUS".ljust(12))
+        exactly(connection, 12)
+        times = []
+        for step in range(1000):
+            start = time.perf_counter()
+            connection.sendall(messages[step % len(messages)])
+            exactly(connection, answer)
+            for _ in range(beads):
+                exactly(connection, struct.unpack("=i", exactly(connection, 4))[0])
+            times.append(time.perf_counter() - start)
+        connection.sendall(b"EXIT".ljust(12))
+        connection.close()
+    driver.wait()
+    (folder / "x").unlink()
+    return float(np.median(times[len(times) // 10 :]))
 
 
 def main() -> None:
@@ -163,6 +198,7 @@ def main() -> None:
                     "hesspot-ipi": [*ours, "--unix", "x"],
                     "hesspot-ipi, shared memory": [*ours, "--shm", "x"],
                     "hesspot-ipi --restarts 0": [*ours, "--unix", "x", "--restarts", "0"],
+                    "hesspot-ipi --dtype float32": [*ours, "--unix", "x", "--dtype", "float32"],
                     "i-PI's, with ASE": [*theirs, "-P", "pes.py", "-o", f"template=start.xyz,model={file}"],
                 }
                 for driver, command in drivers.items():
@@ -177,9 +213,16 @@ def main() -> None:
                     rest = "" if np.isnan(in_model) else f"{in_model:.0f} | {(whole - in_model) / beads:.1f}"
                     print(f"| {label} | {beads} | {driver} | {whole:.0f} | {rest or ' | '} |", flush=True)
 
-        for threads in (1, os.cpu_count() or 1):
-            wall = 1e6 * wall_of_threads(*models["house"], 32, threads)
-            print(f"house, 32 beads, no i-PI, {threads} threads: {wall:.0f} µs of wall time")
+        print("\n| model | beads | threads | µs of wall time from positions to forces |\n| --- | --- | --- | --- |")
+        for label, (file, atoms) in models.items():
+            write_start(folder / "start.xyz", atoms)
+            for beads, threads in [(1, 1), (32, 1), (32, 2), (32, 4)]:
+                if threads > (os.cpu_count() or 1):
+                    continue
+                command = [sys.executable, "-m", "ipi_driver.cli", str(file), "--template", "start.xyz"]
+                command += ["--prefix", f"{folder}/", "--unix", "x", "--threads", str(threads)]
+                wall = 1e6 * min(round_trip(command, folder, atoms, beads) for _ in range(rounds))
+                print(f"| {label} | {beads} | {threads} | {wall:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

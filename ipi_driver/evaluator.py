@@ -251,8 +251,9 @@ def members_of(model: LoadedModel) -> list[Member]:
 
 def distinct(positions: np.ndarray, cells: np.ndarray) -> tuple[list[int], list[int]]:
     """Indices of the first of each set of equal structures, and for each structure its place among them."""
-    if len(positions) == 1:
-        return [0], [0]
+    different_sums = set(positions.sum((1, 2)).tolist())
+    if len(different_sums) == len(positions):
+        return list(range(len(positions))), list(range(len(positions)))
     seen: dict[bytes, int] = {}
     unique: list[int] = []
     place: list[int] = []
