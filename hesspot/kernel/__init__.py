@@ -107,7 +107,7 @@ class HouseKernel:
         weakref.finalize(self, self._library.hesspot_house_delete, pointer)
 
     def set_threads(self, threads: int) -> None:
-        """Threads that share the centres of energies and gradients, to the same last bit; 1 at first."""
+        """Threads that share the centres, to the same last bit; 1 at first."""
         self._library.hesspot_house_set_threads(self._pointer, threads)
 
     def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:

@@ -134,8 +134,10 @@ House::House(const HouseWeights &weights, bool single_precision)
 
 House::~House() = default;
 
-void House::evaluate(const HouseEdges &edges, double *energies,
-                     double *gradient) const {
+/// Calls work(edges of its own, its first centre) on each thread for a part of
+/// the centres.
+template <typename Work>
+void House::share(const HouseEdges &edges, Work work) const {
   const std::size_t parts =
       std::clamp<std::size_t>(edges.n_centers / CENTERS_WORTH_A_THREAD, 1,
                               std::max<std::size_t>(threads_, 1));
@@ -146,7 +148,7 @@ void House::evaluate(const HouseEdges &edges, double *energies,
     own.n_centers = end - first;
     own.species += first;
     own.first_edge += first;
-    evaluate_part(own, energies + first, gradient);
+    work(own, first);
   };
   std::vector<std::future<void>> others;
   for (std::size_t k = 1; k < parts; k++)
@@ -156,33 +158,47 @@ void House::evaluate(const HouseEdges &edges, double *energies,
     other.get();
 }
 
-void House::evaluate_part(const HouseEdges &edges, double *energies,
-                          double *gradient) const {
-  if (double_)
-    house_kernel().evaluate_double(double_->kernel, edges, energies, gradient);
-  else
-    house_kernel().evaluate_single(single_->kernel, edges, energies, gradient);
-  for (std::size_t c = 0; c < edges.n_centers; c++)
-    energies[c] += shifts_[static_cast<std::size_t>(edges.species[c])];
+void House::evaluate(const HouseEdges &edges, double *energies,
+                     double *gradient) const {
+  share(edges, [&](const HouseEdges &own, std::size_t first) {
+    if (double_)
+      house_kernel().evaluate_double(double_->kernel, own, energies + first,
+                                     gradient);
+    else
+      house_kernel().evaluate_single(single_->kernel, own, energies + first,
+                                     gradient);
+  });
+  add_shifts(edges, energies);
 }
 
 void House::hvp(const HouseEdges &edges, const double *directions,
                 double *products) const {
-  if (double_)
-    house_kernel().hvp_double(double_->kernel, edges, directions, products);
-  else
-    house_kernel().hvp_single(single_->kernel, edges, directions, products);
+  share(edges, [&](const HouseEdges &own, std::size_t) {
+    if (double_)
+      house_kernel().hvp_double(double_->kernel, own, directions, products);
+    else
+      house_kernel().hvp_single(single_->kernel, own, directions, products);
+  });
 }
 
 void House::members(const HouseEdges &edges, double *energies,
                     double *gradient) const {
-  if (double_)
-    house_kernel().members_double(double_->kernel, edges, energies, gradient);
-  else
-    house_kernel().members_single(single_->kernel, edges, energies, gradient);
+  const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
+  share(edges, [&](const HouseEdges &own, std::size_t first) {
+    if (double_)
+      house_kernel().members_double(double_->kernel, own, energies + first, n,
+                                    gradient, size);
+    else
+      house_kernel().members_single(single_->kernel, own, energies + first, n,
+                                    gradient, size);
+  });
   for (int m = 0; m < n_members_; m++)
-    for (std::size_t c = 0; c < edges.n_centers; c++)
-      *energies++ += shifts_[static_cast<std::size_t>(edges.species[c])];
+    add_shifts(edges, energies + static_cast<std::size_t>(m) * n);
+}
+
+void House::add_shifts(const HouseEdges &edges, double *energies) const {
+  for (std::size_t c = 0; c < edges.n_centers; c++)
+    energies[c] += shifts_[static_cast<std::size_t>(edges.species[c])];
 }
 
 } // namespace hesspot

@@ -48,8 +48,8 @@ public:
   /// Networks for each element; 1 if the model is no committee.
   int n_members() const { return n_members_; }
 
-  /// Threads that share the centres of `evaluate`, to the same last bit; 1 at
-  /// first. Not while it runs.
+  /// Threads that share the centres, to the same last bit; 1 at first. Not
+  /// while something is evaluated.
   void set_threads(std::size_t threads) { threads_ = threads; }
 
   /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
@@ -69,8 +69,8 @@ public:
 
 private:
   template <typename Real> class Parameters;
-  void evaluate_part(const HouseEdges &edges, double *energies,
-                     double *gradient) const;
+  template <typename Work> void share(const HouseEdges &edges, Work work) const;
+  void add_shifts(const HouseEdges &edges, double *energies) const;
   int n_members_;
   std::size_t threads_ = 1;
   std::vector<double> shifts_;

@@ -492,18 +492,18 @@ void evaluate(const HouseParameters<Real> &p, const HouseEdges &edges,
 
 template <typename Real>
 void members(const HouseParameters<Real> &p, const HouseEdges &edges,
-             double *energies, double *gradient) {
+             double *energies, std::size_t energy_step, double *gradient,
+             std::size_t gradient_step) {
   typedef Lanes<Real> T;
-  const std::size_t size = 3 * edges.first_edge[edges.n_centers];
   for_blocks<T>(p, edges, nullptr,
                 [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
                   for (int m = 0; m < p.n_members; m++) {
                     const auto member = static_cast<std::size_t>(m);
                     kernel.member(m);
                     for (int lane = 0; lane < count; lane++)
-                      energies[member * edges.n_centers + centers[lane]] =
+                      energies[member * energy_step + centers[lane]] =
                           result(kernel.energy(), lane);
-                    kernel.descend(gradient + member * size);
+                    kernel.descend(gradient + member * gradient_step);
                   }
                 });
 }

@@ -67,12 +67,14 @@ struct HouseKernel {
                      const double *directions, double *products);
   void (*hvp_single)(const HouseParameters<float> &, const HouseEdges &,
                      const double *directions, double *products);
-  /// Of each member: energies (n_members, n_centers), gradient (n_members, 3
-  /// n_edges).
+  /// Of each member, whose energies and gradients begin `energy_step` and
+  /// `gradient_step` after those of the one before.
   void (*members_double)(const HouseParameters<double> &, const HouseEdges &,
-                         double *energies, double *gradient);
+                         double *energies, std::size_t energy_step,
+                         double *gradient, std::size_t gradient_step);
   void (*members_single)(const HouseParameters<float> &, const HouseEdges &,
-                         double *energies, double *gradient);
+                         double *energies, std::size_t energy_step,
+                         double *gradient, std::size_t gradient_step);
 };
 
 /// The best kernel for the processor that this runs on.

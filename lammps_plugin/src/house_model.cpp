@@ -51,11 +51,12 @@ class HouseModel : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_house(std::vector<std::string> elements, const HouseWeights &weights, Precision precision,
-                                  const std::string &name)
+std::unique_ptr<Model> make_house(std::vector<std::string> elements, const HouseWeights &weights,
+                                  const Options &options, const std::string &name)
 {
   try {
-    auto house = std::make_unique<House>(weights, precision == Precision::Single);
+    auto house = std::make_unique<House>(weights, options.precision == Precision::Single);
+    house->set_threads(static_cast<std::size_t>(options.threads));
     return std::make_unique<HouseModel>(std::move(elements), weights.cutoff, std::move(house));
   } catch (const std::invalid_argument &error) {
     throw ModelError("model " + name + ": " + error.what() + "; export it again with `hesspot export`");

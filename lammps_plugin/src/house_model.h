@@ -11,8 +11,8 @@ namespace hesspot {
 
 /// A house model, or a committee of them, that is evaluated by its kernel, on the CPU. ModelError if the sizes of the
 /// weights do not fit together.
-std::unique_ptr<Model> make_house(std::vector<std::string> elements, const HouseWeights &weights, Precision precision,
-                                  const std::string &name);
+std::unique_ptr<Model> make_house(std::vector<std::string> elements, const HouseWeights &weights,
+                                  const Options &options, const std::string &name);
 
 }  // namespace hesspot
 

@@ -254,9 +254,8 @@ std::unique_ptr<Model> load_archive(const std::string &content, const std::strin
   if (options.backend == Backend::TorchScript || !has_kernel)
     model = std::make_unique<TorchScriptModel>(std::move(metadata), std::move(module), name, options);
   else
-    model = with_cause("the weights of model " + name + " cannot be read: ", [&] {
-      return make_house(std::move(metadata.elements), house_weights(module), options.precision, name);
-    });
+    model = with_cause("the weights of model " + name + " cannot be read: ",
+                       [&] { return make_house(std::move(metadata.elements), house_weights(module), options, name); });
   if (options.verify) replay_fingerprint(*model, fingerprint, options.precision, name);
   return model;
 }

@@ -32,6 +32,9 @@ ORACLE_TOLERANCE = 1e-10
 #: Two trajectories differ by rounding that grows along them; after 50 steps still far below this (Å).
 TRAJECTORY_TOLERANCE = 1e-9
 
+#: The kernel starts a second thread for so many.
+ATOMS_FOR_TWO_THREADS = 128
+
 JOULE = 1.602176634e-19  # per eV, exact
 
 
@@ -117,6 +120,16 @@ fix 1 all nve
 timestep 0.004
 """
 LAST = "write_dump all custom end.dump xu yu zu vx vy vz modify sort id format float %.17g"
+
+
+def test_threads_of_the_kernel_change_no_bit(tmp_path: Path, house_model_file: Path) -> None:
+    atoms = water_crystal() * (2, 2, 2)
+    atoms.rattle(0.05, seed=4)
+    pairs = [hesspot_pair(house_model_file, ELEMENTS, f"backend kernel threads {threads}") for threads in (1, 3)]
+    one, several = single_points(tmp_path, [Case(atoms, ELEMENTS, pair) for pair in pairs])
+    assert len(atoms) > ATOMS_FOR_TWO_THREADS and abs(one.forces).max() > 0.1
+    assert one.energy == several.energy
+    np.testing.assert_array_equal(one.forces, several.forces)
 
 
 def test_a_trajectory_over_ranks_and_restarts(tmp_path: Path, lj_model_file: Path) -> None:

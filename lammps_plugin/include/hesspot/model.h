@@ -33,7 +33,7 @@ struct Options {
   Backend backend = Backend::Automatic;
   Precision precision = Precision::Double;
   std::string device = "cpu";  ///< as torch names it: "cpu", "cuda:0", ...
-  int threads = 1;             ///< threads inside one operation, for the whole process
+  int threads = 1;             ///< that share the centres; with TorchScript, inside one operation of torch
   bool verify = false;         ///< replay the fingerprint in the file; ModelError if the answers deviate
 };
 
