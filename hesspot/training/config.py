@@ -59,14 +59,16 @@ class HessianSection(Section):
     sampling: Literal["full", "rows", "probes"] = "probes"
     probes: int = Field(1, ge=1, description="random directions, or rows, per structure and step")
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
+    metric: Literal["cartesian", "frequency"] = "cartesian"
     redraw: bool = Field(True, description="draw anew at each step; false: each structure keeps its directions")
     ramp_epochs: int = Field(0, ge=0, description="epochs over which the weight grows from zero")
     missing: Literal["refuse", "skip"] = "refuse"
 
 
 class OptimizerSection(Section):
-    """AdamW with linear warm-up and a schedule, moving average of the weights."""
+    """AdamW with linear warm-up and a schedule, moving average of the weights; or L-BFGS on the whole set."""
 
+    method: Literal["adamw", "lbfgs"] = "adamw"
     learning_rate: float = Field(5e-3, gt=0)
     schedule: Literal["cosine", "plateau"] = "cosine"
     plateau_factor: float = Field(0.5, gt=0, lt=1)
@@ -111,6 +113,21 @@ class TrainingConfig(Section):
     loss: LossSection = LossSection()
     hessian: HessianSection = HessianSection()
     optimizer: OptimizerSection = OptimizerSection()
+
+    @model_validator(mode="after")
+    def _lbfgs_needs_one_loss(self) -> Self:
+        if self.optimizer.method != "lbfgs":
+            return self
+        if self.mode == "efh" and self.hessian.sampling != "full" and self.hessian.redraw:
+            raise ValueError(
+                "optimizer.method lbfgs needs a loss that stays the same, and directions are drawn anew at each step; "
+                "set hessian.sampling: full, or hessian.redraw: false"
+            )
+        if self.hessian.ramp_epochs:
+            raise ValueError("optimizer.method lbfgs needs a loss that stays the same; leave hessian.ramp_epochs out")
+        if self.replay is not None:
+            raise ValueError("optimizer.method lbfgs takes all structures in each step; list replay.data under data")
+        return self
 
     @model_validator(mode="after")
     def _replay_needs_a_start(self) -> Self:

@@ -25,6 +25,7 @@ from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
 from hesspot.training.config import LossSection, ModelSection, ReplaySection, TrainingConfig
 from hesspot.training.data import read_data, require_known_elements, require_one_level
+from hesspot.training.full_batch import FullBatch
 from hesspot.training.initialise import initial_model, member_weights, refit_shifts
 from hesspot.training.log import RunLog, drop_rows_after, note, root_mean_squares
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
@@ -68,9 +69,7 @@ class Run:
         self.labels = hash_of_labels([*self.training, *self.validation, *self.replayed])
         self.model = self._first_model(elements, start).to(self.processes.device)
         self.average = copy.deepcopy(self.model)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.optimizer.learning_rate, weight_decay=config.optimizer.weight_decay
-        )
+        self.optimizer = self._optimizer(anchored=start is not None)
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch, self.step, self.best_epoch, self.best_loss, self.seconds = 0, 0, 0, math.inf, 0.0
@@ -89,6 +88,7 @@ class Run:
             config.hessian.missing,
             self.processes.device,
             first_number,
+            config.hessian.metric,
         )
 
     def _check_training_set(self) -> None:
@@ -130,6 +130,17 @@ class Run:
         if start["level_of_theory"] != self.dataset.level_of_theory:
             refit_shifts(model, self.training + self.replayed)
         return model
+
+    def _optimizer(self, anchored: bool) -> torch.optim.AdamW | FullBatch:
+        """L-BFGS holds to the weights that a run starts from, or to zero, by its weight decay."""
+        settings, parameters = self.config.optimizer, list(self.model.parameters())
+        if settings.method == "adamw":
+            return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        anchor = [p.detach().clone() if anchored else torch.zeros_like(p) for p in parameters]
+        weights, mode = self.config.loss, self.config.mode
+        return FullBatch(
+            parameters, anchor, settings.weight_decay, self._gradient_of_all, lambda terms: terms.total(weights, mode)
+        )
 
     def _start(self) -> None:
         if (self.folder / "last.pt").exists():
@@ -196,37 +207,55 @@ class Run:
         return [shuffled[i : i + settings.batch_size] for i in range(0, len(shuffled), settings.batch_size)]
 
     def train_epoch(self) -> LossTerms:
-        """All batches of an epoch, one step for each."""
+        """All batches of an epoch, one step for each; with L-BFGS one step."""
+        if isinstance(self.optimizer, FullBatch):
+            terms = self.optimizer.step()
+            self.average.load_state_dict(self.model.state_dict())
+            self.step += 1
+            return terms
         weights, batches, terms = self.weights(), self.draw_batches(), LossTerms()
         for number, batch in enumerate(batches):
             rate = self.schedule.rate(self.epoch + number / len(batches), 1 / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            terms.add(self._train_step(batch, weights, rate))
+            terms.add(self._train_step(self.optimizer, batch, weights))
         return terms
 
-    def _train_step(self, batch: list[Sample], weights: LossSection, rate: float) -> LossTerms:
+    def _gradient_of_all(self) -> LossTerms:
+        """The gradient of the loss of all training structures, `batch_size` of them in one graph."""
+        own, processes = LossTerms(), self.processes
+        count = processes.size * self.config.optimizer.batch_size
+        for first in range(processes.rank, len(self.training), count):
+            share = slice(first, first + count, processes.size)
+            own.add(self._backward(self.training, self.config.loss, share))
+        return self._sum_over_processes(own)
+
+    def _backward(self, samples: list[Sample], weights: LossSection, share: slice) -> LossTerms:
         config = self.config
-        self.optimizer.zero_grad(set_to_none=True)
-        own = backward(
-            self.model,
-            batch,
-            config.mode,
-            weights,
-            config.hessian,
-            self.generator,
-            config.max_edges,
-            self.processes.share,
+        return backward(
+            self.model, samples, config.mode, weights, config.hessian, self.generator, config.max_edges, share
         )
+
+    def _sum_over_processes(self, own: LossTerms) -> LossTerms:
+        """Terms and gradients of all shares together; UserError for what is not finite."""
         terms = self.processes.sum_terms(own)
         self.processes.sum_gradients(self.model.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.gradient_clip)
-        if not (math.isfinite(terms.total(config.loss, config.mode)) and bool(torch.isfinite(norm))):
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        finite = math.isfinite(terms.total(self.config.loss, self.config.mode))
+        if not (finite and bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))):
+            rate = self.config.optimizer.learning_rate
             raise UserError(
                 f"the loss is not a finite number in epoch {self.epoch + 1} (learning rate {rate:.2g}); "
                 "lower optimizer.learning_rate and check the labels with `hesspot data check`"
             )
-        self.optimizer.step()
+        return terms
+
+    def _train_step(self, optimizer: torch.optim.AdamW, batch: list[Sample], weights: LossSection) -> LossTerms:
+        config = self.config
+        optimizer.zero_grad(set_to_none=True)
+        terms = self._sum_over_processes(self._backward(batch, weights, self.processes.share))
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.gradient_clip)
+        optimizer.step()
         decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1.0 - decay)
@@ -312,7 +341,9 @@ class Run:
         mode, weights = self.config.mode, self.config.loss
         return {
             "epoch": self.epoch,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": math.nan
+            if isinstance(self.optimizer, FullBatch)
+            else self.optimizer.param_groups[0]["lr"],
             "loss": terms.total(weights, mode),
             **root_mean_squares(terms, mode),
             "valid_loss": valid.total(weights, mode),

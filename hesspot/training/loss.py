@@ -3,7 +3,8 @@
 Per structure of n atoms: ΔE²/n, Σ|ΔF|²/(3n), Σ(ΔH)²/(3n)², as in Rodriguez, Smith, Mendoza-Cortes (2025), and
 Σ(ΔW)²/(9n) of the virial W where the stress is known. With k random directions v of independent components of
 variance one, |ΔH·v|²/(3n)² has the full Hessian term as its mean, so that one weight serves both ways; products
-that were labelled in the place of a Hessian enter in the same form.
+that were labelled in the place of a Hessian enter in the same form. With a metric A of the structure, Aᵀ ΔH A stands
+in the place of ΔH: the directions are A·v, and the products are multiplied by Aᵀ.
 
 The loss of a committee is the mean of its members' losses, each with the member's own energies, forces and products.
 """
@@ -100,6 +101,8 @@ def draw_probe(sample: Sample, config: HessianSection, generator: torch.Generato
     n, device = sample.graph.n_atoms, sample.graph.vectors.device
     if sample.hessian is not None:
         directions = draw_directions([sample], config, generator).to(device)
+        if sample.metric is not None:
+            directions = (directions.reshape(-1, 3 * n) @ sample.metric.T).reshape(-1, n, 3)
         return Probe(directions, (directions.reshape(-1, 3 * n) @ sample.hessian).reshape(-1, n, 3))
     assert sample.directions is not None and sample.products is not None
     known = len(sample.directions)
@@ -226,6 +229,7 @@ class _Labels:
         self.energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64, device=device)
         self.forces = None if mode == "e" else torch.cat([s.forces for s in samples if s.forces is not None])
         self.products = None if probes is None else torch.cat([probe.products for probe in probes], dim=1)
+        self.metrics = [None if s.hessian is None else s.metric for s in samples]
         self.stressed = torch.tensor(stressed, dtype=torch.int64, device=device)
         self.virials = torch.stack([v for i in stressed if (v := samples[i].virial) is not None]) if stressed else None
 
@@ -236,12 +240,26 @@ class _Labels:
         if self.forces is not None and answer.forces is not None:
             terms[1] = sum_structures(((answer.forces - self.forces) ** 2).sum(1), self.batch) / (3 * self.sizes)
         if self.products is not None and answer.hvp is not None:
-            squares = ((answer.hvp - self.products) ** 2).mean(0).sum(1)
+            errors = self._measured(answer.hvp - self.products)
+            squares = (errors**2).mean(0).sum(1)
             terms[2] = sum_structures(squares, self.batch) / (3 * self.sizes) ** 2
         if self.virials is not None and answer.virial is not None:
             squares = ((answer.virial[self.stressed] - self.virials) ** 2).sum((1, 2))
             terms[3] = none.index_add(0, self.stressed, squares) / (9 * self.sizes)
         return torch.stack(terms)
+
+    def _measured(self, errors: Tensor) -> Tensor:
+        """Errors of products (k, n_atoms, 3) in the metrics of their structures."""
+        if all(metric is None for metric in self.metrics):
+            return errors
+        parts = errors.split(self.batch.atoms_per_structure().tolist(), dim=1)
+        return torch.cat(
+            [
+                part if metric is None else (part.flatten(1) @ metric).reshape(part.shape)
+                for part, metric in zip(parts, self.metrics, strict=True)
+            ],
+            dim=1,
+        )
 
 
 def _hessian_cost(sample: Sample) -> int:
@@ -290,13 +308,12 @@ def _backward_columns(model: Model, member: Model, sample: Sample, factor: float
     vectors = batch.vectors.detach().requires_grad_(True)
     energies = member(batch.species, batch.centers, batch.neighbors, vectors)
     gradient = gradient_of(energies.sum(), vectors, create_graph=True)
-    unit = batch.vectors.new_zeros(batch.n_atoms, 3)
-    for column, expected in enumerate(sample.hessian):
-        atom, axis = divmod(column, 3)
-        unit.zero_()[atom, axis] = 1.0
-        along = unit[batch.neighbors] - unit[batch.centers]
+    metric = torch.eye(3 * batch.n_atoms).to(sample.hessian) if sample.metric is None else sample.metric
+    for column, expected in zip(metric.T, metric.T @ sample.hessian, strict=True):
+        direction = column.reshape(-1, 3)
+        along = direction[batch.neighbors] - direction[batch.centers]
         product = scatter_to_atoms(gradient_of((gradient * along).sum(), vectors, create_graph=True), batch)
-        squared = ((product.flatten() - expected) ** 2).sum() / len(sample.hessian) ** 2
+        squared = (((product.flatten() - expected) @ metric) ** 2).sum() / len(sample.hessian) ** 2
         torch.autograd.backward(factor * squared, inputs=_weights_of(model), retain_graph=True)
         total += float(squared.detach())
     return total
@@ -305,10 +322,14 @@ def _backward_columns(model: Model, member: Model, sample: Sample, factor: float
 def _hessian_terms(model: Model, samples: Sequence[Sample], create_graph: bool, max_edges: int = MAX_EDGES) -> Tensor:
     """Σ(ΔH)²/(3n)² of each structure from full Hessians, (n_structures,)."""
     blocks = hessian(model, join_samples(samples), create_graph=create_graph, max_edges=max_edges)
-    labels = [sample.hessian for sample in samples if sample.hessian is not None]
-    return torch.stack(
-        [((block - label) ** 2).sum() / len(label) ** 2 for label, block in zip(labels, blocks, strict=True)]
-    )
+    terms = []
+    for sample, block in zip(samples, blocks, strict=True):
+        assert sample.hessian is not None
+        error = block - sample.hessian
+        if sample.metric is not None:
+            error = sample.metric.T @ error @ sample.metric
+        terms.append((error**2).sum() / len(error) ** 2)
+    return torch.stack(terms)
 
 
 def evaluate_terms(model: Model, samples: Sequence[Sample], mode: str, max_edges: int = MAX_EDGES) -> LossTerms:

@@ -13,6 +13,7 @@ from torch import Tensor
 from hesspot.data.dataset import Record
 from hesspot.errors import UserError
 from hesspot.models.contract import Batch, build_batch, join_batches
+from hesspot.training.metric import frequency_metric
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Sample:
 
     energy eV; forces (n, 3) eV/Å; hessian (3n, 3n) eV/Å²; products (k, n, 3) eV/Å² of the Hessian with
     directions (k, n, 3), each of length √(3n); virial (3, 3) eV, −stress·volume.
+    metric: (3n, 3n) A of the loss Σ(Aᵀ ΔH A)², see `hesspot.training.metric`; None: the identity.
     number: its place in the data, from which directions that are not drawn anew are drawn.
     member_weights: (n_members,) how much it counts for each member of a committee; None: once for each.
     """
@@ -34,6 +36,7 @@ class Sample:
     directions: Tensor | None = None
     products: Tensor | None = None
     virial: Tensor | None = None
+    metric: Tensor | None = None
     member_weights: Tensor | None = None
 
     @property
@@ -49,10 +52,12 @@ def make_samples(
     missing_hessian: str = "refuse",
     device: torch.device | str = "cpu",
     first_number: int = 0,
+    metric: str = "cartesian",
 ) -> list[Sample]:
     """Graphs of records for a training mode: e, ef or efh.
 
     UserError for a record that lacks what the mode needs; `missing_hessian="skip"` keeps it without a Hessian.
+    metric: that of the Hessian term, cartesian or frequency.
     """
     samples = []
     for number, record in enumerate(records, start=first_number):
@@ -74,6 +79,8 @@ def make_samples(
             "products": products,
             "virial": virial,
         }
+        if metric == "frequency" and record.hessian is not None:
+            labels["metric"] = frequency_metric(record.hessian, record.atoms_only().get_masses())
         samples.append(
             Sample(
                 name=record.name,

@@ -56,9 +56,10 @@ def test_training_lowers_the_loss(dataset_file, tmp_path, mode):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["mode"] == mode
 
 
-@pytest.mark.parametrize("sampling", ["probes", "full"])
-def test_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(dataset_file, tmp_path, monkeypatch, sampling):
-    settings = config(dataset_file, hessian={"sampling": sampling})
+@pytest.mark.parametrize(("sampling", "method"), [("probes", "adamw"), ("full", "adamw"), ("full", "lbfgs")])
+def test_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(dataset_file, tmp_path, monkeypatch, sampling, method):
+    optimizer = {"epochs": 6, "batch_size": 5, "method": method}
+    settings = config(dataset_file, hessian={"sampling": sampling}, optimizer=optimizer)
     train(settings, tmp_path / "whole", show=False)
 
     class Killed(Exception):
