@@ -34,6 +34,7 @@ from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.units import BOHR
 from ipi_driver.evaluator import Evaluator
 from ipi_driver.inputs import dynamics_input, write_start
+from ipi_driver.protocol import padded
 
 PES = """from ipi.pes._ase import ASEDriver
 from hesspot.calculators import HesspotCalculator
@@ -124,16 +125,6 @@ def in_process(file: Path, atoms: ase.Atoms, beads: int) -> tuple[float, float]:
     return min(whole for whole, _ in times), min(model for _, model in times)
 
 
-def exactly(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        piece = connection.recv(count - len(data))
-        if not piece:
-            sys.exit("the driver closed its socket")
-        data += piece
-    return data
-
-
 def round_trip(command: list[str], folder: Path, atoms: ase.Atoms, beads: int) -> float:
     """Wall seconds from new positions to forces, the median; the messages are those that i-PI sends."""
     n_atoms = len(atoms)
@@ -143,7 +134,7 @@ def round_trip(command: list[str], folder: Path, atoms: ase.Atoms, beads: int) -
         positions = batch(atoms, beads, seed)[0] / BOHR
         count, flat = struct.pack("=i", n_atoms), positions.ravel()
         head = lattice + count if beads == 1 else count + lattice * beads
-        messages.append(b"POSDATA".ljust(12) + head + struct.pack(f"={len(flat)}d", *flat) + b"GETFORCE".ljust(12))
+        messages.append(padded("POSDATA") + head + struct.pack(f"={len(flat)}d", *flat) + padded("GETFORCE"))
     answer = 12 + 8 * beads + 4 + (24 * n_atoms + 72) * beads
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "x"))
@@ -151,20 +142,22 @@ def round_trip(command: list[str], folder: Path, atoms: ase.Atoms, beads: int) -
         with (folder / "driver.log").open("wb") as log:
             driver = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         connection, _ = server.accept()
+        reader = connection.makefile("rb")
         text = b"batch_size:%d" % beads if beads > 1 else b""
-        connection.sendall(b"STATUS".ljust(12))
-        exactly(connection, 12)
-        connection.sendall(b"INIT".ljust(12) + struct.pack("=ii", 0, len(text)) + text + b"STATUS".ljust(12))
-        exactly(connection, 12)
+        connection.sendall(padded("STATUS"))
+        reader.read(12)
+        connection.sendall(padded("INIT") + struct.pack("=ii", 0, len(text)) + text + padded("STATUS"))
+        reader.read(12)
         times = []
         for step in range(1000):
             start = time.perf_counter()
             connection.sendall(messages[step % len(messages)])
-            exactly(connection, answer)
+            reader.read(answer)
             for _ in range(beads):
-                exactly(connection, struct.unpack("=i", exactly(connection, 4))[0])
+                reader.read(struct.unpack("=i", reader.read(4))[0])
             times.append(time.perf_counter() - start)
-        connection.sendall(b"EXIT".ljust(12))
+        connection.sendall(padded("EXIT"))
+        reader.close()
         connection.close()
     driver.wait()
     (folder / "x").unlink()

@@ -228,7 +228,7 @@ class Run:
         for first in range(processes.rank, len(self.training), count):
             share = slice(first, first + count, processes.size)
             own.add(self._backward(self.training, self.config.loss, share))
-        return self._sum_over_processes(own)
+        return self._sum_over_processes(own)[0]
 
     def _backward(self, samples: list[Sample], weights: LossSection, share: slice) -> LossTerms:
         config = self.config
@@ -236,25 +236,25 @@ class Run:
             self.model, samples, config.mode, weights, config.hessian, self.generator, config.max_edges, share
         )
 
-    def _sum_over_processes(self, own: LossTerms) -> LossTerms:
-        """Terms and gradients of all shares together; UserError for what is not finite."""
+    def _sum_over_processes(self, own: LossTerms) -> tuple[LossTerms, torch.Tensor]:
+        """Terms and the norm of the gradient of all shares together; UserError for what is not finite."""
         terms = self.processes.sum_terms(own)
         self.processes.sum_gradients(self.model.parameters())
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        finite = math.isfinite(terms.total(self.config.loss, self.config.mode))
-        if not (finite and bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))):
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not (math.isfinite(terms.total(self.config.loss, self.config.mode)) and bool(torch.isfinite(norm))):
             rate = self.config.optimizer.learning_rate
             raise UserError(
                 f"the loss is not a finite number in epoch {self.epoch + 1} (learning rate {rate:.2g}); "
                 "lower optimizer.learning_rate and check the labels with `hesspot data check`"
             )
-        return terms
+        return terms, norm
 
     def _train_step(self, optimizer: torch.optim.AdamW, batch: list[Sample], weights: LossSection) -> LossTerms:
         config = self.config
         optimizer.zero_grad(set_to_none=True)
-        terms = self._sum_over_processes(self._backward(batch, weights, self.processes.share))
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.gradient_clip)
+        terms, norm = self._sum_over_processes(self._backward(batch, weights, self.processes.share))
+        torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), config.optimizer.gradient_clip, norm)
         optimizer.step()
         decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
         with torch.no_grad():

@@ -229,7 +229,7 @@ class _Labels:
         self.energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64, device=device)
         self.forces = None if mode == "e" else torch.cat([s.forces for s in samples if s.forces is not None])
         self.products = None if probes is None else torch.cat([probe.products for probe in probes], dim=1)
-        self.metrics = [None if s.hessian is None else s.metric for s in samples]
+        self.metrics = [sample.metric for sample in samples]
         self.stressed = torch.tensor(stressed, dtype=torch.int64, device=device)
         self.virials = torch.stack([v for i in stressed if (v := samples[i].virial) is not None]) if stressed else None
 

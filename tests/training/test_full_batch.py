@@ -70,7 +70,6 @@ def test_neither_batches_nor_processes_change_the_steps(dataset_file, tmp_path):
     for other in ("small", "two"):
         found = weights(tmp_path / other)
         assert max(float((one[key] - found[key]).abs().max()) for key in one) < ROUNDING * largest
-    train(settings_of(dataset_file, epochs=8), tmp_path / "one", resume=True, show=False)
 
 
 def test_the_weight_decay_holds_a_fine_tuned_model_to_its_start(dataset_file, tmp_path):
@@ -82,7 +81,7 @@ def test_the_weight_decay_holds_a_fine_tuned_model_to_its_start(dataset_file, tm
         content["optimizer"]["weight_decay"] = decay
         train(parse_config(content, "a test"), tmp_path / f"{decay}", show=False)
         end = weights(tmp_path / f"{decay}")
-        moved[decay] = max(float((end[f"last.{k}"] - start[f"average.{k}"]).abs().max()) for k in ("mix",))
+        moved[decay] = float((end["last.mix"] - start["average.mix"]).abs().max())
     assert moved[1e3] < 0.05 * moved[1e-6]
 
 

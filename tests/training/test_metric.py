@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_loss import ROUNDING, WEIGHTS, gradient
+from test_loss import ROUNDING, gradient
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.models.house import HouseConfig
@@ -71,5 +71,5 @@ def test_column_by_column_is_the_same(model, samples):
 
 def test_validation_has_the_same_terms(model, samples):
     terms = loss.evaluate_terms(model, samples, "efh")
-    trained, _ = gradient(model, samples, "efh", HessianSection(sampling="full"), weights=WEIGHTS)
+    trained, _ = gradient(model, samples, "efh", HessianSection(sampling="full"))
     assert terms.hessian == pytest.approx(trained.hessian, rel=ROUNDING)
