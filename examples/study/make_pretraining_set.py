@@ -3,15 +3,16 @@
     OMP_NUM_THREADS=1 python examples/study/make_pretraining_set.py xtb.h5
 
 Molecules of H, C, N, O with up to five heavy atoms, grown from the training molecules of the reactive set: two are
-joined by a bond in the place of a hydrogen atom of each, relaxed, and kept if they stay whole and their bond graph is
-new. The graphs of all held-out minima, valid ones included, are never kept, whatever the conformer. Each molecule
-comes with normal-mode samples and all Hessians. Five CPU minutes.
+joined by a bond in the place of a hydrogen atom of each; of one, two bound atoms lose a hydrogen atom each, which makes
+double and triple bonds. They are relaxed, and kept if they stay whole and their bond graph is new. The graphs of all
+held-out minima, valid ones included, are never kept, whatever the conformer. Each molecule comes with normal-mode
+samples and all Hessians. Ten CPU minutes.
 """
 
 import argparse
 import zlib
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, islice, product
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,9 @@ METHOD = TbliteMethod()
 G2 = ["C3H4_C2v", "C3H6_D3h", "C4H4NH", "C4H4O", "C5H5N", "C6H6", "CH2NHCH2", "CH2OCH2", "CH3NO2", "CH3ONO"]
 G2 += ["N2O", "bicyclobutane", "cyclobutane", "cyclobutene", "methylenecyclopropane"]
 HEAVY = 5  #: atoms that are not hydrogen
-MOLECULES = 480
-SAMPLES = 5  #: of each molecule; of saddle points twice as many
+JOINED = 480  #: molecules; from these others are made by taking hydrogen away
+SAMPLES = 5  #: of each joined molecule; of saddle points twice as many
+SAMPLES_OF_OTHERS = 3
 TEMPERATURES = (300.0, 2000.0)  #: K
 VALID_EVERY = 12  #: molecules
 
@@ -106,35 +108,60 @@ def relaxed(guess: Atoms) -> Atoms | None:
     return atoms
 
 
-def grown(parents: list[Atoms], forbidden: set[tuple[int, ...]], rng: np.random.Generator) -> Iterator[Atoms]:
-    """Relaxed molecules, the parents and G2 first, smaller ones before larger ones; of the largest a random choice."""
-    seen, found = set(forbidden), []
+def without_hydrogen(atoms: Atoms) -> Iterator[Atoms]:
+    """Two atoms that are bound to each other have lost a hydrogen atom each, in one way for each pair of places."""
+    bonds, done, labels = neighbours(atoms), set(), places(atoms)
+    for i, j in zip(*np.nonzero(np.triu(bonds)), strict=True):
+        own = [np.flatnonzero(bonds[k] & (atoms.numbers == 1)) for k in (i, j)]
+        pair = tuple(sorted((labels[i], labels[j])))
+        if min(atoms.numbers[i], atoms.numbers[j]) > 1 and all(map(len, own)) and pair not in done:
+            done.add(pair)
+            less = atoms.copy()
+            del less[[int(own[0][0]), int(own[1][0])]]
+            yield less
 
-    def new(guess: Atoms, conformer: bool = False) -> bool:
-        if graph(guess) in seen and not conformer:
+
+class Growth:
+    """Relaxed molecules, each with a bond graph that no other one and no forbidden one has."""
+
+    def __init__(self, forbidden: set[tuple[int, ...]]):
+        self.seen, self.found = set(forbidden), list[Atoms]()
+
+    def adds(self, guess: Atoms, conformer: bool = False) -> bool:
+        """Whether the guess relaxes to a new molecule, which is then the last one found."""
+        if graph(guess) in self.seen and not conformer:
             return False
-        seen.add(graph(guess))
+        self.seen.add(graph(guess))
         atoms = relaxed(guess)
-        if atoms is None or len(fragments(atoms)) > 1 or graph(atoms) in seen - {graph(guess)}:
+        if atoms is None or len(fragments(atoms)) > 1 or graph(atoms) in self.seen - {graph(guess)}:
             return False
-        seen.add(graph(atoms))
-        found.append(atoms)
+        self.seen.add(graph(atoms))
+        self.found.append(atoms)
         return True
 
-    for guess in parents:
-        if new(guess, conformer=True):
-            yield found[-1]
-    for name in G2:
-        if new(molecule(name)):
-            yield found[-1]
-    small = [atoms for atoms in found if 0 < heavy(atoms) < HEAVY and len(atoms) > 1]
-    for size in range(2, HEAVY + 1):
-        pairs = [pair for pair in product(found, small) if heavy(pair[0]) + heavy(pair[1]) == size]
-        for k in rng.permutation(len(pairs)):
-            a, b = pairs[k]
-            for site, other in product(hydrogens(a), hydrogens(b)):
-                if new(joined(a, site, b, other, rng)):
-                    yield found[-1]
+    def joined(self, parents: list[Atoms], rng: np.random.Generator) -> Iterator[Atoms]:
+        """The parents and G2 first, smaller ones before larger ones; of the largest a random choice."""
+        for guess in parents:
+            if self.adds(guess, conformer=True):
+                yield self.found[-1]
+        for name in G2:
+            if self.adds(molecule(name)):
+                yield self.found[-1]
+        small = [atoms for atoms in self.found if 0 < heavy(atoms) < HEAVY and len(atoms) > 1]
+        for size in range(2, HEAVY + 1):
+            pairs = [pair for pair in product(self.found, small) if heavy(pair[0]) + heavy(pair[1]) == size]
+            for k in rng.permutation(len(pairs)):
+                a, b = pairs[k]
+                for site, other in product(hydrogens(a), hydrogens(b)):
+                    if self.adds(joined(a, site, b, other, rng)):
+                        yield self.found[-1]
+
+    def without_hydrogen(self) -> Iterator[Atoms]:
+        """All that come from what has been found, and from these in turn."""
+        for atoms in self.found:  # grows meanwhile
+            for guess in without_hydrogen(atoms):
+                if self.adds(guess):
+                    yield self.found[-1]
 
 
 def samples(atoms: Atoms, system: str, count: int, part: str) -> list[Record]:
@@ -171,12 +198,13 @@ def main() -> None:
     for record in stationary:
         if record.part == "train" and record.kind == "saddle":
             records += samples(record.atoms_only(), record.system, 2 * SAMPLES, "train")
-    for number, atoms in enumerate(grown(parents, forbidden, np.random.default_rng(0)), 1):
+    growth = Growth(forbidden)
+    first = islice(growth.joined(parents, np.random.default_rng(0)), JOINED)
+    for number, atoms in enumerate(chain(first, growth.without_hydrogen()), 1):
         system = f"{number:03d}-{atoms.get_chemical_formula()}"
-        records += samples(atoms, system, SAMPLES, "train" if number % VALID_EVERY else "valid")
+        count = SAMPLES if number <= JOINED else SAMPLES_OF_OTHERS
+        records += samples(atoms, system, count, "train" if number % VALID_EVERY else "valid")
         print(f"{len(records):5d}  {system}", flush=True)
-        if number == MOLECULES:
-            break
     Dataset(records, METHOD.level_of_theory, METHOD.provenance()).write(out)
     print(f"{out}: {len(records)} structures")
 

@@ -66,9 +66,9 @@ class HessianSection(Section):
 
 
 class OptimizerSection(Section):
-    """AdamW with linear warm-up and a schedule, moving average of the weights; or L-BFGS on the whole set."""
+    """SOAP or AdamW with linear warm-up and a schedule, moving average of the weights."""
 
-    method: Literal["adamw", "lbfgs"] = "adamw"
+    method: Literal["soap", "adamw"] = "soap"
     learning_rate: float = Field(5e-3, gt=0)
     schedule: Literal["cosine", "plateau"] = "cosine"
     plateau_factor: float = Field(0.5, gt=0, lt=1)
@@ -113,21 +113,6 @@ class TrainingConfig(Section):
     loss: LossSection = LossSection()
     hessian: HessianSection = HessianSection()
     optimizer: OptimizerSection = OptimizerSection()
-
-    @model_validator(mode="after")
-    def _lbfgs_needs_one_loss(self) -> Self:
-        if self.optimizer.method != "lbfgs":
-            return self
-        if self.mode == "efh" and self.hessian.sampling != "full" and self.hessian.redraw:
-            raise ValueError(
-                "optimizer.method lbfgs needs a loss that stays the same, and directions are drawn anew at each step; "
-                "set hessian.sampling: full, or hessian.redraw: false"
-            )
-        if self.hessian.ramp_epochs:
-            raise ValueError("optimizer.method lbfgs needs a loss that stays the same; leave hessian.ramp_epochs out")
-        if self.replay is not None:
-            raise ValueError("optimizer.method lbfgs takes all structures in each step; list replay.data under data")
-        return self
 
     @model_validator(mode="after")
     def _replay_needs_a_start(self) -> Self:

@@ -25,7 +25,6 @@ from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
 from hesspot.training.config import LossSection, ModelSection, ReplaySection, TrainingConfig
 from hesspot.training.data import read_data, require_known_elements, require_one_level
-from hesspot.training.full_batch import FullBatch
 from hesspot.training.initialise import initial_model, member_weights, refit_shifts
 from hesspot.training.log import RunLog, drop_rows_after, note, root_mean_squares
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
@@ -33,6 +32,7 @@ from hesspot.training.parallel import Processes
 from hesspot.training.results import final_results, write_results
 from hesspot.training.samples import Sample, groups_by_edges, hash_of_labels, make_samples
 from hesspot.training.schedule import Schedule
+from hesspot.training.soap import Soap
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Run:
         self.labels = hash_of_labels([*self.training, *self.validation, *self.replayed])
         self.model = self._first_model(elements, start).to(self.processes.device)
         self.average = copy.deepcopy(self.model)
-        self.optimizer = self._optimizer(anchored=start is not None)
+        self.optimizer = self._optimizer()
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch, self.step, self.best_epoch, self.best_loss, self.seconds = 0, 0, 0, math.inf, 0.0
@@ -131,16 +131,10 @@ class Run:
             refit_shifts(model, self.training + self.replayed)
         return model
 
-    def _optimizer(self, anchored: bool) -> torch.optim.AdamW | FullBatch:
-        """L-BFGS holds to the weights that a run starts from, or to zero, by its weight decay."""
+    def _optimizer(self) -> torch.optim.Optimizer:
         settings, parameters = self.config.optimizer, list(self.model.parameters())
-        if settings.method == "adamw":
-            return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        anchor = [p.detach().clone() if anchored else torch.zeros_like(p) for p in parameters]
-        weights, mode = self.config.loss, self.config.mode
-        return FullBatch(
-            parameters, anchor, settings.weight_decay, self._gradient_of_all, lambda terms: terms.total(weights, mode)
-        )
+        kind = Soap if settings.method == "soap" else torch.optim.AdamW
+        return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
     def _start(self) -> None:
         if (self.folder / "last.pt").exists():
@@ -207,55 +201,39 @@ class Run:
         return [shuffled[i : i + settings.batch_size] for i in range(0, len(shuffled), settings.batch_size)]
 
     def train_epoch(self) -> LossTerms:
-        """All batches of an epoch, one step for each; with L-BFGS one step."""
-        if isinstance(self.optimizer, FullBatch):
-            terms = self.optimizer.step()
-            self.average.load_state_dict(self.model.state_dict())
-            self.step += 1
-            return terms
+        """All batches of an epoch, one step for each."""
         weights, batches, terms = self.weights(), self.draw_batches(), LossTerms()
         for number, batch in enumerate(batches):
             rate = self.schedule.rate(self.epoch + number / len(batches), 1 / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            terms.add(self._train_step(self.optimizer, batch, weights))
+            terms.add(self._train_step(batch, weights))
         return terms
 
-    def _gradient_of_all(self) -> LossTerms:
-        """The gradient of the loss of all training structures, `batch_size` of them in one graph."""
-        own, processes = LossTerms(), self.processes
-        count = processes.size * self.config.optimizer.batch_size
-        for first in range(processes.rank, len(self.training), count):
-            share = slice(first, first + count, processes.size)
-            own.add(self._backward(self.training, self.config.loss, share))
-        return self._sum_over_processes(own)[0]
-
-    def _backward(self, samples: list[Sample], weights: LossSection, share: slice) -> LossTerms:
+    def _train_step(self, batch: list[Sample], weights: LossSection) -> LossTerms:
         config = self.config
-        return backward(
-            self.model, samples, config.mode, weights, config.hessian, self.generator, config.max_edges, share
+        self.optimizer.zero_grad(set_to_none=True)
+        own = backward(
+            self.model,
+            batch,
+            config.mode,
+            weights,
+            config.hessian,
+            self.generator,
+            config.max_edges,
+            self.processes.share,
         )
-
-    def _sum_over_processes(self, own: LossTerms) -> tuple[LossTerms, torch.Tensor]:
-        """Terms and the norm of the gradient of all shares together; UserError for what is not finite."""
         terms = self.processes.sum_terms(own)
         self.processes.sum_gradients(self.model.parameters())
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not (math.isfinite(terms.total(self.config.loss, self.config.mode)) and bool(torch.isfinite(norm))):
-            rate = self.config.optimizer.learning_rate
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        if not (math.isfinite(terms.total(weights, config.mode)) and bool(torch.isfinite(norm))):
+            rate = self.optimizer.param_groups[0]["lr"]
             raise UserError(
                 f"the loss is not a finite number in epoch {self.epoch + 1} (learning rate {rate:.2g}); "
                 "lower optimizer.learning_rate and check the labels with `hesspot data check`"
             )
-        return terms, norm
-
-    def _train_step(self, optimizer: torch.optim.AdamW, batch: list[Sample], weights: LossSection) -> LossTerms:
-        config = self.config
-        optimizer.zero_grad(set_to_none=True)
-        terms, norm = self._sum_over_processes(self._backward(batch, weights, self.processes.share))
         torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), config.optimizer.gradient_clip, norm)
-        optimizer.step()
+        self.optimizer.step()
         decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1.0 - decay)
@@ -341,9 +319,7 @@ class Run:
         mode, weights = self.config.mode, self.config.loss
         return {
             "epoch": self.epoch,
-            "learning_rate": math.nan
-            if isinstance(self.optimizer, FullBatch)
-            else self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
             "loss": terms.total(weights, mode),
             **root_mean_squares(terms, mode),
             "valid_loss": valid.total(weights, mode),

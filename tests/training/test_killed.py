@@ -15,6 +15,7 @@ from hesspot.errors import UserError
 from hesspot.training import loop
 from hesspot.training.checkpoint import load_checkpoint
 from hesspot.training.config import TrainingConfig, parse_config
+from hesspot.training.soap import Soap
 
 #: Children are forked from a process that has imported everything: importing torch anew would cost seconds each.
 FORKS = multiprocessing.get_context("forkserver")
@@ -89,7 +90,7 @@ def train_and_die(settings: TrainingConfig, folder: Path, where: str, number: in
         return wrapped
 
     place, name = {
-        "step": (torch.optim.AdamW, "step"),
+        "step": (Soap, "step"),
         "half-written checkpoint": (Path, "write_bytes"),
         "checkpoint before it is in place": (os, "replace"),
         "half-written row": (loop.RunLog, "write"),

@@ -16,7 +16,7 @@ from hesspot.training.config import TrainingConfig, parse_config
 from hesspot.training.loop import train
 
 #: Sums over the structures of a batch in another order, through some thirty steps of AdamW that divide by small
-#: second moments: relative to the largest weight.
+#: second moments: relative to the largest weight. (SOAP turns rounding into steps where a gradient has no component.)
 ROUNDING = 1e-9
 SIGNAL = 1e-3  # what the steps change
 #: s, a hang; no limit on speed: two processes need some seconds.
@@ -29,7 +29,7 @@ def settings_of(data: Path, epochs: int = 8) -> TrainingConfig:
             "data": str(data),
             "validate_every": 2,
             "model": {"cutoff": 4.0, "n_radial": 3, "n_channels": 2, "hidden": [4], "members": 2},
-            "optimizer": {"epochs": epochs, "batch_size": 3},
+            "optimizer": {"method": "adamw", "epochs": epochs, "batch_size": 3},
         },
         "a test",
     )

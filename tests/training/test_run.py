@@ -56,7 +56,7 @@ def test_training_lowers_the_loss(dataset_file, tmp_path, mode):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["mode"] == mode
 
 
-@pytest.mark.parametrize(("sampling", "method"), [("probes", "adamw"), ("full", "adamw"), ("full", "lbfgs")])
+@pytest.mark.parametrize(("sampling", "method"), [("probes", "adamw"), ("probes", "soap"), ("full", "soap")])
 def test_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(dataset_file, tmp_path, monkeypatch, sampling, method):
     optimizer = {"epochs": 6, "batch_size": 5, "method": method}
     settings = config(dataset_file, hessian={"sampling": sampling}, optimizer=optimizer)
