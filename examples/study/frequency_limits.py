@@ -3,7 +3,7 @@
     python examples/study/frequency_limits.py xtb study/runs/pretrained/fraction-1/seed-*
 
 Mean absolute differences of harmonic frequencies above 400 cm⁻¹ at the minima of the part test: GFN2-xTB against the
-reference, and each trained model (folders of runs) against both.
+reference, each trained model (folders of runs), and the mean of their Hessians, against both.
 """
 
 import sys
@@ -25,20 +25,26 @@ def main() -> None:
     minima = [r for r in Dataset.read(find_dataset("shipped:reactive_chno")) if (r.part, r.kind) == ("test", "minimum")]
     structures = [record.atoms_only() for record in minima]
 
-    def frequencies(hessians: list[np.ndarray | None]) -> np.ndarray:
+    def frequencies(hessians: list[np.ndarray]) -> np.ndarray:
         pairs = zip(structures, hessians, strict=True)
         return np.concatenate([normal_modes(atoms, hessian).frequencies for atoms, hessian in pairs])
 
-    reference = frequencies([record.hessian for record in minima])
+    reference = frequencies([record.hessian for record in minima if record.hessian is not None])
     method = TbliteMethod()
-    xtb = frequencies([method.labels(atoms).hessian for atoms in structures])
+    xtb = frequencies([np.asarray(method.labels(atoms).hessian) for atoms in structures])
     hard = reference > SOFT
     print(f"GFN2-xTB: {np.abs(xtb - reference)[hard].mean():.1f} from the reference")
+    hessians: dict[str, list[np.ndarray]] = {}
     for folder in sys.argv[1:]:
         model = model_of(load_checkpoint(Path(folder) / "best.pt")).requires_grad_(False)
-        found = frequencies([answer.hessian for answer in one_by_one(model, structures)])
+        answers = one_by_one(model, structures)
+        hessians[folder] = [answer.hessian for answer in answers if answer.hessian is not None]
+    if len(hessians) > 1:
+        hessians["their mean"] = [np.mean(own, axis=0) for own in zip(*hessians.values(), strict=True)]
+    for name, own in hessians.items():
+        found = frequencies(own)
         from_xtb, from_reference = (np.abs(found - other)[hard].mean() for other in (xtb, reference))
-        print(f"{folder}: {from_xtb:.1f} from GFN2-xTB, {from_reference:.1f} from the reference")
+        print(f"{name}: {from_xtb:.1f} from GFN2-xTB, {from_reference:.1f} from the reference")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def changes(found: Lookup, arms: Sequence[str], reference: str, fraction: float)
             axis.bar(at, heights, 0.9 * width, yerr=errors, color=colors(arms)[arm], capsize=2, label=arm)
             for x, height in zip(at, heights, strict=True):
                 if height > TALLEST:
-                    axis.text(x + width, TALLEST, f"{height:+.0f}", fontsize=7, va="top")
+                    # in the bar, which is cut off
+                    axis.text(x, 0, f" {height:+.0f}", fontsize=7, color="white", rotation=90, ha="center", va="bottom")
         for place, part in enumerate(parts):
             if (part, quantity) in PUBLISHED:
                 axis.hlines(PUBLISHED[part, quantity], place - 0.45, place + 0.45, color="black", linewidth=1.5)
