@@ -25,6 +25,9 @@ WAYS = {
     "E-F-H, one direction": {"mode": "efh"},
     "E-F-H, one row": {"mode": "efh", "hessian": {"sampling": "rows"}},
     "E-F-H, full Hessians": {"mode": "efh", "hessian": {"sampling": "full"}},
+    "E-F, AdamW": {"mode": "ef", "optimizer": {"method": "adamw"}},
+    "E-F-H, one direction, AdamW": {"mode": "efh", "optimizer": {"method": "adamw"}},
+    "E-F-H, full Hessians, AdamW": {"mode": "efh", "hessian": {"sampling": "full"}, "optimizer": {"method": "adamw"}},
     "E-F, committee of four": {"mode": "ef", "model": {"members": 4}},
     "E-F-H, one direction, committee of four": {"mode": "efh", "model": {"members": 4}},
 }

@@ -225,14 +225,13 @@ class Run:
         )
         terms = self.processes.sum_terms(own)
         self.processes.sum_gradients(self.model.parameters())
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.gradient_clip)
         if not (math.isfinite(terms.total(weights, config.mode)) and bool(torch.isfinite(norm))):
             rate = self.optimizer.param_groups[0]["lr"]
             raise UserError(
                 f"the loss is not a finite number in epoch {self.epoch + 1} (learning rate {rate:.2g}); "
                 "lower optimizer.learning_rate and check the labels with `hesspot data check`"
             )
-        torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), config.optimizer.gradient_clip, norm)
         self.optimizer.step()
         decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
         with torch.no_grad():
