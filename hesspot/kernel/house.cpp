@@ -3,7 +3,6 @@
 #include "house.h"
 
 #include <algorithm>
-#include <future>
 #include <stdexcept>
 
 namespace hesspot {
@@ -34,7 +33,7 @@ const HouseKernel &house_kernel() {
 
 namespace {
 
-/// Their work is several times what starting a thread costs.
+/// Their work is several times what waking a thread costs.
 constexpr std::size_t CENTERS_WORTH_A_THREAD = 64;
 
 template <typename Real>
@@ -124,7 +123,7 @@ private:
 };
 
 House::House(const HouseWeights &weights, bool single_precision)
-    : shifts_(weights.shifts) {
+    : team_(std::make_unique<Team>(1)), shifts_(weights.shifts) {
   if (single_precision)
     single_ = std::make_unique<Parameters<float>>(weights);
   else
@@ -134,14 +133,17 @@ House::House(const HouseWeights &weights, bool single_precision)
 
 House::~House() = default;
 
+void House::set_threads(std::size_t threads) {
+  team_ = std::make_unique<Team>(threads);
+}
+
 /// Calls work(edges of its own, its first centre) on each thread for a part of
 /// the centres.
 template <typename Work>
 void House::share(const HouseEdges &edges, Work work) const {
-  const std::size_t parts =
-      std::clamp<std::size_t>(edges.n_centers / CENTERS_WORTH_A_THREAD, 1,
-                              std::max<std::size_t>(threads_, 1));
-  const auto part = [&](std::size_t k) {
+  const std::size_t parts = std::clamp<std::size_t>(
+      edges.n_centers / CENTERS_WORTH_A_THREAD, 1, team_->size());
+  team_->run(parts, [&](std::size_t k) {
     const std::size_t first = k * edges.n_centers / parts,
                       end = (k + 1) * edges.n_centers / parts;
     HouseEdges own = edges;
@@ -149,13 +151,7 @@ void House::share(const HouseEdges &edges, Work work) const {
     own.species += first;
     own.first_edge += first;
     work(own, first);
-  };
-  std::vector<std::future<void>> others;
-  for (std::size_t k = 1; k < parts; k++)
-    others.push_back(std::async(std::launch::async, part, k));
-  part(0);
-  for (auto &other : others)
-    other.get();
+  });
 }
 
 void House::evaluate(const HouseEdges &edges, double *energies,

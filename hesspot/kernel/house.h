@@ -7,6 +7,7 @@
 #define HESSPOT_HOUSE_H
 
 #include "house_kernel.h"
+#include "team.h"
 
 #include <memory>
 #include <vector>
@@ -50,7 +51,7 @@ public:
 
   /// Threads that share the centres, to the same last bit; 1 at first. Not
   /// while something is evaluated.
-  void set_threads(std::size_t threads) { threads_ = threads; }
+  void set_threads(std::size_t threads);
 
   /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
   /// eV/Angstrom; of a committee, the means.
@@ -72,7 +73,7 @@ private:
   template <typename Work> void share(const HouseEdges &edges, Work work) const;
   void add_shifts(const HouseEdges &edges, double *energies) const;
   int n_members_;
-  std::size_t threads_ = 1;
+  std::unique_ptr<Team> team_;
   std::vector<double> shifts_;
   std::unique_ptr<Parameters<double>> double_;
   std::unique_ptr<Parameters<float>> single_;

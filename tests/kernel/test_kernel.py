@@ -1,7 +1,9 @@
 """Risk: a kernel that is not the model: another number, a lost derivative, a wrong order of edges."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import ase
 import numpy as np
@@ -35,6 +37,10 @@ def make(**changed) -> HouseModel | HouseEnsemble:
     for network in model.networks:
         torch.nn.init.normal_(network.linear.weight, std=0.1)
     return model.requires_grad_(False)
+
+
+def threads_of_this_process() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def batch_of(model):
@@ -96,17 +102,40 @@ def test_threads_share_the_centres_to_the_last_bit(threads, dtype):
 
 
 def test_threads_take_part():
-    """CPU time that the calling thread has not spent itself."""
+    """CPU time that the calling thread has not spent itself, of a call that is long beside the others' waiting."""
     model = make()
     kernel = HouseKernel(model)
     kernel.set_threads(2)
-    batch = build_batch([molecule("C6H6")] * 50, model.elements, model.cutoff)
+    batch = build_batch([molecule("C6H6")] * 1000, model.elements, model.cutoff)
     graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
     own, all_threads = time.thread_time(), time.process_time()
-    for _ in range(20):
-        graph.evaluate(batch.vectors)
+    graph.evaluate(batch.vectors)
     own, all_threads = time.thread_time() - own, time.process_time() - all_threads
     assert all_threads - own > HALF_OF_THE_WORK * all_threads
+
+
+def test_threads_end_with_their_model():
+    before = threads_of_this_process()
+    kernels = [HouseKernel(make()) for _ in range(3)]
+    for kernel in kernels:
+        kernel.set_threads(4)
+        kernel.set_threads(3)
+    assert threads_of_this_process() == before + 2 * len(kernels)
+    del kernel, kernels
+    assert threads_of_this_process() == before
+
+
+def test_one_model_serves_several_callers_at_once():
+    model = make()
+    kernel = HouseKernel(model)
+    kernel.set_threads(2)
+    batches = [build_batch([molecule(name)] * 20, model.elements, model.cutoff) for name in ("C6H6", "CH3OH")]
+    graphs = [(kernel._graph(b.species, b.centers, b.neighbors), b.vectors) for b in batches] * 20
+    alone = [graph.evaluate(vectors) for graph, vectors in graphs[:2]] * 20
+    with ThreadPoolExecutor(4) as callers:
+        together = list(callers.map(lambda one: one[0].evaluate(one[1]), graphs))
+    for (energies, gradient), (expected, slope) in zip(together, alone, strict=True):
+        assert torch.equal(energies, expected) and torch.equal(gradient, slope)
 
 
 def test_companions_change_no_bit():

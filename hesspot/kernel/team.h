@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+//
+// Threads that wait for work, so that sharing it costs a wake-up and not a
+// start: a batch of small molecules takes less time than starting threads.
+
+#ifndef HESSPOT_TEAM_H
+#define HESSPOT_TEAM_H
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace hesspot {
+
+/// The calling thread and `size` - 1 others. After a call they look for the
+/// next one for a while before they sleep, and let other threads go first.
+class Team {
+public:
+  explicit Team(std::size_t size) {
+    for (std::size_t member = 1; member < size; member++)
+      others_.emplace_back([this, member] { serve(member); });
+  }
+
+  ~Team() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    wake_.notify_all();
+    for (auto &other : others_)
+      other.join();
+  }
+
+  Team(const Team &) = delete;
+  Team &operator=(const Team &) = delete;
+
+  std::size_t size() const { return others_.size() + 1; }
+
+  /// Calls part(0) ... part(parts - 1), each on a thread of its own, at most
+  /// `size` of them; what one throws is thrown here when all have ended. One
+  /// call at a time; others wait for it.
+  void run(std::size_t parts, const std::function<void(std::size_t)> &part) {
+    if (parts == 1)
+      return part(0);
+    const std::lock_guard one_call(calls_);
+    {
+      const std::lock_guard lock(mutex_);
+      part_ = &part;
+      parts_ = parts;
+      running_ = parts - 1;
+      error_ = nullptr;
+      round_++;
+    }
+    wake_.notify_all();
+    attempt(0);
+    while (running_.load(std::memory_order_acquire))
+      std::this_thread::yield();
+    if (error_)
+      std::rethrow_exception(error_);
+  }
+
+private:
+  /// Longer than what a step of a simulation takes outside of the model, and
+  /// than the wake-up of a processor that sleeps.
+  static constexpr std::chrono::microseconds AWAKE{300};
+
+  std::vector<std::thread> others_;
+  std::mutex calls_, mutex_;
+  std::condition_variable wake_;
+  bool ended_ = false;
+  std::atomic<std::size_t> round_ = 0;
+  std::size_t parts_ = 0;
+  const std::function<void(std::size_t)> *part_ = nullptr;
+  std::atomic<std::size_t> running_ = 0;
+  std::exception_ptr error_;
+
+  void serve(std::size_t member) {
+    std::size_t seen = 0;
+    std::unique_lock lock(mutex_, std::defer_lock);
+    while (true) {
+      const auto asleep = std::chrono::steady_clock::now() + AWAKE;
+      while (round_ == seen && std::chrono::steady_clock::now() < asleep)
+        std::this_thread::yield();
+      lock.lock();
+      wake_.wait(lock, [&] { return ended_ || round_ != seen; });
+      if (ended_)
+        return;
+      seen = round_;
+      const bool takes_part = member < parts_;
+      lock.unlock();
+      if (!takes_part)
+        continue;
+      attempt(member);
+      running_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void attempt(std::size_t number) {
+    try {
+      (*part_)(number);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      error_ = std::current_exception();
+    }
+  }
+};
+
+} // namespace hesspot
+
+#endif
