@@ -22,6 +22,7 @@ from hesspot.data.shipped import find_dataset
 
 HEAVY = 4
 ATOMS = {True: 7, False: 6}  #: of molecules with so many heavy atoms, joined or with hydrogen taken away
+LAST = 906  #: number of the last molecule of the first round
 EIGHT_UP_TO = 219  #: number of the last molecule of eight atoms
 LEFT_OUT = ("039-C3H6", "244-H2O4", "046-CH3NO2")
 
@@ -36,14 +37,14 @@ def main() -> None:
     picked = []
     for record in Dataset.read(arguments.source):
         atoms = record.atoms_only()
-        grown = record.name == record.system and record.name[:3].isdigit()
+        number = record.name.split("-")[0]
+        grown = record.name == record.system and number.isdigit() and int(number) <= LAST
         if not grown or record.name in LEFT_OUT or graph(atoms) in known:
             continue
-        number = int(record.name[:3])
-        joined = number <= JOINED
+        joined = int(number) <= JOINED[0]
         if not joined and 1 not in atoms.numbers:
             continue
-        small = len(atoms) <= ATOMS[joined] or (len(atoms) == ATOMS[True] + 1 and number <= EIGHT_UP_TO)
+        small = len(atoms) <= ATOMS[joined] or (len(atoms) == ATOMS[True] + 1 and int(number) <= EIGHT_UP_TO)
         if heavy(atoms) < HEAVY or (heavy(atoms) == HEAVY and small):
             atoms.info.update(name=record.name, system=record.system, part=record.part, kind="other")
             picked.append(atoms)

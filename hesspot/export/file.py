@@ -33,7 +33,7 @@ from hesspot.export.metadata import (
 from hesspot.files import replacing
 from hesspot.kernel import HouseKernel, knows
 from hesspot.models.contract import Batch, Model, build_batch
-from hesspot.models.ensemble import ARCHITECTURES, build_house, name_of
+from hesspot.models.ensemble import ARCHITECTURES, build_house, houses_of, name_of
 from hesspot.models.house import House
 
 #: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
@@ -172,8 +172,9 @@ def eager_model(loaded: LoadedModel) -> Model:
             f"the weights in {loaded.path} do not fit the {architecture.name} of hesspot {hesspot.__version__}: the "
             f"file was written by hesspot {loaded.metadata.hesspot_version}; export it again"
         ) from error
-    model.shifts = list(loaded.module.shifts)
-    return model.requires_grad_(False).eval()
+    for house, read in zip(houses_of(model), houses_of(loaded.module), strict=True):
+        house.shifts = list(read.shifts)
+    return cast(Model, model.requires_grad_(False).eval())
 
 
 def architecture_of(model: torch.nn.Module) -> Architecture:

@@ -20,7 +20,7 @@ class Strict(BaseModel):
 
 
 class Architecture(Strict):
-    """How to build the eager model: `house` or `house-ensemble`, or `torchscript` for any other."""
+    """How to build the eager model: `house`, `house-ensemble` or `house-mean`, or `torchscript` for any other."""
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)

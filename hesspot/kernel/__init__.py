@@ -1,9 +1,10 @@
 """The house model's kernel: plain C++ loops, compiled for several instruction sets, in the place of TorchScript.
 
-It evaluates house models and committees of them (one description of the surroundings, several networks). It gives the
-numbers of the torch model to rounding and is many times faster. It keeps the contract of
-`hesspot.models.contract` and joins torch's graph, so that forces, virials, H·v and Hessians are computed as for any
-other model. CPU only; no derivatives with respect to the weights, none beyond the second with respect to positions.
+It evaluates house models and committees of them, with one description of the surroundings or one for each member; what
+stands before their descriptors, the densities of neighbours, is computed once. It gives the numbers of the torch model
+to rounding and is many times faster. It keeps the contract of `hesspot.models.contract` and joins torch's graph, so
+that forces, virials, H·v and Hessians are computed as for any other model. CPU only; no derivatives with respect to the
+weights, none beyond the second with respect to positions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hesspot.errors import UserError
+from hesspot.models.ensemble import houses_of
 
 #: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
 SOURCES = Path(__file__).parent
@@ -32,9 +34,8 @@ def _library() -> ctypes.CDLL:
         raise UserError(f"the kernel of the house model is not built in {SOURCES}; install hesspot again with pip")
     library = ctypes.CDLL(str(found[0]))
     library.hesspot_house_new.restype = _POINTER
-    library.hesspot_house_new.argtypes = [ctypes.c_int] * 6 + [
+    library.hesspot_house_new.argtypes = [ctypes.c_int] * 7 + [
         _POINTER,
-        ctypes.c_double,
         ctypes.c_double,
         _POINTER,
         ctypes.c_int,
@@ -58,17 +59,20 @@ def instructions() -> str:
 
 
 def knows(module: Any) -> bool:
-    """Whether a house model has the radial functions that are written into the kernel: sin(kπr/cutoff)."""
-    frequencies = module.state_dict()["frequencies"].double().cpu()
-    expected = np.pi / float(module.cutoff) * torch.arange(1.0, len(frequencies) + 1, dtype=torch.float64)
-    return bool(torch.allclose(frequencies, expected, rtol=1e-14, atol=0.0))
+    """Whether house models have the radial functions that are written into the kernel: sin(kπr/cutoff)."""
+    for house in houses_of(module):
+        frequencies = house.state_dict()["frequencies"].double().cpu()
+        expected = np.pi / float(module.cutoff) * torch.arange(1.0, len(frequencies) + 1, dtype=torch.float64)
+        if not torch.allclose(frequencies, expected, rtol=1e-14, atol=0.0):
+            return False
+    return True
 
 
 class HouseKernel:
     """A house model, evaluated by the kernel. Calls are as in the contract; edges must be sorted by centre.
 
-    module: a `HouseModel` or `HouseEnsemble`, or its scripted form, in float64; dtype: float64, or float32 for the
-    arithmetic. n_members: 1 for a model that is no committee.
+    module: a `HouseModel`, `HouseEnsemble` or `HouseMean`, or its scripted form, in float64; dtype: float64, or float32
+    for the arithmetic. n_members: 1 for a model that is no committee.
     """
 
     def __init__(self, module: Any, dtype: torch.dtype = torch.float64):
@@ -76,28 +80,32 @@ class HouseKernel:
         self.cutoff: float = float(module.cutoff)
         self.dtype = dtype
         self._library = _library()
-        state = {name: value.detach().double().numpy() for name, value in module.state_dict().items()}
-        n_hidden = sum(name.startswith("networks.0.layers.") and name.endswith(".bias") for name in state)
+        houses = houses_of(module)
+        states = [{k: v.detach().double().numpy() for k, v in house.state_dict().items()} for house in houses]
+        first, n_elements = states[0], len(self.elements)
+        n_hidden = sum(name.startswith("networks.0.layers.") and name.endswith(".bias") for name in first)
         layers = [f"layers.{2 * layer}" for layer in range(n_hidden)]
-        n_elements = len(self.elements)
-        n_networks = sum(name.startswith("networks.") and name.endswith(".linear.weight") for name in state)
-        self.n_members = n_networks // n_elements
-        parts = [state["mix"], np.asarray(module.shifts, dtype=np.float64), state["mean"], state["inverse_deviation"]]
-        for network in range(n_networks):
-            names = [f"{layer}.{kind}" for layer in [*layers, "readout"] for kind in ("weight", "bias")]
-            parts += [state[f"networks.{network}.{name}"] for name in [*names, "linear.weight"]]
+        n_networks = sum(name.startswith("networks.") and name.endswith(".linear.weight") for name in first)
+        self.n_members = len(houses) * n_networks // n_elements
+        parts = []
+        for house, state in zip(houses, states, strict=True):
+            shifts = np.asarray(house.shifts, dtype=np.float64)
+            parts += [state["scale"], state["mix"], shifts, state["mean"], state["inverse_deviation"]]
+            for network in range(n_networks):
+                names = [f"{layer}.{kind}" for layer in [*layers, "readout"] for kind in ("weight", "bias")]
+                parts += [state[f"networks.{network}.{name}"] for name in [*names, "linear.weight"]]
         weights = np.concatenate([part.ravel() for part in parts])
-        widths = np.array([len(state[f"networks.0.{layer}.bias"]) for layer in layers], dtype=np.intc)
+        widths = np.array([len(first[f"networks.0.{layer}.bias"]) for layer in layers], dtype=np.intc)
         pointer = self._library.hesspot_house_new(
-            self.n_members,
+            len(houses),
+            n_networks // n_elements,
             n_elements,
-            state["mix"].shape[2] // n_elements,
-            state["mix"].shape[3],
-            state["mean"].shape[1],
+            first["mix"].shape[2] // n_elements,
+            first["mix"].shape[3],
+            first["mean"].shape[1],
             n_hidden,
             widths.ctypes.data,
             self.cutoff,
-            float(state["scale"]),
             weights.ctypes.data,
             int(dtype == torch.float32),
         )

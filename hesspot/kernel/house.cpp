@@ -36,9 +36,10 @@ namespace {
 /// Their work is several times what waking a thread costs.
 constexpr std::size_t CENTERS_WORTH_A_THREAD = 64;
 
-template <typename Real>
-std::vector<Real> converted(const std::vector<double> &values) {
-  return std::vector<Real>(values.begin(), values.end());
+void add_shifts(const HouseEdges &edges, const double *shifts,
+                double *energies) {
+  for (std::size_t c = 0; c < edges.n_centers; c++)
+    energies[c] += shifts[edges.species[c]];
 }
 
 } // namespace
@@ -46,59 +47,27 @@ std::vector<Real> converted(const std::vector<double> &values) {
 /// Weights in the arrangement and the precision of the kernel.
 template <typename Real> class House::Parameters {
 public:
-  explicit Parameters(const HouseWeights &weights) {
-    const auto S = static_cast<std::size_t>(weights.n_elements),
-               K = static_cast<std::size_t>(weights.n_radial),
-               C = static_cast<std::size_t>(weights.n_channels), slots = S * K;
-    const std::size_t D =
-        C + 3 * C * (3 * C + 1) / 2 + 2 * C * (2 * C + 1) / 2 + C * (C + 1) / 2;
-    const auto need = [](bool fits) {
-      if (!fits)
-        throw std::invalid_argument(
-            "the weights do not fit together as a house model");
-    };
-    need(S > 0 && K > 0 && C > 0 && weights.mix.size() == 4 * S * slots * C &&
-         weights.shifts.size() == S && weights.mean.size() == S * D &&
-         weights.inverse_deviation.size() == S * D &&
-         !weights.networks.empty() && weights.networks.size() % S == 0);
-    mix_.resize(S * 4 * slots * C);
-    for (std::size_t rank = 0; rank < 4; rank++)
-      for (std::size_t s = 0; s < S; s++)
-        for (std::size_t i = 0; i < slots * C; i++)
-          mix_[(s * 4 + rank) * slots * C + i] =
-              static_cast<Real>(weights.mix[(rank * S + s) * slots * C + i]);
-    std::size_t widest = 1;
-    for (const auto &network : weights.networks) {
-      std::size_t width = D;
-      std::vector<HouseLayer<Real>> layers;
-      for (const auto &layer : network.hidden) {
-        need(!layer.bias.empty() &&
-             layer.weight.size() == width * layer.bias.size());
-        layers.push_back(stored(layer, width));
-        width = layer.bias.size();
-        widest = std::max(widest, width);
-      }
-      need(layers.size() <= MAX_HIDDEN_LAYERS &&
-           network.readout.weight.size() == width &&
-           network.readout.bias.size() == 1 && network.linear.size() == D);
-      const auto readout = stored(network.readout, width);
-      layers_.push_back(std::move(layers));
-      networks_.push_back({static_cast<int>(network.hidden.size()),
-                           layers_.back().data(), readout,
-                           keep(network.linear)});
+  explicit Parameters(const HouseWeights &weights)
+      : S_(static_cast<std::size_t>(weights.n_elements)),
+        C_(static_cast<std::size_t>(weights.n_channels)),
+        slots_(S_ * static_cast<std::size_t>(weights.n_radial)),
+        D_(C_ + 3 * C_ * (3 * C_ + 1) / 2 + 2 * C_ * (2 * C_ + 1) / 2 +
+           C_ * (C_ + 1) / 2) {
+    need(slots_ > 0 && C_ > 0 && !weights.descriptions.empty());
+    int n_members = 0;
+    for (const auto &description : weights.descriptions) {
+      descriptions_.push_back(stored(description));
+      n_members += descriptions_.back().n_members;
     }
-    kernel = {static_cast<int>(weights.networks.size() / S),
+    kernel = {static_cast<int>(descriptions_.size()),
+              n_members,
               weights.n_elements,
               weights.n_radial,
               weights.n_channels,
-              static_cast<int>(D),
-              static_cast<int>(widest),
+              static_cast<int>(D_),
+              static_cast<int>(widest_),
               static_cast<Real>(weights.cutoff),
-              static_cast<Real>(weights.scale),
-              mix_.data(),
-              networks_.data(),
-              keep(weights.mean),
-              keep(weights.inverse_deviation)};
+              descriptions_.data()};
   }
   Parameters(const Parameters &) = delete;
   Parameters &operator=(const Parameters &) = delete;
@@ -106,13 +75,20 @@ public:
   HouseParameters<Real> kernel;
 
 private:
-  std::vector<Real> mix_;
+  std::size_t S_, C_, slots_, D_, widest_ = 1;
   std::vector<std::vector<Real>> arrays_;
   std::vector<std::vector<HouseLayer<Real>>> layers_;
-  std::vector<HouseNetwork<Real>> networks_;
+  std::vector<std::vector<HouseNetwork<Real>>> networks_;
+  std::vector<HouseDescription<Real>> descriptions_;
+
+  static void need(bool fits) {
+    if (!fits)
+      throw std::invalid_argument(
+          "the weights do not fit together as a house model");
+  }
 
   const Real *keep(const std::vector<double> &values) {
-    arrays_.push_back(converted<Real>(values));
+    arrays_.emplace_back(values.begin(), values.end());
     return arrays_.back().data();
   }
 
@@ -120,15 +96,65 @@ private:
     return {static_cast<int>(n_in), static_cast<int>(layer.bias.size()),
             keep(layer.weight), keep(layer.bias)};
   }
+
+  HouseNetwork<Real> stored(const Network &network) {
+    std::size_t width = D_;
+    std::vector<HouseLayer<Real>> layers;
+    for (const auto &layer : network.hidden) {
+      need(!layer.bias.empty() &&
+           layer.weight.size() == width * layer.bias.size());
+      layers.push_back(stored(layer, width));
+      width = layer.bias.size();
+      widest_ = std::max(widest_, width);
+    }
+    need(layers.size() <= MAX_HIDDEN_LAYERS &&
+         network.readout.weight.size() == width &&
+         network.readout.bias.size() == 1 && network.linear.size() == D_);
+    layers_.push_back(std::move(layers));
+    return {static_cast<int>(network.hidden.size()), layers_.back().data(),
+            stored(network.readout, width), keep(network.linear)};
+  }
+
+  HouseDescription<Real> stored(const Description &description) {
+    const std::size_t block = slots_ * C_;
+    need(
+        description.mix.size() == 4 * S_ * block &&
+        description.shifts.size() == S_ && description.mean.size() == S_ * D_ &&
+        description.inverse_deviation.size() == S_ * D_ &&
+        !description.networks.empty() && description.networks.size() % S_ == 0);
+    std::vector<double> mix(description.mix.size());
+    for (std::size_t rank = 0; rank < 4; rank++)
+      for (std::size_t s = 0; s < S_; s++)
+        std::copy_n(&description.mix[(rank * S_ + s) * block], block,
+                    &mix[(s * 4 + rank) * block]);
+    std::vector<HouseNetwork<Real>> networks;
+    for (const auto &network : description.networks)
+      networks.push_back(stored(network));
+    networks_.push_back(std::move(networks));
+    return {static_cast<int>(description.networks.size() / S_),
+            static_cast<Real>(description.scale),
+            keep(mix),
+            networks_.back().data(),
+            keep(description.mean),
+            keep(description.inverse_deviation)};
+  }
 };
 
 House::House(const HouseWeights &weights, bool single_precision)
-    : team_(std::make_unique<Team>(1)), shifts_(weights.shifts) {
+    : team_(std::make_unique<Team>(1)) {
   if (single_precision)
     single_ = std::make_unique<Parameters<float>>(weights);
   else
     double_ = std::make_unique<Parameters<double>>(weights);
   n_members_ = single_ ? single_->kernel.n_members : double_->kernel.n_members;
+  const auto S = static_cast<std::size_t>(weights.n_elements);
+  mean_shifts_.assign(S, 0.0);
+  for (const auto &description : weights.descriptions)
+    for (std::size_t m = 0; m < description.networks.size() / S; m++)
+      member_shifts_.insert(member_shifts_.end(), description.shifts.begin(),
+                            description.shifts.end());
+  for (std::size_t i = 0; i < member_shifts_.size(); i++)
+    mean_shifts_[i % S] += member_shifts_[i] / n_members_;
 }
 
 House::~House() = default;
@@ -164,7 +190,7 @@ void House::evaluate(const HouseEdges &edges, double *energies,
       house_kernel().evaluate_single(single_->kernel, own, energies + first,
                                      gradient);
   });
-  add_shifts(edges, energies);
+  add_shifts(edges, mean_shifts_.data(), energies);
 }
 
 void House::hvp(const HouseEdges &edges, const double *directions,
@@ -188,13 +214,9 @@ void House::members(const HouseEdges &edges, double *energies,
       house_kernel().members_single(single_->kernel, own, energies + first, n,
                                     gradient, size);
   });
-  for (int m = 0; m < n_members_; m++)
-    add_shifts(edges, energies + static_cast<std::size_t>(m) * n);
-}
-
-void House::add_shifts(const HouseEdges &edges, double *energies) const {
-  for (std::size_t c = 0; c < edges.n_centers; c++)
-    energies[c] += shifts_[static_cast<std::size_t>(edges.species[c])];
+  for (std::size_t m = 0; m < static_cast<std::size_t>(n_members_); m++)
+    add_shifts(edges, &member_shifts_[m * mean_shifts_.size()],
+               energies + m * n);
 }
 
 } // namespace hesspot

@@ -27,15 +27,21 @@ struct Network {
   std::vector<double> linear;
 };
 
-struct HouseWeights {
-  int n_elements = 0, n_radial = 0, n_channels = 0;
-  double cutoff = 0.0, scale = 1.0;
+/// One description of the surroundings, and the networks that read it.
+struct Description {
+  double scale = 1.0;
   std::vector<double>
       mix; ///< (4 ranks, elements, elements · n_radial, n_channels)
   std::vector<double> shifts; ///< (elements) eV
   std::vector<double> mean,
       inverse_deviation;         ///< (elements, descriptors) standardisation
   std::vector<Network> networks; ///< (members, elements)
+};
+
+struct HouseWeights {
+  int n_elements = 0, n_radial = 0, n_channels = 0;
+  double cutoff = 0.0;
+  std::vector<Description> descriptions; ///< several: models of their own
 };
 
 /// Energies are summed in double; everything else is computed in double, or in
@@ -46,7 +52,7 @@ public:
   House(const HouseWeights &weights, bool single_precision);
   ~House();
 
-  /// Networks for each element; 1 if the model is no committee.
+  /// Networks for each element in all; 1 if the model is no committee.
   int n_members() const { return n_members_; }
 
   /// Threads that share the centres, to the same last bit; 1 at first. Not
@@ -71,10 +77,10 @@ public:
 private:
   template <typename Real> class Parameters;
   template <typename Work> void share(const HouseEdges &edges, Work work) const;
-  void add_shifts(const HouseEdges &edges, double *energies) const;
   int n_members_;
   std::unique_ptr<Team> team_;
-  std::vector<double> shifts_;
+  std::vector<double> mean_shifts_;   // (elements)
+  std::vector<double> member_shifts_; // (members, elements)
   std::unique_ptr<Parameters<double>> double_;
   std::unique_ptr<Parameters<float>> single_;
 };

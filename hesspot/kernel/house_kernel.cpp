@@ -50,9 +50,9 @@ T *contract(const T *tensors, int step, int n, const int (&repeats)[N],
 
 /// Adds to `bars` the derivatives with respect to the independent elements.
 template <int N, typename T>
-const T *contract_backward(const T *tensors, int step, int n,
-                           const int (&repeats)[N], const T *products_bar,
-                           T *bars) {
+[[gnu::always_inline]] inline const T *
+contract_backward(const T *tensors, int step, int n, const int (&repeats)[N],
+                  const T *products_bar, T *bars) {
   const T *const end = tensors + n * step;
   for (; tensors < end; tensors += step, bars += step) {
     T x[N], sum[N];
@@ -90,6 +90,8 @@ public:
                places = S * most_edges(edges);
     density_ = memory.take<T>(S * K * N_MONOMIALS);
     density_bar_ = memory.take<T>(S * K * N_MONOMIALS);
+    density_part_ =
+        memory.take<T>(p.n_descriptions > 1 ? S * K * N_MONOMIALS : 0);
     moments_ = memory.take<T>(C * N_MONOMIALS);
     moments_bar_ = memory.take<T>(C * N_MONOMIALS);
     vectors_ = memory.take<T>(3 * 3 * C);
@@ -107,47 +109,99 @@ public:
   }
 
   /// Takes centres into the block, no more than there are lanes.
-  void describe(int species, const std::size_t *centers, int n_centers) {
+  void place(int species, const std::size_t *centers, int n_centers) {
     species_ = species;
     n_centers_ = n_centers;
     place_edges(centers);
     add_edges();
+  }
+
+  /// The mean energies of all members, and their slopes.
+  void mean(double *slopes) {
+    energy_ = T(0);
+    for (int i = 0; i < p_.n_descriptions; i++) {
+      describe(p_.descriptions[i]);
+      networks_.clear();
+      for (int m = 0; m < description_->n_members; m++)
+        networks_.add(network_of(m),
+                      description_->scale / static_cast<Real>(p_.n_members));
+      energy_ += networks_.energy;
+      descend(i ? density_part_ : density_bar_);
+      if (i)
+        for (int k = 0; k < n_slots_ * N_MONOMIALS; k++)
+          density_bar_[k] += density_part_[k];
+    }
+    edges_backward(slopes);
+  }
+
+  /// Calls next(m) for each member m, after which `energy` is that member's,
+  /// and slopes_of(m) for where its slopes go.
+  template <typename Next, typename SlopesOf>
+  void members(Next next, SlopesOf slopes_of) {
+    int member = 0;
+    for (int i = 0; i < p_.n_descriptions; i++) {
+      describe(p_.descriptions[i]);
+      for (int m = 0; m < description_->n_members; m++, member++) {
+        networks_.clear();
+        networks_.add(network_of(m), description_->scale);
+        energy_ = networks_.energy;
+        next(member);
+        descend(density_bar_);
+        edges_backward(slopes_of(member));
+      }
+    }
+  }
+
+  /// Of each centre, after `mean` or within `members`.
+  const T &energy() const { return energy_; }
+
+private:
+  static constexpr std::size_t NO_EDGE = static_cast<std::size_t>(-1);
+
+  const HouseParameters<Real> &p_;
+  const HouseEdges &edges_;
+  const double *const directions_;
+  int n_slots_, species_ = 0, n_centers_ = 0;
+  const HouseDescription<Real> *description_ = nullptr;
+  Networks<T> networks_;
+  T energy_;
+  T *density_, *density_bar_, *density_part_; // (slots, monomials)
+  T *moments_, *moments_bar_;                 // (channels, monomials)
+  T *vectors_, *vectors_bar_;                 // (3 channels, 3)
+  T *matrices_, *matrices_bar_;               // (2 channels, 6)
+  int *filled_, *start_;                      // places of each element
+  std::size_t *edge_;                         // (places, lanes)
+  T *vector_, *inverse_, *radial_, *radial_slope_, *angular_; // (places, ...)
+
+  /// The standardised descriptors of the centres.
+  void describe(const HouseDescription<Real> &description) {
+    description_ = &description;
     mix_channels();
     invariants();
-    const Real *const mean = p_.mean + species * p_.n_descriptors;
+    const Real *const mean = description.mean + species_ * p_.n_descriptors;
     const Real *const inverse_deviation =
-        p_.inverse_deviation + species * p_.n_descriptors;
+        description.inverse_deviation + species_ * p_.n_descriptors;
     T *const d = networks_.descriptors;
     for (int i = 0; i < p_.n_descriptors; i++)
       d[i] = inverse_deviation[i] * (d[i] - T(mean[i]));
   }
 
-  /// The mean energies of the members, and their derivatives.
-  void mean() {
-    networks_.clear();
-    for (int m = 0; m < p_.n_members; m++)
-      networks_.add(network_of(m), p_.scale / static_cast<Real>(p_.n_members));
-  }
-
-  /// Those of one member.
-  void member(int m) {
-    networks_.clear();
-    networks_.add(network_of(m), p_.scale);
-  }
-
-  /// Of each centre, after `mean` or `member`.
-  const T &energy() const { return networks_.energy; }
-
-  /// From the derivatives of the energies to those of the edges, which are
-  /// stored in slopes[3 · edge ...]; of dual numbers, their derivatives.
-  void descend(double *slopes) {
+  /// From the derivatives of the energies with respect to the descriptors to
+  /// those with respect to the densities.
+  [[gnu::noinline]] void descend(T *density_bar) {
     const Real *const inverse_deviation =
-        p_.inverse_deviation + species_ * p_.n_descriptors;
+        description_->inverse_deviation + species_ * p_.n_descriptors;
     T *const d = networks_.derivatives;
     for (int i = 0; i < p_.n_descriptors; i++)
       d[i] = inverse_deviation[i] * d[i];
     invariants_backward();
-    mix_channels_backward();
+    mix_channels_backward(density_bar);
+  }
+
+  /// From the derivatives with respect to the densities to those of the edges,
+  /// which are stored in slopes[3 · edge ...]; of dual numbers, their
+  /// derivatives.
+  void edges_backward(double *slopes) {
     for (int s = 0; s < p_.n_elements; s++)
       for (int place = start_[s]; place < start_[s + 1]; place++) {
         T gradient[3];
@@ -164,22 +218,6 @@ public:
       }
   }
 
-private:
-  static constexpr std::size_t NO_EDGE = static_cast<std::size_t>(-1);
-
-  const HouseParameters<Real> &p_;
-  const HouseEdges &edges_;
-  const double *const directions_;
-  int n_slots_, species_ = 0, n_centers_ = 0;
-  Networks<T> networks_;
-  T *density_, *density_bar_;   // (slots, monomials)
-  T *moments_, *moments_bar_;   // (channels, monomials)
-  T *vectors_, *vectors_bar_;   // (3 channels, 3)
-  T *matrices_, *matrices_bar_; // (2 channels, 6)
-  int *filled_, *start_;        // places of each element
-  std::size_t *edge_;           // (places, lanes)
-  T *vector_, *inverse_, *radial_, *radial_slope_, *angular_; // (places, ...)
-
   static std::size_t most_edges(const HouseEdges &edges) {
     std::size_t most = 1;
     for (std::size_t c = 0; c < edges.n_centers; c++) {
@@ -191,12 +229,12 @@ private:
   }
 
   const HouseNetwork<Real> &network_of(int member) const {
-    return p_.networks[member * p_.n_elements + species_];
+    return description_->networks[member * p_.n_elements + species_];
   }
 
   /// The weights of moments of one rank, (slots, channels).
   const Real *mix_of(int rank) const {
-    return p_.mix + (species_ * 4 + rank) * n_slots_ * p_.n_channels;
+    return description_->mix + (species_ * 4 + rank) * n_slots_ * p_.n_channels;
   }
 
   /// Gives every edge a place among those to its element. Places that a lane
@@ -368,13 +406,13 @@ private:
                           {moments_ + m, N_MONOMIALS});
   }
 
-  void mix_channels_backward() {
+  void mix_channels_backward(T *density_bar) {
     const int C = p_.n_channels;
     for (int rank = 0; rank < 4; rank++)
       for (int m = RANKS[rank]; m < RANKS[rank + 1]; m++)
         product<false, T>({mix_of(rank), C, 1}, n_slots_, C,
                           {moments_bar_ + m, N_MONOMIALS},
-                          {density_bar_ + m, N_MONOMIALS});
+                          {density_bar + m, N_MONOMIALS});
   }
 
   /// The vectors M¹, M²·M¹, M³:M² and the matrices M², M³·M¹ of all channels,
@@ -451,7 +489,7 @@ private:
 };
 
 /// Calls evaluate(kernel, centres, their number) for blocks of one element that
-/// the kernel has described.
+/// the kernel has placed.
 template <typename T, typename Evaluate>
 void for_blocks(const HouseParameters<typename T::Scalar> &p,
                 const HouseEdges &edges, const double *directions,
@@ -468,7 +506,7 @@ void for_blocks(const HouseParameters<typename T::Scalar> &p,
         if (edges.species[c] == species)
           centers[count++] = c;
         if (count == T::COUNT || (count > 0 && c + 1 == edges.n_centers)) {
-          kernel.describe(species, centers, count);
+          kernel.place(species, centers, count);
           evaluate(kernel, centers, count);
           count = 0;
         }
@@ -483,10 +521,9 @@ void evaluate(const HouseParameters<Real> &p, const HouseEdges &edges,
   typedef Lanes<Real> T;
   for_blocks<T>(p, edges, nullptr,
                 [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
-                  kernel.mean();
+                  kernel.mean(gradient);
                   for (int lane = 0; lane < count; lane++)
                     energies[centers[lane]] = result(kernel.energy(), lane);
-                  kernel.descend(gradient);
                 });
 }
 
@@ -495,17 +532,20 @@ void members(const HouseParameters<Real> &p, const HouseEdges &edges,
              double *energies, std::size_t energy_step, double *gradient,
              std::size_t gradient_step) {
   typedef Lanes<Real> T;
-  for_blocks<T>(p, edges, nullptr,
-                [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
-                  for (int m = 0; m < p.n_members; m++) {
-                    const auto member = static_cast<std::size_t>(m);
-                    kernel.member(m);
-                    for (int lane = 0; lane < count; lane++)
-                      energies[member * energy_step + centers[lane]] =
-                          result(kernel.energy(), lane);
-                    kernel.descend(gradient + member * gradient_step);
-                  }
-                });
+  for_blocks<T>(
+      p, edges, nullptr,
+      [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
+        kernel.members(
+            [&](int m) {
+              double *const own =
+                  energies + static_cast<std::size_t>(m) * energy_step;
+              for (int lane = 0; lane < count; lane++)
+                own[centers[lane]] = result(kernel.energy(), lane);
+            },
+            [&](int m) {
+              return gradient + static_cast<std::size_t>(m) * gradient_step;
+            });
+      });
 }
 
 template <typename Real>
@@ -514,8 +554,7 @@ void hvp(const HouseParameters<Real> &p, const HouseEdges &edges,
   typedef Dual<Real> T;
   for_blocks<T>(p, edges, directions,
                 [&](Kernel<T> &kernel, const std::size_t *, int) {
-                  kernel.mean();
-                  kernel.descend(products);
+                  kernel.mean(products);
                 });
 }
 

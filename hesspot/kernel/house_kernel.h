@@ -33,16 +33,24 @@ template <typename Real> struct HouseNetwork {
   const Real *linear;             ///< (n_descriptors) linear part
 };
 
-/// All that the kernel reads; the arrays belong to the caller.
-template <typename Real> struct HouseParameters {
-  int n_members, n_elements, n_radial, n_channels, n_descriptors, max_width;
-  Real cutoff, scale;
+/// One description of the surroundings, and the networks that read it.
+template <typename Real> struct HouseDescription {
+  int n_members;
+  Real scale;
   /// (n_elements of the centre, 4 ranks, n_elements of the neighbour, n_radial,
   /// n_channels)
   const Real *mix;
   const HouseNetwork<Real> *networks; ///< (n_members, n_elements)
   /// (n_elements, n_descriptors) standardisation
   const Real *mean, *inverse_deviation;
+};
+
+/// All that the kernel reads; the arrays belong to the caller.
+template <typename Real> struct HouseParameters {
+  int n_descriptions, n_members; ///< n_members: of all descriptions
+  int n_elements, n_radial, n_channels, n_descriptors, max_width;
+  Real cutoff;
+  const HouseDescription<Real> *descriptions;
 };
 
 /// Edges of `n_centers` centres; those of centre c are first_edge[c] ...

@@ -28,8 +28,9 @@ template <typename T> struct Strided {
 
 /// out[r] = Σ_k w(r, k) x[k] for R rows; added to `out` if ADD.
 template <int R, bool ADD, typename T>
-inline void rows(Matrix<typename T::Scalar> w, std::ptrdiff_t n,
-                 Strided<const T> x, Strided<T> out) {
+[[gnu::always_inline]] inline void rows(Matrix<typename T::Scalar> w,
+                                        std::ptrdiff_t n, Strided<const T> x,
+                                        Strided<T> out) {
   T sum[R];
   for (int r = 0; r < R; r++)
     sum[r] = ADD ? out.data[r * out.step] : T(0);
@@ -46,8 +47,9 @@ inline void rows(Matrix<typename T::Scalar> w, std::ptrdiff_t n,
 
 /// The same for any number of rows.
 template <bool ADD, typename T>
-inline void product(Matrix<typename T::Scalar> w, int n_rows, int n,
-                    Strided<const T> x, Strided<T> out) {
+[[gnu::always_inline]] inline void product(Matrix<typename T::Scalar> w,
+                                           int n_rows, int n,
+                                           Strided<const T> x, Strided<T> out) {
   const auto next = [&]<int R>() {
     rows<R, ADD>(w, n, x, out);
     w.data += R * w.row;
@@ -56,12 +58,28 @@ inline void product(Matrix<typename T::Scalar> w, int n_rows, int n,
   };
   while (n_rows >= 8)
     next.template operator()<8>();
+  if (n_rows >= 6)
+    next.template operator()<6>();
   if (n_rows & 4)
     next.template operator()<4>();
   if (n_rows & 2)
     next.template operator()<2>();
   if (n_rows & 1)
     next.template operator()<1>();
+}
+
+/// Σ_k w[k] x[k]; several sums at once, since each addition waits for the one
+/// before.
+template <typename T>
+inline T dot(const typename T::Scalar *w, const T *x, int n) {
+  T sum[4] = {T(0), T(0), T(0), T(0)};
+  int k = 0;
+  for (; k + 4 <= n; k += 4)
+    for (int i = 0; i < 4; i++)
+      sum[i] += w[k + i] * x[k + i];
+  for (; k < n; k++)
+    sum[0] += w[k] * x[k];
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 /// The networks on the standardised descriptors of a block of centres.
@@ -90,7 +108,7 @@ public:
   }
 
   /// Adds `weight` times the energies by one network, and their derivatives.
-  void add(const HouseNetwork<Real> &net, Real weight) {
+  [[gnu::noinline]] void add(const HouseNetwork<Real> &net, Real weight) {
     const T *input = descriptors;
     for (int l = 0; l < net.n_hidden; l++) {
       const HouseLayer<Real> &layer = net.hidden[l];
@@ -108,11 +126,9 @@ public:
       }
       input = output;
     }
-    T sum = T(net.readout.bias[0]);
-    product<true, T>({net.readout.weight, 0, 1}, 1, net.readout.n_in,
-                     {input, 1}, {&sum, 1});
-    product<true, T>({net.linear, 0, 1}, 1, p_.n_descriptors, {descriptors, 1},
-                     {&sum, 1});
+    const T sum = T(net.readout.bias[0]) +
+                  dot(net.readout.weight, input, net.readout.n_in) +
+                  dot(net.linear, descriptors, p_.n_descriptors);
     energy += weight * sum;
 
     T *bar = layer_bar_, *other = layer_bar_ + p_.max_width;

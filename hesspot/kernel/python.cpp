@@ -29,13 +29,14 @@ HouseEdges view(std::int64_t n_centers, const std::int64_t *species,
 
 extern "C" {
 
-/// A model, or null if the sizes do not fit. `weights` holds mix, shifts, mean,
-/// inverse deviation and, for each element of each member, weight and bias of
-/// the hidden layers of `widths` and of the readout, and the linear part, one
-/// after another.
-void *hesspot_house_new(int n_members, int n_elements, int n_radial,
-                        int n_channels, int n_descriptors, int n_hidden,
-                        const int *widths, double cutoff, double scale,
+/// A model, or null if the sizes do not fit. `weights` holds for each
+/// description scale, mix, shifts, mean, inverse deviation and, for each
+/// element of each of its `n_members` members, weight and bias of the hidden
+/// layers of `widths` and of the readout, and the linear part, one after
+/// another.
+void *hesspot_house_new(int n_descriptions, int n_members, int n_elements,
+                        int n_radial, int n_channels, int n_descriptors,
+                        int n_hidden, const int *widths, double cutoff,
                         const double *weights, int single_precision) {
   try {
     const auto S = static_cast<std::size_t>(n_elements),
@@ -47,26 +48,30 @@ void *hesspot_house_new(int n_members, int n_elements, int n_radial,
     house.n_radial = n_radial;
     house.n_channels = n_channels;
     house.cutoff = cutoff;
-    house.scale = scale;
-    house.mix = taken(weights, 4 * S * S * K * C);
-    house.shifts = taken(weights, S);
-    house.mean = taken(weights, S * D);
-    house.inverse_deviation = taken(weights, S * D);
-    for (int n = 0; n < n_members * n_elements; n++) {
-      Network network;
-      std::size_t width = D;
-      for (int l = 0; l < n_hidden; l++) {
-        const auto next = static_cast<std::size_t>(widths[l]);
-        Layer layer;
-        layer.weight = taken(weights, width * next);
-        layer.bias = taken(weights, next);
-        network.hidden.push_back(std::move(layer));
-        width = next;
+    for (int i = 0; i < n_descriptions; i++) {
+      Description description;
+      description.scale = *weights++;
+      description.mix = taken(weights, 4 * S * S * K * C);
+      description.shifts = taken(weights, S);
+      description.mean = taken(weights, S * D);
+      description.inverse_deviation = taken(weights, S * D);
+      for (int n = 0; n < n_members * n_elements; n++) {
+        Network network;
+        std::size_t width = D;
+        for (int l = 0; l < n_hidden; l++) {
+          const auto next = static_cast<std::size_t>(widths[l]);
+          Layer layer;
+          layer.weight = taken(weights, width * next);
+          layer.bias = taken(weights, next);
+          network.hidden.push_back(std::move(layer));
+          width = next;
+        }
+        network.readout.weight = taken(weights, width);
+        network.readout.bias = taken(weights, 1);
+        network.linear = taken(weights, D);
+        description.networks.push_back(std::move(network));
       }
-      network.readout.weight = taken(weights, width);
-      network.readout.bias = taken(weights, 1);
-      network.linear = taken(weights, D);
-      house.networks.push_back(std::move(network));
+      house.descriptions.push_back(std::move(description));
     }
     return new House(house, single_precision != 0);
   } catch (const std::exception &) {

@@ -1,11 +1,13 @@
-"""A committee of house models that share their descriptors: the spread of its members is a measure of doubt."""
+"""Committees of house models, with shared descriptors or their own: the spread of the members is a measure of doubt."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from hesspot.errors import UserError
 from hesspot.models.house import House, HouseConfig, HouseModel
 
 
@@ -30,10 +32,63 @@ class HouseEnsemble(House):
         return self.network_energies(species, self.standardised(species, centers, neighbors, vectors))
 
 
+class MeanConfig(HouseConfig):
+    """Shape of several house models that were trained apart."""
+
+    models: int = Field(ge=2, description="house models, all of this shape")
+
+
+class HouseMean(nn.Module):
+    """House models of one shape, each with descriptors of its own; its energy is the mean of theirs."""
+
+    elements: list[str]
+    cutoff: float
+
+    def __init__(self, config: MeanConfig):
+        super().__init__()
+        self.config = config
+        self.elements = list(config.elements)
+        self.cutoff = config.cutoff
+        self.n_members = config.models
+        shape = HouseConfig(**config.model_dump(exclude={"models"}))
+        self.houses = nn.ModuleList(HouseModel(shape) for _ in range(config.models))
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        return self.members(species, centers, neighbors, vectors).mean(0)
+
+    @torch.jit.export
+    def members(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """Energies of each model, (n_members, n_atoms) float64 eV; arguments as of `forward`."""
+        energies: list[Tensor] = []
+        for house in self.houses:
+            energies.append(house(species, centers, neighbors, vectors))
+        return torch.stack(energies)
+
+
+def mean_of(models: Sequence[House]) -> HouseMean:
+    """The mean of house models; UserError if one is a committee or has another shape than the first."""
+    for number, model in enumerate(models, 1):
+        if not isinstance(model, HouseModel):
+            raise UserError(f"model {number} is a committee itself; a mean is made of house models, give those alone")
+        if model.config != models[0].config:
+            raise UserError(
+                f"model {number} has another shape than the first one, {model.config} for {models[0].config}; "
+                "a mean is made of models that were trained with the same section `model` and the same elements"
+            )
+    mean = HouseMean(MeanConfig(**models[0].config.model_dump(), models=len(models)))
+    mean.houses = nn.ModuleList(models)
+    return mean
+
+
+def houses_of(module: Any) -> list[Any]:
+    """The models in a `HouseMean`, scripted or not; any other model itself."""
+    return list(module.houses.children()) if hasattr(module, "houses") else [module]
+
+
 class Member:
     """One member of a committee as a model of its own."""
 
-    def __init__(self, committee: HouseEnsemble, number: int):
+    def __init__(self, committee: HouseEnsemble | HouseMean, number: int):
         self.elements, self.cutoff = committee.elements, committee.cutoff
         self._committee, self._number = committee, number
 
@@ -45,14 +100,14 @@ class Member:
 ARCHITECTURES: dict[str, tuple[type[HouseConfig], Any]] = {
     "house": (HouseConfig, HouseModel),
     "house-ensemble": (EnsembleConfig, HouseEnsemble),
+    "house-mean": (MeanConfig, HouseMean),
 }
 
 
-def build_house(name: str, config: dict[str, Any]) -> House:
+def build_house(name: str, config: dict[str, Any]) -> Any:
     """A model with random weights of one of the `ARCHITECTURES`."""
     shape, kind = ARCHITECTURES[name]
-    model: House = kind(shape(**config))
-    return model
+    return kind(shape(**config))
 
 
 def name_of(model: nn.Module) -> str | None:

@@ -43,7 +43,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def model_of(content: dict[str, Any], weights: str = "average") -> House:
     """The model of a checkpoint: its averaged weights, or `weights="last"` for those of the last step."""
-    model = build_house(content.get("architecture", "house"), content["model_config"])
+    model: House = build_house(content.get("architecture", "house"), content["model_config"])
     model.load_state_dict(content[weights])
     model.shifts = list(content["shifts"])
     return model

@@ -20,7 +20,7 @@ inline constexpr int FORMAT_VERSION = 1;
 struct Metadata {
   std::vector<std::string> elements;
   double cutoff;             ///< Angstrom
-  std::string architecture;  ///< "house" and "house-ensemble" have a kernel of their own
+  std::string architecture;  ///< "house" and its committees have a kernel
 };
 
 /// ModelError if the text is no metadata of a model, has a newer format, or other units than eV and Angstrom.

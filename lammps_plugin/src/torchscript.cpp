@@ -192,16 +192,11 @@ Layer layer(const torch::jit::Module &module)
 }
 
 /// The weights of a scripted `HouseModel` or `HouseEnsemble`.
-HouseWeights house_weights(const torch::jit::Module &module)
+Description description(const torch::jit::Module &module)
 {
-  HouseWeights weights;
-  const auto mix = module.attr("mix").toTensor();
-  weights.n_elements = static_cast<int>(mix.size(1));
-  weights.n_radial = static_cast<int>(module.attr("n_radial").toInt());
-  weights.n_channels = static_cast<int>(mix.size(3));
-  weights.cutoff = module.attr("cutoff").toDouble();
+  Description weights;
   weights.scale = module.attr("scale").toTensor().item<double>();
-  weights.mix = numbers(mix);
+  weights.mix = numbers(module.attr("mix").toTensor());
   weights.shifts = module.attr("shifts").toDoubleVector();
   weights.mean = numbers(module.attr("mean").toTensor());
   weights.inverse_deviation = numbers(module.attr("inverse_deviation").toTensor());
@@ -216,15 +211,39 @@ HouseWeights house_weights(const torch::jit::Module &module)
   return weights;
 }
 
+/// The house models in a scripted module: itself, or those of a `HouseMean`.
+std::vector<torch::jit::Module> houses(const torch::jit::Module &module)
+{
+  if (!module.hasattr("houses")) return {module};
+  std::vector<torch::jit::Module> found;
+  for (const auto &child : module.attr("houses").toModule().children()) found.push_back(child);
+  return found;
+}
+
+HouseWeights house_weights(const torch::jit::Module &module)
+{
+  HouseWeights weights;
+  const auto models = houses(module);
+  const auto mix = models.at(0).attr("mix").toTensor();
+  weights.n_elements = static_cast<int>(mix.size(1));
+  weights.n_radial = static_cast<int>(models[0].attr("n_radial").toInt());
+  weights.n_channels = static_cast<int>(mix.size(3));
+  weights.cutoff = module.attr("cutoff").toDouble();
+  for (const auto &model : models) weights.descriptions.push_back(description(model));
+  return weights;
+}
+
 /// Whether the radial functions in the file are those of the kernel. Files from before the first release have their
 /// frequencies rounded to single precision.
 bool kernel_knows(const torch::jit::Module &module)
 {
-  const auto frequencies = numbers(module.attr("frequencies").toTensor());
   const double lowest = std::acos(-1.0) / module.attr("cutoff").toDouble();
-  for (std::size_t k = 0; k < frequencies.size(); k++) {
-    const double expected = lowest * static_cast<double>(k + 1);
-    if (std::fabs(frequencies[k] - expected) > 1e-14 * expected) return false;
+  for (const auto &model : houses(module)) {
+    const auto frequencies = numbers(model.attr("frequencies").toTensor());
+    for (std::size_t k = 0; k < frequencies.size(); k++) {
+      const double expected = lowest * static_cast<double>(k + 1);
+      if (std::fabs(frequencies[k] - expected) > 1e-14 * expected) return false;
+    }
   }
   return true;
 }
@@ -245,7 +264,8 @@ std::unique_ptr<Model> load_archive(const std::string &content, const std::strin
   std::vector<FingerprintEntry> fingerprint;
   auto metadata = parse_metadata(extra[METADATA_NAME], name);
   if (options.verify) fingerprint = parse_fingerprint(extra[METADATA_NAME], name);
-  const bool is_house = metadata.architecture == "house" || metadata.architecture == "house-ensemble";
+  const bool is_house = metadata.architecture == "house" || metadata.architecture == "house-ensemble" ||
+                        metadata.architecture == "house-mean";
   const bool has_kernel = is_house && options.device == "cpu" && kernel_knows(module);
   if (options.backend == Backend::Kernel && !has_kernel)
     throw ModelError("model " + name + " of architecture " + metadata.architecture + " has no kernel for device " +

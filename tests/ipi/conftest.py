@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hesspot.export.file import fingerprint_entry, write_model
-from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
+from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
 
 
@@ -75,6 +75,17 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory, molecule: ase.Atoms) -> P
     config = EnsembleConfig(elements=["H", "C", "O"], cutoff=4.0, n_radial=4, n_channels=3, hidden=[8], members=3)
     model = HouseEnsemble(config).requires_grad_(False)
     path = tmp_path_factory.mktemp("model") / "ensemble.pt"
+    write_model(path, model, [fingerprint_entry(model, "formaldehyde", molecule)])
+    return path
+
+
+@pytest.fixture(scope="session")
+def mean(tmp_path_factory: pytest.TempPathFactory, molecule: ase.Atoms) -> Path:
+    """A committee of three models with descriptors of their own."""
+    torch.manual_seed(5)
+    shape = HouseConfig(elements=["H", "C", "O"], cutoff=4.0, n_radial=4, n_channels=3, hidden=[8])
+    model = mean_of([HouseModel(shape) for _ in range(3)]).requires_grad_(False)
+    path = tmp_path_factory.mktemp("model") / "mean.pt"
     write_model(path, model, [fingerprint_entry(model, "formaldehyde", molecule)])
     return path
 

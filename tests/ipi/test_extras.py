@@ -71,9 +71,13 @@ def test_products_follow_each_bead_in_whatever_order(house, molecule, rng):
         beads = moved
 
 
-@pytest.mark.parametrize("backend", ["kernel", "torchscript"])
-def test_members_of_a_committee(ensemble, molecule, rng, backend):
+@pytest.mark.parametrize(
+    ("file", "backend"),
+    [("ensemble", "kernel"), ("ensemble", "torchscript"), ("mean", "kernel"), ("mean", "torchscript")],
+)
+def test_members_of_a_committee(request, file, molecule, rng, backend):
     """Each member's numbers are those of the member by itself, and the mean is what is sent as the answer."""
+    ensemble = request.getfixturevalue(file)
     model = read_model(ensemble, backend=backend)
     evaluator = Evaluator(model, molecule.symbols, [True] * 3, extras="committee")
     positions = molecule.positions + 0.05 * rng.standard_normal((2, 4, 3))

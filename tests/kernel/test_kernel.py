@@ -16,7 +16,7 @@ from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.kernel import HouseKernel, instructions, knows
 from hesspot.models.contract import build_batch
-from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
+from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
 
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²: the same float64 operations in another order
@@ -25,9 +25,12 @@ SIGNAL = 1e-2
 HALF_OF_THE_WORK = 0.3  # less than a half, for what the calling thread does besides; 0 without a second thread
 
 
-def make(**changed) -> HouseModel | HouseEnsemble:
-    torch.manual_seed(8)
+def make(**changed) -> HouseModel | HouseEnsemble | HouseMean:
     settings = {"elements": ["H", "C", "N", "O"], "cutoff": 4.0, "hidden": [12, 10], **changed}
+    if "models" in settings:
+        models = settings.pop("models")
+        return mean_of([make(**settings, seed=8 + number) for number in range(models)])
+    torch.manual_seed(settings.pop("seed", 8))
     committee = "members" in settings
     model = HouseEnsemble(EnsembleConfig(**settings)) if committee else HouseModel(HouseConfig(**settings))
     model.shifts = [-13.0, -1030.0, -1480.0, -2040.0][: len(model.elements)]
@@ -60,6 +63,7 @@ def batch_of(model):
         {"n_radial": 11, "n_channels": 9, "hidden": [5]},
         {"hidden": [4] * 4},
         {"members": 3},
+        {"models": 3},
     ],
 )
 def test_everything_is_the_models(changed):
@@ -204,9 +208,10 @@ def test_activations_far_out(dtype, tolerance):
     torch.testing.assert_close(found.double(), expected, atol=tolerance * scale, rtol=0.0)
 
 
-def test_members_of_a_committee():
+@pytest.mark.parametrize("kind", ["members", "models"])
+def test_members_of_a_committee(kind):
     """Each member's energies and forces, and no third way to the mean."""
-    model = make(members=3)
+    model = make(**{kind: 3})
     kernel = HouseKernel(model)
     assert kernel.n_members == 3
     batch = batch_of(model)

@@ -135,9 +135,12 @@ print '$(c_doubt[1]:%.17g) $(c_doubt[2]:%.17g) $(c_doubt[3]:%.17g)' file {number
             np.testing.assert_allclose(told, answer.total, atol=tolerance, rtol=0, err_msg=where)
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_deviations_are_those_of_the_members(tmp_path: Path, committee_file: Path, ranks: int) -> None:
+@pytest.mark.parametrize(("ranks", "file"), [(1, "committee_file"), (2, "mean_file"), (4, "committee_file")])
+def test_deviations_are_those_of_the_members(
+    tmp_path: Path, request: pytest.FixtureRequest, ranks: int, file: str
+) -> None:
     """Small boxes with many images, ranks without atoms, atoms without neighbours, portions, both backends."""
+    committee_file = request.getfixturevalue(file)
     calculations = Calculations(tmp_path, committee_file)
     for structure in (water_crystal, small_triclinic, corner_molecule, isolated_atoms):
         calculations.add(structure())
@@ -150,8 +153,9 @@ def test_deviations_are_those_of_the_members(tmp_path: Path, committee_file: Pat
     calculations.check(ranks)
 
 
-@pytest.mark.parametrize("ranks", [1, 4])
-def test_the_mean_is_the_potential(tmp_path: Path, committee_file: Path, ranks: int) -> None:
+@pytest.mark.parametrize(("ranks", "file"), [(1, "committee_file"), (4, "mean_file")])
+def test_the_mean_is_the_potential(tmp_path: Path, request: pytest.FixtureRequest, ranks: int, file: str) -> None:
+    committee_file = request.getfixturevalue(file)
     cases = [
         Case(atoms, ELEMENTS, hesspot_pair(committee_file, ELEMENTS, f"verify yes backend {backend} max_edges 700"))
         for atoms in (water_crystal(), small_triclinic(), corner_molecule())
