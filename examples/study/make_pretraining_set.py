@@ -229,6 +229,7 @@ def main() -> None:
             print(f"labelled {done} of {len(tasks)} molecules", flush=True)
     records = [record for task in tasks for record in task.result()]
     assemble(records, METHOD, out)
+    PartStore(parts, METHOD).remove()
     print(f"{out}: {len(records)} structures")
 
 

@@ -188,7 +188,8 @@ private:
 
   /// From the derivatives of the energies with respect to the descriptors to
   /// those with respect to the densities.
-  [[gnu::noinline]] void descend(T *density_bar) {
+  [[gnu::noinline]] // what it calls is inlined into it then
+  void descend(T *density_bar) {
     const Real *const inverse_deviation =
         description_->inverse_deviation + species_ * p_.n_descriptors;
     T *const d = networks_.derivatives;

@@ -108,7 +108,8 @@ public:
   }
 
   /// Adds `weight` times the energies by one network, and their derivatives.
-  [[gnu::noinline]] void add(const HouseNetwork<Real> &net, Real weight) {
+  [[gnu::noinline]] // what it calls is inlined into it then
+  void add(const HouseNetwork<Real> &net, Real weight) {
     const T *input = descriptors;
     for (int l = 0; l < net.n_hidden; l++) {
       const HouseLayer<Real> &layer = net.hidden[l];

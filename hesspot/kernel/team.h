@@ -18,14 +18,12 @@
 
 namespace hesspot {
 
-/// The calling thread and `size` - 1 others. After a call they look for the
-/// next one for a while before they sleep, and let other threads go first.
+/// The calling thread and up to `size` - 1 others, which start when a call
+/// first needs them. After a call they look for the next one for a while before
+/// they sleep, and let other threads go first.
 class Team {
 public:
-  explicit Team(std::size_t size) {
-    for (std::size_t member = 1; member < size; member++)
-      others_.emplace_back([this, member] { serve(member); });
-  }
+  explicit Team(std::size_t size) : size_(size) {}
 
   ~Team() {
     {
@@ -40,7 +38,7 @@ public:
   Team(const Team &) = delete;
   Team &operator=(const Team &) = delete;
 
-  std::size_t size() const { return others_.size() + 1; }
+  std::size_t size() const { return size_; }
 
   /// Calls part(0) ... part(parts - 1), each on a thread of its own, at most
   /// `size` of them; what one throws is thrown here when all have ended. One
@@ -49,6 +47,9 @@ public:
     if (parts == 1)
       return part(0);
     const std::lock_guard one_call(calls_);
+    while (others_.size() + 1 < parts)
+      others_.emplace_back([this, member = others_.size() + 1,
+                            seen = round_.load()] { serve(member, seen); });
     {
       const std::lock_guard lock(mutex_);
       part_ = &part;
@@ -70,6 +71,7 @@ private:
   /// than the wake-up of a processor that sleeps.
   static constexpr std::chrono::microseconds AWAKE{300};
 
+  const std::size_t size_;
   std::vector<std::thread> others_;
   std::mutex calls_, mutex_;
   std::condition_variable wake_;
@@ -80,8 +82,8 @@ private:
   std::atomic<std::size_t> running_ = 0;
   std::exception_ptr error_;
 
-  void serve(std::size_t member) {
-    std::size_t seen = 0;
+  /// What thread `member` does in all rounds after the one that it has seen.
+  void serve(std::size_t member, std::size_t seen) {
     std::unique_lock lock(mutex_, std::defer_lock);
     while (true) {
       const auto asleep = std::chrono::steady_clock::now() + AWAKE;

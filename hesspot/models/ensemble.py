@@ -49,7 +49,6 @@ class HouseMean(nn.Module):
         self.config = config
         self.elements = list(config.elements)
         self.cutoff = config.cutoff
-        self.n_members = config.models
         shape = HouseConfig(**config.model_dump(exclude={"models"}))
         self.houses = nn.ModuleList(HouseModel(shape) for _ in range(config.models))
 

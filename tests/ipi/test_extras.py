@@ -77,14 +77,14 @@ def test_products_follow_each_bead_in_whatever_order(house, molecule, rng):
 )
 def test_members_of_a_committee(request, file, molecule, rng, backend):
     """Each member's numbers are those of the member by itself, and the mean is what is sent as the answer."""
-    ensemble = request.getfixturevalue(file)
-    model = read_model(ensemble, backend=backend)
+    committee = request.getfixturevalue(file)
+    model = read_model(committee, backend=backend)
     evaluator = Evaluator(model, molecule.symbols, [True] * 3, extras="committee")
     positions = molecule.positions + 0.05 * rng.standard_normal((2, 4, 3))
     order, cell = [0, 1, 1], np.diag([5.0, 6.0, 7.0])
     results = evaluator(positions[order], np.array([cell] * 3))
     assert results.extras[1] == results.extras[2]
-    members = [Member(read_model(ensemble, backend="torchscript").module, number) for number in range(3)]
+    members = [Member(read_model(committee, backend="torchscript").module, number) for number in range(3)]
     structures = [ase.Atoms(molecule.symbols, positions=where, cell=cell, pbc=True) for where in positions[order]]
     batch = build_batch(structures, model.elements, model.cutoff)
     wanted = [derivatives.evaluate(member, batch, virial=True) for member in members]

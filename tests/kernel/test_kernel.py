@@ -119,11 +119,15 @@ def test_threads_take_part():
 
 
 def test_threads_end_with_their_model():
+    """They start with a call that needs them: no more than its atoms are worth, however many are allowed."""
+    model = make()
+    batch = build_batch([molecule("C6H6")] * 17, model.elements, model.cutoff)
     before = threads_of_this_process()
-    kernels = [HouseKernel(make()) for _ in range(3)]
+    kernels = [HouseKernel(model) for _ in range(3)]
     for kernel in kernels:
-        kernel.set_threads(4)
-        kernel.set_threads(3)
+        for threads in (2, 10**6):
+            kernel.set_threads(threads)
+            kernel._graph(batch.species, batch.centers, batch.neighbors).evaluate(batch.vectors)
     assert threads_of_this_process() == before + 2 * len(kernels)
     del kernel, kernels
     assert threads_of_this_process() == before
