@@ -4,7 +4,8 @@
 
 Real i-PI runs of a molecule of 9 atoms, one bead and 32 in one batch. The time of a driver is what the operating system
 counts for its processes between two steps of a run, so that neither its start nor its end counts; the least of several
-runs. The time in the model is what hesspot-ipi tells at its end, of the same run.
+runs. The time in the model is what hesspot-ipi tells at its end, of the same run. `ipi_floor.c`, which answers zeros,
+shows what sockets and the operating system cost by themselves.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Driver(ASEDriver):
         self.ase_calculator = HesspotCalculator(self.file)
 """
 SCRIPTS = Path(sysconfig.get_path("scripts"))
+FLOOR = Path(__file__).with_name("ipi_floor.c")
 
 
 def write_models(folder: Path) -> dict[str, tuple[Path, ase.Atoms]]:
@@ -177,6 +179,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ipi") as name:
         folder = Path(name)
         (folder / "pes.py").write_text(PES)
+        subprocess.run(["cc", "-O2", "-o", folder / "floor", FLOOR], check=True)
         models = write_models(folder)
         for label, (file, atoms) in models.items():
             write_start(folder / "start.xyz", atoms)
@@ -193,6 +196,7 @@ def main() -> None:
                     "hesspot-ipi --restarts 0": [*ours, "--unix", "x", "--restarts", "0"],
                     "hesspot-ipi --dtype float32": [*ours, "--unix", "x", "--dtype", "float32"],
                     "i-PI's, with ASE": [*theirs, "-P", "pes.py", "-o", f"template=start.xyz,model={file}"],
+                    "zeros, from C": [str(folder / "floor"), str(folder / "x"), str(len(atoms)), str(beads)],
                 }
                 for driver, command in drivers.items():
                     xml = dynamics_input(

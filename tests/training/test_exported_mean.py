@@ -1,9 +1,12 @@
 """Risk: a file of several runs that is not their mean, or of runs that do not belong together."""
 
+import pytest
 import torch
 from typer.testing import CliRunner
 
 from hesspot.cli.main import app
+from hesspot.data import Dataset
+from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.models.contract import build_batch
 from hesspot.training.checkpoint import load_checkpoint, model_of
@@ -39,3 +42,12 @@ def test_runs_of_other_shapes_are_refused(dataset_file, tmp_path):
     result = CliRunner().invoke(app, ["export", *map(str, runs), str(tmp_path / "mean.pt")])
     assert result.exit_code != 0 and not (tmp_path / "mean.pt").exists()
     assert "another shape" in result.output + str(result.exception)
+
+
+def test_runs_of_other_levels_of_theory_are_refused(dataset_file, dataset, tmp_path):
+    other = tmp_path / "other.h5"
+    Dataset(dataset.records, "harmonic bonds of another table").write(other)
+    runs = [run(dataset_file, tmp_path / "a", 0), run(other, tmp_path / "b", 0)]
+    with pytest.raises(UserError, match="run .*b was trained on harmonic bonds of another table, but .*a on harmonic"):
+        CliRunner().invoke(app, ["export", *map(str, runs), str(tmp_path / "mean.pt")], catch_exceptions=False)
+    assert not (tmp_path / "mean.pt").exists()
