@@ -51,7 +51,13 @@ class BuildKernel(build_ext):
 setup(
     ext_modules=[
         Extension("hesspot.kernel._house", sources=[], depends=[str(p) for p in SOURCES.glob("*.[hc]*")]),
-        Extension("ipi_driver._edges", sources=["ipi_driver/edges.cpp"], extra_compile_args=FLAGS, language="c++"),
+        Extension(
+            "ipi_driver._steps",
+            sources=["ipi_driver/edges.cpp", "ipi_driver/fast_lane.cpp"],
+            depends=["ipi_driver/edges.h"],
+            extra_compile_args=FLAGS,
+            language="c++",
+        ),
     ],
     cmdclass={"build_ext": BuildKernel},
 )

@@ -9,16 +9,14 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 import numpy as np
 
-from hesspot.errors import UserError
 from hesspot.models.contract import COINCIDENT
+from ipi_driver.library import library
 from ipi_driver.neighbors import EdgeList
 from ipi_driver.results import EvaluationError
 
-_HERE = Path(__file__).parent
 _COUNTS = ("n_structures", "n_atoms", "first_center", "n_centers", "n_members")
 _NUMBERS = ("cutoff_squared", "coincident_squared", "allowed_squared", "model_seconds")
 _ARRAYS = (
@@ -28,7 +26,7 @@ _ARRAYS = (
 
 
 class _Task(ctypes.Structure):
-    """`Task` of edges.cpp."""
+    """`Task` of edges.h."""
 
     _fields_ = (
         [(name, ctypes.c_int64) for name in _COUNTS]
@@ -38,13 +36,13 @@ class _Task(ctypes.Structure):
 
 
 class _Answer(ctypes.Structure):
-    """`Answer` of edges.cpp."""
+    """`Answer` of edges.h."""
 
     _fields_ = [("status", ctypes.c_int64), ("where", ctypes.c_int64)]
 
 
 class Status(IntEnum):
-    """`Status` of edges.cpp."""
+    """`Status` of edges.h."""
 
     DONE = 0
     STALE = 1
@@ -60,16 +58,6 @@ class CFunction:
     function: int
     model: int
     owner: object
-
-
-def _library() -> ctypes.CDLL:
-    found = sorted(_HERE.glob("_edges*.so"))
-    if not found:
-        raise UserError(f"the compiled part of the i-PI driver is not in {_HERE}; install hesspot again with pip")
-    library = ctypes.CDLL(str(found[0]))
-    for name in ("find", "sum", "evaluate"):
-        getattr(library, f"hesspot_edges_{name}").restype = None
-    return library
 
 
 class Edges:
@@ -137,8 +125,13 @@ class Edges:
             ctypes.c_void_p(ctypes.addressof(self._task)),
             ctypes.c_void_p(ctypes.addressof(self._answer)),
         )
-        self._library = _library()
+        self._library = library()
         self._positions, self._cells, self._sums = (self._arrays[name] for name in ("positions", "cells", "sums"))
+
+    @property
+    def task(self) -> int:
+        """The address of the `Task`."""
+        return ctypes.addressof(self._task)
 
     @property
     def near(self) -> np.ndarray:

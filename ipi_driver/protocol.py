@@ -19,6 +19,7 @@ send POSDATA and GETFORCE in one piece, and any piece may arrive split anywhere.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import socket
 import sys
@@ -71,6 +72,12 @@ class ServerGone(UserError):
     """The connection ended without EXIT."""
 
 
+class Window(ctypes.Structure):
+    """Bytes that came and were not taken, `first` to `last` of `bytes`; `Window` of fast_lane.cpp."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in ("capacity", "first", "last")] + [("bytes", ctypes.c_void_p)]
+
+
 class Connection:
     """One connected stream socket, read in exact amounts however the bytes arrive."""
 
@@ -80,7 +87,21 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock
-        self._reader = sock.makefile("rb", BUFFER)
+        self._buffer = np.empty(BUFFER, dtype=np.uint8)
+        self.window = Window(BUFFER, 0, 0, self._buffer.ctypes.data)
+
+    def fileno(self) -> int:
+        """Of the socket."""
+        return self._socket.fileno()
+
+    def make_room(self, size: int) -> None:
+        """For `size` bytes that can lie in the window at once."""
+        window, waiting = self.window, self._waiting()
+        if size > window.capacity:
+            self._buffer = np.empty(size, dtype=np.uint8)
+            self._buffer[: len(waiting)] = waiting
+            window.capacity, window.bytes = size, self._buffer.ctypes.data
+            window.first, window.last = 0, len(waiting)
 
     def read(self, length: int) -> bytes | bytearray:
         """Exactly `length` bytes; ServerGone if the stream ends before."""
@@ -91,21 +112,56 @@ class Connection:
             data += self._exactly(min(length - len(data), CHUNK))
         return data
 
-    def _exactly(self, length: int) -> bytes:
+    def _waiting(self) -> np.ndarray:
+        return self._buffer[self.window.first : self.window.last]
+
+    def _exactly(self, length: int) -> bytes | bytearray:
+        window = self.window
+        if window.last - window.first < length <= window.capacity:
+            self._fill(length)
+        end = window.first + length
+        if end <= window.last:
+            data = self._buffer[window.first : end].tobytes()
+            window.first = end
+            return data
+        waiting = self._waiting().tobytes()
+        window.first = window.last = 0
+        return self._longer(waiting, length)
+
+    def _fill(self, length: int) -> None:
+        """At least `length` bytes into the window."""
+        window, waiting = self.window, self._waiting()
+        if window.first + length > window.capacity:
+            self._buffer[: len(waiting)] = waiting.copy()
+            window.first, window.last = 0, len(waiting)
+        view = self._buffer.data
+        while window.last - window.first < length:
+            window.last += self._receive(view[window.last :])
+
+    def _longer(self, waiting: bytes, length: int) -> bytearray:
+        """`length` bytes, more than the window holds, of which the first are `waiting`."""
+        data = bytearray(length)
+        data[: len(waiting)] = waiting
+        have, view = len(waiting), memoryview(data)
+        while have < length:
+            have += self._receive(view[have:])
+        return data
+
+    def _receive(self, place: memoryview) -> int:
         try:
-            data = self._reader.read(length)
+            count = self._socket.recv_into(place)
         except OSError as error:
             raise ServerGone(f"the connection to i-PI broke ({error.strerror}); look at i-PI's own output") from error
-        if len(data) < length:
+        if not count:
             raise ServerGone(
                 "i-PI closed the connection without saying EXIT, so it was killed or it failed; look at its output"
             )
-        return data
+        return count
 
     def read_header(self) -> Header:
         """The next message's header; ProtocolError if it is none of the server's."""
         raw = self._exactly(HEADER_LENGTH)
-        header = HEADERS.get(raw)
+        header = HEADERS.get(bytes(raw))
         if header is None:
             raise ProtocolError(
                 f"the server sent the message {raw!r}, which i-PI's protocol does not have; "
@@ -143,7 +199,6 @@ class Connection:
                     break
         except OSError:
             pass
-        self._reader.close()
         self._socket.close()
 
 

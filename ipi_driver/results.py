@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hesspot.errors import UserError
+
+if TYPE_CHECKING:
+    from ipi_driver.fast_lane import Shortcut
 
 
 class EvaluationError(UserError):
@@ -44,3 +47,15 @@ class Evaluate(Protocol):
     """
 
     def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results: ...
+
+
+class QuickEvaluate(Evaluate, Protocol):
+    """What can be evaluated without Python, see `ipi_driver.fast_lane`."""
+
+    def shortcut(self, n_structures: int) -> Shortcut | None:
+        """For a batch like the last one; None if it needs Python."""
+        ...
+
+    def took(self, calls: int, n_structures: int, seconds: float) -> None:
+        """Note what was evaluated by the shortcut, with the CPU time in the model."""
+        ...

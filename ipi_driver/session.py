@@ -17,7 +17,7 @@ from ipi_driver.driver import Driver, InStream, Payload
 from ipi_driver.ending import Terminated
 from ipi_driver.mpi import abort, abort_on_crash, world
 from ipi_driver.protocol import Connection
-from ipi_driver.results import Evaluate
+from ipi_driver.results import Evaluate, QuickEvaluate
 from ipi_driver.settings import Settings, Split
 from ipi_driver.shm import InSharedMemory
 
@@ -41,17 +41,20 @@ def serve_socket(
     """Serve the i-PI at `address` until EXIT, with all ranks of an MPI job if this is one."""
     comm = world()
     with contextlib.ExitStack() as stack:
+        quick: QuickEvaluate | None = None
+        evaluate: Evaluate | None
         if comm is not None and comm.size > 1:
             evaluate = stack.enter_context(_ranks(settings, comm, split, tell))
         else:
-            evaluate = stack.enter_context(_worker(settings, restarts, tell) if restarts else _here(settings, tell))
+            quick = stack.enter_context(_worker(settings, restarts, tell) if restarts else _here(settings, tell))
+            evaluate = quick
         if evaluate is None:
             return
         answers = Answers(evaluate, atoms, settings.pbc, failed)
         connection = stack.enter_context(contextlib.closing(Connection(connect(address, timeout, tell))))
         tell(f"connected to {address}")
         payload: Payload = stack.enter_context(contextlib.closing(InSharedMemory())) if shared_memory else InStream()
-        Driver(connection, answers, len(atoms), payload).run()
+        Driver(connection, answers, len(atoms), payload, quick).run()
         tell("i-PI said EXIT")
 
 
@@ -82,7 +85,7 @@ def serve_ffmpi(
 
 
 @contextlib.contextmanager
-def _worker(settings: Settings, restarts: int, tell: Tell) -> Iterator[Evaluate]:
+def _worker(settings: Settings, restarts: int, tell: Tell) -> Iterator[QuickEvaluate]:
     """Another process evaluates, and is replaced when it dies."""
     from ipi_driver.worker import Worker
 
@@ -91,7 +94,7 @@ def _worker(settings: Settings, restarts: int, tell: Tell) -> Iterator[Evaluate]
 
 
 @contextlib.contextmanager
-def _here(settings: Settings, tell: Tell) -> Iterator[Evaluate]:
+def _here(settings: Settings, tell: Tell) -> Iterator[QuickEvaluate]:
     """This process evaluates."""
     from ipi_driver.start import start_evaluator
 

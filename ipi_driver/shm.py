@@ -7,6 +7,7 @@ positions, h, h⁻¹, energies, forces, virials of a whole batch. FORCEREADY is 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 
@@ -28,6 +29,11 @@ class InSharedMemory:
     def __init__(self) -> None:
         self._segments: list[SharedMemory] = []
         self._arrays: dict[str, np.ndarray] = {}
+
+    @property
+    def segments(self) -> Mapping[str, np.ndarray] | None:
+        """i-PI's arrays; none before the first POSDATA."""
+        return self._arrays
 
     def receive(self, connection: Connection, n_atoms: int, batch_size: int) -> Structures:
         """What follows the header POSDATA; ProtocolError for other atoms, or segments that do not fit."""

@@ -28,14 +28,18 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from hesspot.errors import UserError
+from ipi_driver.fast_lane import Shortcut, WorkerLane
 from ipi_driver.protocol import decode_extras, encode_extras
 from ipi_driver.results import EvaluationError, Results
 from ipi_driver.settings import Settings
+
+if TYPE_CHECKING:
+    from ipi_driver.evaluator import Evaluator
 
 #: Seconds that a worker has to end by itself when its pipe is closed, or after it broke.
 GRACE = 10.0
@@ -92,6 +96,13 @@ class Worker:
         results = self._retry(ask)
         self._died = 0
         return results
+
+    def shortcut(self, n_structures: int) -> Shortcut | None:
+        """The pipe of the worker, for any number of structures."""
+        return Shortcut(pipe=self._pipe.fileno()) if self._pipe and self._settings.extras == "none" else None
+
+    def took(self, calls: int, n_structures: int, seconds: float) -> None:
+        """As `QuickEvaluate`; the worker counts by itself."""
 
     def close(self, at_once: bool) -> None:
         """End the worker; `at_once` if it may be in the middle of an evaluation."""
@@ -170,6 +181,37 @@ def _receive_object(pipe: socket.socket) -> Any:
     return pickle.loads(_receive(pipe, *_COUNT.unpack(_receive(pipe, _COUNT.size))))
 
 
+def _receive_request(pipe: socket.socket, begun: bytes, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and cells of the request whose first bytes are `begun`."""
+    data = begun + _receive(pipe, max(_COUNT.size - len(begun), 0))
+    (n,) = _COUNT.unpack_from(data)
+    data += _receive(pipe, _COUNT.size + 8 * n * (9 + 3 * n_atoms) - len(data))
+    cells, positions = np.split(np.frombuffer(data, offset=_COUNT.size), [9 * n])
+    return positions.reshape(n, n_atoms, 3), cells.reshape(n, 3, 3)
+
+
+def _answer(evaluator: Evaluator, positions: np.ndarray, cells: np.ndarray) -> bytes:
+    n_structures, n_atoms, _ = positions.shape
+    try:
+        results = evaluator(positions, cells)
+    except EvaluationError as error:
+        rest = pickle.dumps((str(error), error.index))
+        return _ANSWER.pack(FAILED, len(rest)) + bytes(8 * n_structures * (10 + 3 * n_atoms)) + rest
+    extras = encode_extras(results.extras, n_structures) if results.extras else b""
+    numbers = (results.energy.tobytes(), results.forces.tobytes(), results.virial.tobytes())
+    return b"".join([_ANSWER.pack(OK, len(extras)), *numbers, extras])
+
+
+def _lane(
+    pipe: socket.socket, evaluator: Evaluator, n_structures: int, n_atoms: int, last: WorkerLane | None
+) -> WorkerLane | None:
+    """A lane for the next steps, if they are like the last one: the `last` lane, if it still leads there."""
+    shortcut = evaluator.shortcut(n_structures)
+    if shortcut is None or (last is not None and last.made_for == (shortcut, n_structures)):
+        return last if shortcut else None
+    return WorkerLane(pipe.fileno(), shortcut, n_structures, n_atoms)
+
+
 def work(pipe: socket.socket) -> None:
     """The worker: evaluate what comes through the pipe until it closes."""
     from ipi_driver.cli import tell
@@ -183,21 +225,16 @@ def work(pipe: socket.socket) -> None:
         return
     _send_object(pipe, None)
     n_atoms = len(settings.symbols)
+    lane: WorkerLane | None = None
+    begun = b""
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
         while True:
-            (n_structures,) = _COUNT.unpack(_receive(pipe, _COUNT.size))
-            numbers = np.frombuffer(_receive(pipe, 8 * n_structures * (9 + 3 * n_atoms)))
-            cells = numbers[: 9 * n_structures].reshape(n_structures, 3, 3)
-            positions = numbers[9 * n_structures :].reshape(n_structures, n_atoms, 3)
-            try:
-                results = evaluator(positions, cells)
-            except EvaluationError as error:
-                rest = pickle.dumps((str(error), error.index))
-                pipe.sendall(_ANSWER.pack(FAILED, len(rest)) + bytes(8 * n_structures * (10 + 3 * n_atoms)) + rest)
-                continue
-            extras = encode_extras(results.extras, n_structures) if results.extras else b""
-            numbers_out = (results.energy.tobytes(), results.forces.tobytes(), results.virial.tobytes())
-            pipe.sendall(b"".join([_ANSWER.pack(OK, len(extras)), *numbers_out, extras]))
+            positions, cells = _receive_request(pipe, begun, n_atoms)
+            pipe.sendall(_answer(evaluator, positions, cells))
+            lane = _lane(pipe, evaluator, len(positions), n_atoms, lane)
+            begun = lane.drive() if lane else b""
+            if lane:
+                evaluator.took(*lane.counts())
     if evaluator.calls:
         tell(evaluator.summary())
 

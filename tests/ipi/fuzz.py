@@ -2,25 +2,31 @@
 
     python tests/ipi/fuzz.py 1000000
 
-feeds that many messages. Every byte that the driver sends is compared with an interpreter of its own.
+feeds that many messages. Every byte that the driver sends is compared with an interpreter of its own. What the driver
+takes for ordinary steps it answers in C++, with the numbers of a thread that stands for a worker.
 """
 
 import random
 import socket
 import struct
 import sys
+import threading
 
 import ase
 import numpy as np
 from ipi_server import batched_posdata, init, posdata, word
 
 from hesspot.errors import UserError
+from ipi_driver import fast_lane
 from ipi_driver.answers import Answer
 from ipi_driver.driver import Driver, InStream
+from ipi_driver.fast_lane import Shortcut
 from ipi_driver.protocol import Connection
 
 N_ATOMS = 2
 ATOMS = ase.Atoms("H2", positions=[[0, 0, 0], [0, 0, 1]])
+#: At most; fewer steps in the lane would test it too little.
+MESSAGES_PER_STEP_IN_LANE = 20
 COMMANDS = {b"STATUS", b"INIT", b"POSDATA", b"GETFORCE", b"EXIT"}
 
 
@@ -28,10 +34,38 @@ class Ended(Exception):
     """The driver must end here."""
 
 
-def answers(structures):
-    """Numbers that tell which bytes they come from: sums of positions, the positions, the cell."""
-    positions = structures.positions
-    return Answer(positions.sum((1, 2)), positions, structures.cells.transpose(0, 2, 1))
+class Sums:
+    """Numbers that tell which bytes they come from: sums of positions, the positions, the cell; in the server's units.
+
+    A thread gives the same to the fast lane, and an error for numbers that are not finite.
+    """
+
+    def __init__(self):
+        self.calls = self.in_lane = 0
+        ours, theirs = socket.socketpair()
+        self._shortcut = Shortcut(pipe=ours.detach())
+        threading.Thread(target=self.work, args=(theirs,), daemon=True).start()
+
+    def __call__(self, structures):
+        positions = structures.positions
+        return Answer(positions.sum((1, 2)), positions, structures.cells.transpose(0, 2, 1))
+
+    def shortcut(self, n_structures):
+        return self._shortcut
+
+    def took(self, calls, n_structures, seconds):
+        self.in_lane += calls
+
+    def work(self, pipe):
+        stream = pipe.makefile("rb")
+        while head := stream.read(8):
+            (n,) = struct.unpack("=q", head)
+            numbers = np.frombuffer(stream.read(8 * n * (9 + 3 * N_ATOMS)))
+            cells, positions = numbers[: 9 * n].reshape(n, 3, 3), numbers[9 * n :].reshape(n, N_ATOMS, 3)
+            wrong = b"" if np.isfinite(numbers).all() else b"not finite"
+            columns = np.ascontiguousarray(cells.transpose(0, 2, 1))
+            answer = positions.sum((1, 2)).tobytes() + positions.tobytes() + columns.tobytes()
+            pipe.sendall(struct.pack("=qq", bool(wrong), len(wrong)) + answer + wrong)
 
 
 class Interpreter:
@@ -106,7 +140,7 @@ def stream_of(rng):
     batch = rng.choice([1, 1, 2, 3])
     text = rng.choice(["", "key : 1 ,", "é,"]) + (f" batch_size:{batch}" if batch > 1 else "")
     parts = [init(rng.randrange(100), text)]
-    for _ in range(rng.randrange(4)):
+    for _ in range(rng.randrange(8)):
         parts += [word("STATUS")] * rng.randrange(2)
         positions = [[[rng.uniform(-9, 9) for _ in range(3)] for _ in range(N_ATOMS)] for _ in range(batch)]
         cell = np.eye(3) * rng.uniform(5, 9)
@@ -139,8 +173,11 @@ def stream_of(rng):
     return bytes(stream)
 
 
-def check(stream):
-    """Feed a stream to a driver; AssertionError if it does what it must not. The number of messages it understood."""
+def check(stream, sums):
+    """Feed a stream to a driver with `Sums`, and count the messages it understood.
+
+    AssertionError if it does what it must not.
+    """
     server, client = socket.socketpair()
     with server:
         server.sendall(stream)
@@ -148,7 +185,7 @@ def check(stream):
         connection = Connection(client)
         kind = "exit"
         try:
-            Driver(connection, answers, N_ATOMS, InStream()).run()
+            Driver(connection, sums, N_ATOMS, InStream(), sums).run()
         except UserError as error:
             kind = "error"
             assert "\n" not in str(error)
@@ -164,11 +201,16 @@ def check(stream):
 
 
 def main(messages):
-    done, streams, rng = 0, 0, random.Random(1)
+    fast_lane.BOHR = fast_lane.HARTREE = fast_lane.HARTREE_PER_BOHR = 1.0
+    done, streams, rng, sums = 0, 0, random.Random(1), Sums()
     while done < messages:
-        done += max(check(stream_of(rng)), 1)
+        done += max(check(stream_of(rng), sums), 1)
         streams += 1
-    print(f"{done} messages in {streams} streams: no crash, no hang, every byte as it must be")
+    assert sums.in_lane > done / MESSAGES_PER_STEP_IN_LANE
+    print(
+        f"{done} messages in {streams} streams, {sums.in_lane} steps in the fast lane: no crash, no hang, "
+        "every byte as it must be"
+    )
 
 
 if __name__ == "__main__":

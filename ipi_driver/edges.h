@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+//
+// Positions, neighbour lists and a model as `ipi_driver/edges.py` lays them
+// out.
+
+#pragma once
+
+#include <cstdint>
+
+namespace hesspot::ipi {
+
+/// As `hesspot_house_evaluate`; 0 if all went well.
+using Model = int (*)(const void *model, std::int64_t n_centers,
+                      const std::int64_t *species,
+                      const std::int64_t *first_edge,
+                      const std::int64_t *neighbor_species,
+                      const double *vectors, double *energies,
+                      double *gradient);
+
+/// The centres `first_center` ... of some structures of n_atoms each, counting
+/// atoms through all structures. Angstrom, eV; `_Task` of edges.py is the same.
+struct Task {
+  std::int64_t n_structures, n_atoms, first_center, n_centers, n_members;
+  double cutoff_squared, coincident_squared, allowed_squared, model_seconds;
+  double *positions;             ///< (3 n_atoms n_structures)
+  double *cells;                 ///< (9 n_structures), lattice vectors as rows
+  const double *reference;       ///< as positions: where the lists were made
+  const double *reference_cells; ///< as cells
+  const double *shifts;          ///< (3 n_listed) lattice vectors, or null
+  const std::int64_t *species;   ///< (n_centers)
+  const std::int64_t *first_listed;   ///< (n_centers + 1)
+  const std::int64_t *neighbors;      ///< (n_listed) atoms
+  const std::int64_t *listed_species; ///< (n_listed) of the neighbours
+  // the edges within the cutoff: indices into the lists, and what a model takes
+  std::int64_t *near, *first_edge, *neighbor_species;
+  double *vectors;
+  // what the model gives, for each member
+  double *energies, *gradient;
+  // for each member: energy (n_structures), forces (as positions), virial (9
+  // n_structures)
+  double *sums;
+  Model function;
+  const void *model;
+};
+
+enum Status : std::int64_t {
+  DONE = 0,
+  STALE = 1,      ///< a list does not reach far enough any more
+  COINCIDENT = 2, ///< two atoms on one place
+  NOT_FINITE = 3, ///< a structure whose answer is no number
+  NO_MEMORY = 4
+};
+
+/// A status, and the edge or the structure that it is about.
+struct Answer {
+  std::int64_t status, where;
+};
+
+} // namespace hesspot::ipi
+
+extern "C" {
+
+/// The edges within the cutoff; `where` is their number. Unless `anyhow`, STALE
+/// if the lists may miss one.
+void hesspot_edges_find(const hesspot::ipi::Task *task, int anyhow,
+                        hesspot::ipi::Answer *answer);
+
+/// Energies, forces and virials from what the model gave for the edges.
+void hesspot_edges_sum(const hesspot::ipi::Task *task,
+                       hesspot::ipi::Answer *answer);
+
+/// Both, with the task's own model in between.
+void hesspot_edges_evaluate(hesspot::ipi::Task *task, int anyhow,
+                            hesspot::ipi::Answer *answer);
+}

@@ -1,0 +1,167 @@
+"""Steps that are answered in C++ from i-PI's message to the reply, by `fast_lane.cpp`.
+
+A step is ordinary if POSDATA and GETFORCE come together, the neighbour lists still hold, no structure is there twice
+and the answer is finite, without extras. Anything else is left untaken and is answered in Python, where every error has
+its sentence. Both give the same bytes. A lane holds for the batch and the edges, or the worker, that it was made for.
+No torch here: the front process has none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
+from ipi_driver.library import library
+from ipi_driver.protocol import CHUNK, Connection
+
+if TYPE_CHECKING:
+    from ipi_driver.edges import Edges
+
+#: i-PI's shared memory, in the order of `FrontLane` of fast_lane.cpp.
+SEGMENTS = ("positions", "h", "energies", "forces", "virials")
+
+
+class Step(IntEnum):
+    """`Step` of fast_lane.cpp."""
+
+    UNUSUAL = 0
+    ANSWERED = 1
+    INTERRUPTED = 2
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """Who answers: a worker at the other end of a `pipe`, or a C function for the `edges` of a whole batch."""
+
+    pipe: int = -1
+    edges: Edges | None = None
+
+    @property
+    def task(self) -> int | None:
+        """The address of the `Task` of the edges."""
+        return None if self.edges is None else self.edges.task
+
+
+class _FrontLane(ctypes.Structure):
+    """`FrontLane` of fast_lane.cpp."""
+
+    _fields_ = (
+        [("window", ctypes.c_void_p)]
+        + [(name, ctypes.c_int64) for name in ("socket", "pipe", "n_structures", "n_atoms", "answered")]
+        + [(name, ctypes.c_double) for name in ("seconds", "bohr", "hartree", "hartree_per_bohr")]
+        + [(name, ctypes.c_int64) for name in ("phase", "done", "rest")]
+        + [(name, ctypes.c_void_p) for name in ("request", "answer", "reply", "task", *SEGMENTS)]
+    )
+
+
+class _WorkerLane(ctypes.Structure):
+    """`WorkerLane` of fast_lane.cpp."""
+
+    _fields_ = (
+        [(name, ctypes.c_int64) for name in ("pipe", "n_structures", "n_atoms", "answered")]
+        + [("seconds", ctypes.c_double)]
+        + [(name, ctypes.c_int64) for name in ("filled", "sent", "has_answer")]
+        + [(name, ctypes.c_void_p) for name in ("request", "answer", "task")]
+    )
+
+
+class FastLane:
+    """Answers ordinary steps of one connection, in state READY."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        shortcut: Shortcut,
+        n_structures: int,
+        n_atoms: int,
+        segments: Mapping[str, np.ndarray] | None = None,
+    ):
+        self.made_for = shortcut, n_structures
+        numbers = n_structures * (10 + 3 * n_atoms)
+        reply_size = 16 + 8 * numbers + 4 * n_structures
+        self._buffers = np.empty(2 + numbers), np.empty(2 + numbers), np.empty(reply_size, dtype=np.uint8)
+        shared = {} if segments is None else {name: segments[name].ctypes.data for name in SEGMENTS}
+        request, answer, reply = (buffer.ctypes.data for buffer in self._buffers)
+        self._segments = segments
+        self._lane = _FrontLane(
+            window=ctypes.addressof(connection.window),
+            socket=connection.fileno(),
+            pipe=shortcut.pipe,
+            n_structures=n_structures,
+            n_atoms=n_atoms,
+            bohr=BOHR,
+            hartree=HARTREE,
+            hartree_per_bohr=HARTREE_PER_BOHR,
+            request=request,
+            answer=answer,
+            reply=reply,
+            task=shortcut.task,
+            **shared,
+        )
+        self._step = library().hesspot_front_step
+        self._pointer = ctypes.c_void_p(ctypes.addressof(self._lane))
+
+    def counts(self) -> tuple[int, int, float]:
+        """Steps answered since the last call, structures in each, CPU seconds in the model if it is in this process."""
+        counts = self._lane.answered, self._lane.n_structures, self._lane.seconds
+        self._lane.answered, self._lane.seconds = 0, 0.0
+        return counts
+
+    def drive(self) -> None:
+        """Answer ordinary steps until there is another message. Signals are handled after each step."""
+        while self._step(self._pointer) != Step.UNUSUAL:
+            pass
+
+
+def fast_lane(
+    connection: Connection,
+    shortcut: Shortcut,
+    n_structures: int,
+    n_atoms: int,
+    segments: Mapping[str, np.ndarray] | None = None,
+) -> FastLane | None:
+    """A lane, or None for messages so large that it would gain nothing."""
+    size = 8 * n_structures * (18 + 3 * n_atoms) + 64
+    if size > CHUNK:
+        return None
+    connection.make_room(size)
+    return FastLane(connection, shortcut, n_structures, n_atoms, segments)
+
+
+class WorkerLane:
+    """The worker's side: answers what comes through a pipe with the edges of a shortcut."""
+
+    def __init__(self, pipe: int, shortcut: Shortcut, n_structures: int, n_atoms: int):
+        self.made_for = shortcut, n_structures
+        numbers = n_structures * (10 + 3 * n_atoms)
+        self._request, self._answer = np.empty(2 + numbers), np.empty(2 + numbers)
+        self._lane = _WorkerLane(
+            pipe=pipe,
+            n_structures=n_structures,
+            n_atoms=n_atoms,
+            request=self._request.ctypes.data,
+            answer=self._answer.ctypes.data,
+            task=shortcut.task,
+        )
+        self._step = library().hesspot_worker_step
+        self._pointer = ctypes.c_void_p(ctypes.addressof(self._lane))
+
+    def counts(self) -> tuple[int, int, float]:
+        """Steps answered since the last call, structures in each, CPU seconds in the model."""
+        counts = self._lane.answered, self._lane.n_structures, self._lane.seconds
+        self._lane.answered, self._lane.seconds = 0, 0.0
+        return counts
+
+    def drive(self) -> bytes:
+        """Answer requests until there is another kind; the bytes of it that were read."""
+        while self._step(self._pointer) != Step.UNUSUAL:
+            pass
+        taken = self._request.tobytes()[: self._lane.filled]
+        self._lane.filled = 0
+        return taken
