@@ -241,3 +241,24 @@ def test_closing_leaves_no_unread_data():
     server.close()
     thread.join(10.0)
     assert isinstance(outcome[0], ProtocolError)
+
+
+def test_reads_of_any_length_get_the_bytes_in_order(rng):
+    """Shorter and longer than the window, and while room is made in it."""
+    lengths = [*rng.integers(0, 40, 50), protocol.BUFFER, 3 * protocol.BUFFER + 1, 7, protocol.CHUNK + 5, 12]
+    lengths = [int(length) for length in rng.permutation(lengths)]
+    stream = rng.bytes(sum(lengths))
+    server, client = socket.socketpair()
+    thread = threading.Thread(target=server.sendall, args=(stream,))
+    thread.start()
+    connection, at = Connection(client), 0
+    for number, length in enumerate(lengths):
+        assert bytes(connection.read(length)) == stream[at : at + length]
+        at += length
+        if number % 10 == 0:
+            connection.make_room(protocol.BUFFER + 1000 * number)
+    thread.join()
+    server.close()
+    with pytest.raises(ServerGone):
+        connection.read(1)
+    connection.close()
