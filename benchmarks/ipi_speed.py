@@ -21,6 +21,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import ase
@@ -210,16 +211,26 @@ def main() -> None:
                     rest = "" if np.isnan(in_model) else f"{in_model:.0f} | {(whole - in_model) / beads:.1f}"
                     print(f"| {label} | {beads} | {driver} | {whole:.0f} | {rest or ' | '} |", flush=True)
 
-        print("\n| model | beads | threads | µs of wall time from positions to forces |\n| --- | --- | --- | --- |")
+        print("\n| model | beads | precision | threads | µs of wall time from positions to forces |")
+        print("| --- | --- | --- | --- | --- |")
         for label, (file, atoms) in models.items():
             write_start(folder / "start.xyz", atoms)
-            for beads, threads in [(1, 1), (32, 1), (32, 2), (32, 4)]:
-                if threads > (os.cpu_count() or 1):
+            for dtype, beads, threads in product(("float64", "float32"), (1, 32), (1, 2, 4)):
+                if threads > (os.cpu_count() or 1) or (beads == 1 and threads > 1):
                     continue
-                command = [sys.executable, "-m", "ipi_driver.cli", str(file), "--template", "start.xyz"]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "ipi_driver.cli",
+                    str(file),
+                    "--template",
+                    "start.xyz",
+                    "--dtype",
+                    dtype,
+                ]
                 command += ["--prefix", f"{folder}/", "--unix", "x", "--threads", str(threads)]
                 wall = 1e6 * min(round_trip(command, folder, atoms, beads) for _ in range(rounds))
-                print(f"| {label} | {beads} | {threads} | {wall:.0f} |", flush=True)
+                print(f"| {label} | {beads} | {dtype} | {threads} | {wall:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
