@@ -23,13 +23,15 @@ from hesspot.export import write_model
 from hesspot.export.file import fingerprint_entry
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import write_data
-from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
+from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, houses_of, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
 
 WATER_VOLUME = 18.015 / 0.602214  # Å³ per molecule at 1 g/cm³
 SNAP_COEFFICIENTS = {6: 30, 8: 55}  # number of bispectrum components by twojmax
 
 MEMBERS = 4
+MEAN_OF = 2
+LARGER = {"n_radial": 10, "n_channels": 8, "hidden": [64, 64]}  #: as in examples/study/pretrain_large.yaml
 DEVIATION = "compute doubt all hesspot/deviation\nfix often all ave/time 1 1 1 c_doubt[1]"
 PRODUCT = "compute curvature all hesspot/hvp v\nfix often all ave/time 1 1 1 c_curvature"
 
@@ -61,16 +63,23 @@ def water(side: int) -> ase.Atoms:
     return atoms
 
 
-def write_house(path: Path, members: int = 1) -> None:
-    """A model of the default size, or a committee."""
+def write_houses(folder: Path) -> None:
+    """Models of the default size and of a larger one, a committee, and means of separate models."""
     torch.manual_seed(0)
-    if members == 1:
-        model = HouseModel(HouseConfig(elements=["H", "O"]))
-    else:
-        model = HouseEnsemble(EnsembleConfig(elements=["H", "O"], members=members))
-    model.requires_grad_(False)
-    model.scale.fill_(0.1)
-    write_model(path, model, [fingerprint_entry(model, "water", molecule("H2O"))])
+    shape = HouseConfig(elements=["H", "O"])
+    larger = HouseConfig(elements=["H", "O"], **LARGER)
+    models = {
+        "house": HouseModel(shape),
+        "committee": HouseEnsemble(EnsembleConfig(elements=["H", "O"], members=MEMBERS)),
+        "mean": mean_of([HouseModel(shape) for _ in range(MEAN_OF)]),
+        "larger": HouseModel(larger),
+        "mean-larger": mean_of([HouseModel(larger) for _ in range(MEAN_OF)]),
+    }
+    for name, model in models.items():
+        model.requires_grad_(False)
+        for house in houses_of(model):
+            house.scale.fill_(0.1)
+        write_model(folder / f"{name}.pt", model, [fingerprint_entry(model, "water", molecule("H2O"))])
 
 
 def hesspot(file: str, backend: str, precision: str) -> str:
@@ -110,8 +119,7 @@ def main() -> None:
         folder = Path(name)
         atoms = water(options.side)
         write_data(folder / "water.data", atoms, ["H", "O"])
-        write_house(folder / "house.pt")
-        write_house(folder / "committee.pt", MEMBERS)
+        write_houses(folder)
         pairs = {
             f"hesspot, {backend}, {precision}": (hesspot("house.pt", backend, precision), "")
             for backend in ("kernel", "torchscript")
@@ -125,6 +133,9 @@ def main() -> None:
                 hesspot("house.pt", "kernel", precision),
                 PRODUCT,
             )
+            others = {"mean": f"mean of {MEAN_OF}", "larger": "larger", "mean-larger": f"mean of {MEAN_OF}, larger"}
+            for name, label in others.items():
+                pairs[f"hesspot, kernel, {precision}, {label}"] = (hesspot(f"{name}.pt", "kernel", precision), "")
         pairs |= {f"SNAP, twojmax {n}": (write_snap(folder, n), "") for n in SNAP_COEFFICIENTS}
         pairs["Lennard-Jones"] = ("pair_style lj/cut 5.0\npair_coeff * * 0.001 2.0", "")
         times: dict[str, list[float]] = {pair: [] for pair in pairs}
