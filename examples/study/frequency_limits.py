@@ -1,9 +1,10 @@
 """Where the error of frequencies at the held-out minima comes from: the method, the pretraining, or the fine-tuning.
 
     python examples/study/frequency_limits.py study/runs/pretrained/fraction-1/seed-*
+    python examples/study/frequency_limits.py examples/study/grown.pt
 
 Mean absolute differences of harmonic frequencies above 400 cm⁻¹ at the minima of the part test: GFN2-xTB against the
-reference, each trained model (folders of runs), and the mean of their Hessians, against both.
+reference, each trained model (folders of runs, or model files), and the mean of their Hessians, against both.
 """
 
 import sys
@@ -14,11 +15,18 @@ import numpy as np
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
+from hesspot.export import read_model
+from hesspot.models.contract import Model
 from hesspot.reference.tblite_labels import TbliteMethod
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.verify.engines.trained import one_by_one
 
 SOFT = 400.0  #: cm⁻¹
+
+
+def model_at(place: Path) -> Model:
+    """The best model of a run, or a model file."""
+    return model_of(load_checkpoint(place / "best.pt")).requires_grad_(False) if place.is_dir() else read_model(place)
 
 
 def main() -> None:
@@ -35,10 +43,9 @@ def main() -> None:
     hard = reference > SOFT
     print(f"GFN2-xTB: {np.abs(xtb - reference)[hard].mean():.1f} from the reference")
     hessians: dict[str, list[np.ndarray]] = {}
-    for folder in sys.argv[1:]:
-        model = model_of(load_checkpoint(Path(folder) / "best.pt")).requires_grad_(False)
-        answers = one_by_one(model, structures)
-        hessians[folder] = [answer.hessian for answer in answers if answer.hessian is not None]
+    for place in sys.argv[1:]:
+        answers = one_by_one(model_at(Path(place)), structures)
+        hessians[place] = [answer.hessian for answer in answers if answer.hessian is not None]
     if len(hessians) > 1:
         hessians["their mean"] = [np.mean(own, axis=0) for own in zip(*hessians.values(), strict=True)]
     for name, own in hessians.items():
