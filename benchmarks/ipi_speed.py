@@ -218,16 +218,8 @@ def main() -> None:
             for dtype, beads, threads in product(("float64", "float32"), (1, 32), (1, 2, 4)):
                 if threads > (os.cpu_count() or 1) or (beads == 1 and threads > 1):
                     continue
-                command = [
-                    sys.executable,
-                    "-m",
-                    "ipi_driver.cli",
-                    str(file),
-                    "--template",
-                    "start.xyz",
-                    "--dtype",
-                    dtype,
-                ]
+                command = [sys.executable, "-m", "ipi_driver.cli", str(file), "--template", "start.xyz"]
+                command += ["--dtype", dtype]
                 command += ["--prefix", f"{folder}/", "--unix", "x", "--threads", str(threads)]
                 wall = 1e6 * min(round_trip(command, folder, atoms, beads) for _ in range(rounds))
                 print(f"| {label} | {beads} | {dtype} | {threads} | {wall:.0f} |", flush=True)

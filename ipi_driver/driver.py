@@ -113,7 +113,7 @@ class Driver:
         """Answer ordinary steps, which are like the last one, in the fast lane."""
         if self._quick is None or (shortcut := self._quick.shortcut(self._batch_size)) is None:
             return
-        if self._lane is None or self._lane.made_for != (shortcut, self._batch_size):
+        if self._lane is None or not self._lane.leads_to(shortcut, self._batch_size):
             self._lane = fast_lane(self._connection, shortcut, self._batch_size, self._n_atoms, self._payload.segments)
         if self._lane is None:
             return

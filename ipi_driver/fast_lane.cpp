@@ -75,30 +75,22 @@ bool starts_with(const char *bytes, std::int64_t count, const char *header) {
   return !std::memcmp(bytes, header, count < 12 ? std::size_t(count) : 12);
 }
 
-/// What a worker is asked for: cells (9 for each structure), lattice vectors as
-/// rows, and positions (3 n_atoms for each); Angstrom.
-struct Request {
-  std::int64_t n_structures, n_atoms;
-  const char *cells, *positions;
-};
-
 /// Energies, forces and virials, one after another, or null where the lists do
-/// not hold, no answer exists, or equal structures pad the batch.
-const double *evaluate(Task &task, const Request &request, double &seconds) {
-  const auto atoms = static_cast<std::size_t>(3 * task.n_atoms) * 8;
-  if (task.n_structures != request.n_structures ||
-      task.n_atoms != request.n_atoms)
-    return nullptr;
-  for (std::int64_t s = 1; s < task.n_structures; s++) {
-    const char *const here =
-        request.positions + static_cast<std::size_t>(s) * atoms;
+/// not hold, no answer exists, or equal structures pad the batch. `numbers` are
+/// cells (9 for each structure), lattice vectors as rows, and positions;
+/// Angstrom.
+const double *evaluate(Task &task, const char *numbers, double &seconds) {
+  const auto n = static_cast<std::size_t>(task.n_structures),
+             atoms = static_cast<std::size_t>(3 * task.n_atoms) * 8;
+  const char *const positions = numbers + 72 * n;
+  for (std::size_t s = 1; s < n; s++) {
+    const char *const here = positions + s * atoms;
     if (!std::memcmp(here, here - atoms, atoms))
       return nullptr;
   }
-  const auto n = static_cast<std::size_t>(task.n_structures);
-  std::memcpy(task.positions, request.positions, n * atoms);
+  std::memcpy(task.positions, positions, n * atoms);
   if (task.shifts)
-    std::memcpy(task.cells, request.cells, n * 72);
+    std::memcpy(task.cells, numbers, n * 72);
   Answer answer;
   hesspot_edges_evaluate(&task, 0, &answer);
   if (answer.status != DONE)
@@ -137,9 +129,8 @@ std::int64_t hesspot_worker_step(WorkerLane *lane) {
       if (lane->filled >= 8 && read<std::int64_t>(lane->request) != n)
         return UNUSUAL;
     }
-    const char *const cells = lane->request + 8;
-    const double *const numbers = evaluate(
-        *lane->task, {n, n_atoms, cells, cells + 72 * n}, lane->seconds);
+    const double *const numbers =
+        evaluate(*lane->task, lane->request + 8, lane->seconds);
     if (!numbers)
       return UNUSUAL;
     const std::int64_t head[2] = {0, 0};
@@ -308,9 +299,8 @@ std::int64_t hesspot_front_step(FrontLane *lane) {
     lane->done = 0;
   }
   if (lane->phase == ASKING && lane->task) {
-    const char *const cells = lane->request + 8;
-    const double *const numbers = evaluate(
-        *lane->task, {n, n_atoms, cells, cells + 72 * n}, lane->seconds);
+    const double *const numbers =
+        evaluate(*lane->task, lane->request + 8, lane->seconds);
     if (!numbers)
       return left(*lane);
     append(lane->answer + 16, numbers, n * (10 + 3 * n_atoms));

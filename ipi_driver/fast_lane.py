@@ -9,10 +9,10 @@ No torch here: the front process has none.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,7 +71,31 @@ class _WorkerLane(ctypes.Structure):
     )
 
 
-class FastLane:
+class _Lane:
+    """What both sides share; `structure` is the `ctypes` one that `step` of fast_lane.cpp takes."""
+
+    def __init__(self, shortcut: Shortcut, n_structures: int, structure: Any, step: Callable[[ctypes.c_void_p], int]):
+        self._made_for = shortcut, n_structures
+        self._lane, self._step = structure, step
+        self._pointer = ctypes.c_void_p(ctypes.addressof(structure))
+
+    def leads_to(self, shortcut: Shortcut, n_structures: int) -> bool:
+        """Whether it was made for these."""
+        return self._made_for == (shortcut, n_structures)
+
+    def counts(self) -> tuple[int, int, float]:
+        """Steps answered since the last call, structures in each, CPU seconds in the model if it is in this process."""
+        counts = self._lane.answered, self._lane.n_structures, self._lane.seconds
+        self._lane.answered, self._lane.seconds = 0, 0.0
+        return counts
+
+    def _answer_ordinary(self) -> None:
+        """Until a step is not. Signals are handled after each step."""
+        while self._step(self._pointer) != Step.UNUSUAL:
+            pass
+
+
+class FastLane(_Lane):
     """Answers ordinary steps of one connection, in state READY."""
 
     def __init__(
@@ -82,14 +106,13 @@ class FastLane:
         n_atoms: int,
         segments: Mapping[str, np.ndarray] | None = None,
     ):
-        self.made_for = shortcut, n_structures
         numbers = n_structures * (10 + 3 * n_atoms)
         reply_size = 16 + 8 * numbers + 4 * n_structures
         self._buffers = np.empty(2 + numbers), np.empty(2 + numbers), np.empty(reply_size, dtype=np.uint8)
         shared = {} if segments is None else {name: segments[name].ctypes.data for name in SEGMENTS}
         request, answer, reply = (buffer.ctypes.data for buffer in self._buffers)
         self._segments = segments
-        self._lane = _FrontLane(
+        lane = _FrontLane(
             window=ctypes.addressof(connection.window),
             socket=connection.fileno(),
             pipe=shortcut.pipe,
@@ -104,19 +127,11 @@ class FastLane:
             task=shortcut.task,
             **shared,
         )
-        self._step = library().hesspot_front_step
-        self._pointer = ctypes.c_void_p(ctypes.addressof(self._lane))
-
-    def counts(self) -> tuple[int, int, float]:
-        """Steps answered since the last call, structures in each, CPU seconds in the model if it is in this process."""
-        counts = self._lane.answered, self._lane.n_structures, self._lane.seconds
-        self._lane.answered, self._lane.seconds = 0, 0.0
-        return counts
+        super().__init__(shortcut, n_structures, lane, library().hesspot_front_step)
 
     def drive(self) -> None:
-        """Answer ordinary steps until there is another message. Signals are handled after each step."""
-        while self._step(self._pointer) != Step.UNUSUAL:
-            pass
+        """Answer ordinary steps until there is another message."""
+        self._answer_ordinary()
 
 
 def fast_lane(
@@ -134,14 +149,13 @@ def fast_lane(
     return FastLane(connection, shortcut, n_structures, n_atoms, segments)
 
 
-class WorkerLane:
+class WorkerLane(_Lane):
     """The worker's side: answers what comes through a pipe with the edges of a shortcut."""
 
     def __init__(self, pipe: int, shortcut: Shortcut, n_structures: int, n_atoms: int):
-        self.made_for = shortcut, n_structures
         numbers = n_structures * (10 + 3 * n_atoms)
         self._request, self._answer = np.empty(2 + numbers), np.empty(2 + numbers)
-        self._lane = _WorkerLane(
+        lane = _WorkerLane(
             pipe=pipe,
             n_structures=n_structures,
             n_atoms=n_atoms,
@@ -149,19 +163,11 @@ class WorkerLane:
             answer=self._answer.ctypes.data,
             task=shortcut.task,
         )
-        self._step = library().hesspot_worker_step
-        self._pointer = ctypes.c_void_p(ctypes.addressof(self._lane))
-
-    def counts(self) -> tuple[int, int, float]:
-        """Steps answered since the last call, structures in each, CPU seconds in the model."""
-        counts = self._lane.answered, self._lane.n_structures, self._lane.seconds
-        self._lane.answered, self._lane.seconds = 0, 0.0
-        return counts
+        super().__init__(shortcut, n_structures, lane, library().hesspot_worker_step)
 
     def drive(self) -> bytes:
         """Answer requests until there is another kind; the bytes of it that were read."""
-        while self._step(self._pointer) != Step.UNUSUAL:
-            pass
+        self._answer_ordinary()
         taken = self._request.tobytes()[: self._lane.filled]
         self._lane.filled = 0
         return taken

@@ -31,8 +31,8 @@ class InSharedMemory:
         self._arrays: dict[str, np.ndarray] = {}
 
     @property
-    def segments(self) -> Mapping[str, np.ndarray] | None:
-        """i-PI's arrays; none before the first POSDATA."""
+    def segments(self) -> Mapping[str, np.ndarray]:
+        """i-PI's arrays; empty before the first POSDATA."""
         return self._arrays
 
     def receive(self, connection: Connection, n_atoms: int, batch_size: int) -> Structures:

@@ -207,8 +207,10 @@ def _lane(
 ) -> WorkerLane | None:
     """A lane for the next steps, if they are like the last one: the `last` lane, if it still leads there."""
     shortcut = evaluator.shortcut(n_structures)
-    if shortcut is None or (last is not None and last.made_for == (shortcut, n_structures)):
-        return last if shortcut else None
+    if shortcut is None:
+        return None
+    if last is not None and last.leads_to(shortcut, n_structures):
+        return last
     return WorkerLane(pipe.fileno(), shortcut, n_structures, n_atoms)
 
 
