@@ -16,7 +16,7 @@ test: plugin lint
 install: $(VENV)/.installed
 
 # torch first and pinned: a range, or another package asking for torch, would fetch the CUDA build of several GB.
-$(VENV)/.installed: pyproject.toml setup.py constraints.txt $(wildcard hesspot/kernel/*.cpp hesspot/kernel/*.h ipi_driver/*.cpp)
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt $(shell find hesspot ipi_driver -name '*.cpp' -o -name '*.h')
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet torch==2.13.0

@@ -52,9 +52,9 @@ setup(
     ext_modules=[
         Extension("hesspot.kernel._house", sources=[], depends=[str(p) for p in SOURCES.glob("*.[hc]*")]),
         Extension(
-            "ipi_driver._steps",
-            sources=["ipi_driver/edges.cpp", "ipi_driver/fast_lane.cpp"],
-            depends=["ipi_driver/edges.h"],
+            "ipi_driver.native._steps",
+            sources=["ipi_driver/native/edges.cpp", "ipi_driver/native/fast_lane.cpp"],
+            depends=["ipi_driver/native/edges.h"],
             extra_compile_args=FLAGS,
             language="c++",
         ),

@@ -31,12 +31,12 @@ from ase.build import molecule
 
 from hesspot.export import read_model, write_model
 from hesspot.export.file import fingerprint_entry
+from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.units import BOHR
-from ipi_driver.evaluator import Evaluator
-from ipi_driver.inputs import dynamics_input, write_start
-from ipi_driver.protocol import padded
+from ipi_driver.evaluation.evaluator import Evaluator
+from ipi_driver.wire.protocol import padded
 
 PES = """from ipi.pes._ase import ASEDriver
 from hesspot.calculators import HesspotCalculator

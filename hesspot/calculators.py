@@ -9,10 +9,10 @@ import torch
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from hesspot.contract import Batch, Model, build_batch
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.models.contract import Batch, Model, build_batch
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hesspot.models.contract import Batch, Model
+from hesspot.contract import Batch, Model
 from hesspot.models.ensemble import HouseEnsemble
 
 #: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for the house model in float64).

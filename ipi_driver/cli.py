@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from hesspot.errors import UserError
-from ipi_driver.ending import Terminated
+from ipi_driver.serving.signals import Terminated
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -59,10 +59,10 @@ def serve(
 
     Exit status 0 after EXIT, 1 after an error (also when i-PI goes away without EXIT), 128 + n after signal n.
     """
-    from ipi_driver.connect import inet_address, unix_address
-    from ipi_driver.session import serve_ffmpi, serve_socket
+    from ipi_driver.serving.session import serve_ffmpi, serve_socket
     from ipi_driver.settings import Settings
     from ipi_driver.template import check_expected, periodic_directions, read_template
+    from ipi_driver.wire.connect import inet_address, unix_address
 
     if [unix, shm, inet, ffmpi].count(None) != 3:
         raise UserError(

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from hesspot.errors import UserError
-from ipi_driver.answers import Answers
-from ipi_driver.evaluator import SKIN
-from ipi_driver.protocol import Structures
-from ipi_driver.start import DTYPES, open_evaluator
+from ipi_driver.evaluation.evaluator import SKIN
+from ipi_driver.evaluation.load import DTYPES, open_evaluator
+from ipi_driver.serving.responder import Answers
 from ipi_driver.template import Periodicity
+from ipi_driver.wire.protocol import Structures
 
 __DRIVER_NAME__ = "hesspot"
 __DRIVER_CLASS__ = "HesspotPES"

@@ -29,6 +29,8 @@ from hesspot.analysis.report import Report
 from hesspot.analysis.run_output import column, read_ipi_properties, read_lammps_thermo
 from hesspot.data import Dataset
 from hesspot.data.shipped import path as shipped
+from hesspot.ipi.inputs import dynamics_input, write_start
+from hesspot.ipi.launch import run_ipi
 from hesspot.models.house import HouseModel
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.verify.cases import Case, from_dataset
@@ -37,8 +39,6 @@ from hesspot.verify.model_error import model_errors
 from hesspot.verify.report import ModelErrors, VerifyReport
 from hesspot.verify.results import EngineResult
 from hesspot.verify.tables import LEGEND, model_error_rows
-from ipi_driver.inputs import dynamics_input, write_start
-from ipi_driver.launch import run_ipi
 
 HERE = Path(__file__).parent
 MODES = {"E-F": "ef", "E-F-H": "efh"}

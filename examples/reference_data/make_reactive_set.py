@@ -25,7 +25,7 @@ from ase.build import molecule
 
 from hesspot.data import Record
 from hesspot.reference import search
-from hesspot.reference.parts import PartStore, assemble
+from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pool import executor
 from hesspot.reference.pyscf_labels import Labels, Method, NotConverged, compute
 from hesspot.reference.sampling import sample_modes

@@ -23,7 +23,7 @@ from ase.build import molecule
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Record
-from hesspot.reference.parts import PartStore, assemble
+from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pyscf_labels import Method, NotConverged, PySCFCalculator, compute
 from hesspot.reference.sampling import along_imaginary, descend, optimise, sample_modes
 from hesspot.reference.search import identify

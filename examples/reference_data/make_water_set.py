@@ -34,7 +34,7 @@ from hesspot.data import Record
 from hesspot.files import replacing
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
-from hesspot.reference.parts import PartStore, assemble
+from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pool import executor
 from hesspot.reference.tblite_labels import TbliteMethod
 

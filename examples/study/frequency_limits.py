@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from hesspot.analysis.normal_modes import normal_modes
+from hesspot.contract import Model
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
 from hesspot.export import read_model
-from hesspot.models.contract import Model
 from hesspot.reference.tblite_labels import TbliteMethod
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.verify.engines.trained import one_by_one

@@ -30,7 +30,7 @@ from hesspot.data import Dataset, Record
 from hesspot.data.shipped import find_dataset
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
-from hesspot.reference.parts import PartStore, assemble
+from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pool import executor
 from hesspot.reference.sampling import sample_modes
 from hesspot.reference.search import BONDED, fragments

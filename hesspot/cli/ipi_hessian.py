@@ -24,8 +24,8 @@ def ipi_hessian(
     from hesspot.errors import UserError
     from hesspot.export import read_model
     from hesspot.files import write_atomically
-    from ipi_driver import curvature, inputs
-    from ipi_driver.run_script import write_run_script
+    from hesspot.ipi import curvature, inputs
+    from hesspot.ipi.run_script import write_run_script
 
     loaded = read_model(model)
     structures = inputs.read_structures(geometry)

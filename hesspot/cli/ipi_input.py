@@ -31,8 +31,8 @@ def ipi_input(
 ) -> None:
     """Write a commented input.xml, start.xyz and run.sh: constant energy (nve), constant temperature (nvt), path
     integrals (pimd, trpmd, piglet), several models (committee), free energies (ti), tunnelling rates (instanton)."""
-    from ipi_driver.cases import CASES, Settings, write_case
-    from ipi_driver.inputs import read_structures
+    from hesspot.ipi.cases import CASES, Settings, write_case
+    from hesspot.ipi.inputs import read_structures
 
     settings = Settings(temperature, beads or CASES[case].beads, timestep, steps, stride, points, seed, gle, threshold)
     write_case(case, read_structures(structure)[0], models, out, settings)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hesspot.data.dataset import KINDS, PARTS, Dataset, Record
-from hesspot.data.plausible import unit_complaints
 from hesspot.data.readers import Options, read_structures
+from hesspot.data.unit_checks import unit_complaints
 from hesspot.errors import UserError
 
 

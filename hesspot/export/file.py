@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import hesspot
+from hesspot.contract import Batch, Model, build_batch
 from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
 from hesspot.export.metadata import (
@@ -32,8 +33,7 @@ from hesspot.export.metadata import (
 )
 from hesspot.files import replacing
 from hesspot.kernel import HouseKernel, knows
-from hesspot.models.contract import Batch, Model, build_batch
-from hesspot.models.ensemble import ARCHITECTURES, build_house, houses_of, name_of
+from hesspot.models.ensemble import ARCHITECTURES, Member, build_house, houses_of, name_of
 from hesspot.models.house import House
 
 #: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
@@ -175,6 +175,19 @@ def eager_model(loaded: LoadedModel) -> Model:
     for house, read in zip(houses_of(model), houses_of(loaded.module), strict=True):
         house.shifts = list(read.shifts)
     return cast(Model, model.requires_grad_(False).eval())
+
+
+def members_of(model: LoadedModel) -> list[Member]:
+    """The members of a committee, each a model of its own; UserError for a model that is none."""
+    if not hasattr(model.module, "members"):
+        raise UserError(
+            f"--extras committee needs a committee, but {model.path} is one model; train a committee, or give several "
+            "models to `hesspot ipi-input committee`"
+        )
+    nothing = torch.zeros(0, dtype=torch.int64, device=next(model.module.buffers()).device)
+    vectors = torch.zeros(0, 3, dtype=torch.float64, device=nothing.device)
+    count = len(model.module.members(nothing, nothing, nothing, vectors))
+    return [Member(model.module, number) for number in range(count)]
 
 
 def architecture_of(model: torch.nn.Module) -> Architecture:

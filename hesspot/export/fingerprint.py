@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from hesspot.analysis.normal_modes import normal_modes
+from hesspot.contract import Model
 from hesspot.data import Record
 from hesspot.export.file import fingerprint_entry
 from hesspot.export.metadata import FingerprintEntry, Reference
-from hesspot.models.contract import Model
 
 #: Å of empty space around the periodic entry: less than the cutoff, so that atoms see images.
 PERIODIC_MARGIN = 3.5

@@ -2,7 +2,7 @@
 
 It evaluates house models and committees of them, with one description of the surroundings or one for each member; what
 stands before their descriptors, the densities of neighbours, is computed once. It gives the numbers of the torch model
-to rounding and is many times faster. It keeps the contract of `hesspot.models.contract` and joins torch's graph, so
+to rounding and is many times faster. It keeps the contract of `hesspot.contract` and joins torch's graph, so
 that forces, virials, H·v and Hessians are computed as for any other model. CPU only; no derivatives with respect to the
 weights, none beyond the second with respect to positions.
 """

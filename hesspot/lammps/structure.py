@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from scipy.linalg import null_space
 
-from hesspot.models.contract import species_of
+from hesspot.contract import species_of
 
 #: Room (Å) between the atoms and the walls of a direction that is not periodic.
 PADDING = 5.0

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
 from hesspot.reference.method import LabelMethod, NotConverged
-from hesspot.reference.parts import PartStore, assemble
+from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pool import executor
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from hesspot.analysis.normal_modes import mode_overlap, normal_modes
+from hesspot.contract import Model
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
-from hesspot.models.contract import Model
 from hesspot.study.rows import read_rows, write_rows
 from hesspot.verify.engines.trained import one_by_one
 from hesspot.verify.results import EngineResult

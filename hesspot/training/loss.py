@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from hesspot.contract import Batch, Model
 from hesspot.derivatives import (
     MAX_EDGES,
     Differentiable,
@@ -29,7 +30,6 @@ from hesspot.derivatives import (
     scatter_to_atoms,
     sum_structures,
 )
-from hesspot.models.contract import Batch, Model
 from hesspot.models.ensemble import HouseEnsemble, Member
 from hesspot.training.config import HessianSection, LossSection
 from hesspot.training.samples import Sample, join_samples

@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from hesspot.contract import Model, build_batch
 from hesspot.data import KINDS, PARTS, Dataset, Record
 from hesspot.derivatives import evaluate, hessian
 from hesspot.files import write_atomically
 from hesspot.kernel import HouseKernel
-from hesspot.models.contract import Model, build_batch
 from hesspot.models.house import House
 from hesspot.verify.cases import Case
 from hesspot.verify.model_error import errors_of, model_errors

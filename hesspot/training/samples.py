@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hesspot.contract import Batch, build_batch, join_batches
 from hesspot.data.dataset import Record
 from hesspot.errors import UserError
-from hesspot.models.contract import Batch, build_batch, join_batches
 from hesspot.training.metric import frequency_metric
 
 

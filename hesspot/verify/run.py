@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hesspot.contract import Model, build_batch
 from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
 from hesspot.export.file import eager_model
-from hesspot.models.contract import Model, build_batch
 from hesspot.verify import tolerances
 from hesspot.verify.cases import Case, from_dataset, from_fingerprint, spread
 from hesspot.verify.deployment import compare, largest, worst

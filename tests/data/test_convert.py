@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hesspot.data import Dataset, Record, shipped
-from hesspot.data.plausible import unit_complaints
 from hesspot.data.split import split_into_parts
+from hesspot.data.unit_checks import unit_complaints
 from hesspot.errors import UserError
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2, KCAL_PER_MOL, energy_per_length
 

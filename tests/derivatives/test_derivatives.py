@@ -7,9 +7,9 @@ import torch
 from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones as AseLennardJones
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.models.analytic import LennardJones
-from hesspot.models.contract import build_batch
 from hesspot.models.house import HouseConfig, HouseModel
 
 STEP = 1e-4  # Å; central differences of step h err by h² times the third derivative over six

@@ -10,12 +10,12 @@ import torch
 from ase.build import molecule
 from torch import Tensor
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
 from hesspot.export import read_model, write_model
 from hesspot.export.file import check_against_fingerprint, eager_model, fingerprint_entry
 from hesspot.export.metadata import METADATA_NAME
-from hesspot.models.contract import build_batch
 from hesspot.models.house import HouseConfig, HouseModel
 
 

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.models.house import HouseConfig, HouseModel
-from ipi_driver.inputs import dynamics_input, write_start
 
 #: s; whatever takes longer hangs.
 PATIENCE = 120.0

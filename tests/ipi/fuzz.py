@@ -17,11 +17,11 @@ import numpy as np
 from ipi_server import batched_posdata, init, posdata, word
 
 from hesspot.errors import UserError
-from ipi_driver import fast_lane
-from ipi_driver.answers import Answer
-from ipi_driver.driver import Driver, InStream
-from ipi_driver.fast_lane import Shortcut
-from ipi_driver.protocol import Connection
+from ipi_driver.native import fast_lane
+from ipi_driver.native.fast_lane import Shortcut
+from ipi_driver.serving.responder import Answer
+from ipi_driver.wire.driver import Driver, InStream
+from ipi_driver.wire.protocol import Connection
 
 N_ATOMS = 2
 ATOMS = ase.Atoms("H2", positions=[[0, 0, 0], [0, 0, 1]])

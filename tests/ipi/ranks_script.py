@@ -8,9 +8,9 @@ from mpi4py import MPI
 
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from ipi_driver.evaluator import Evaluator
-from ipi_driver.ranks import ROOT, Ranks
-from ipi_driver.results import EvaluationError
+from ipi_driver.evaluation.evaluator import Evaluator
+from ipi_driver.evaluation.results import EvaluationError
+from ipi_driver.serving.ranks import ROOT, Ranks
 
 #: eV, eV/Å: sums in another order.
 ROUNDING = 1e-11

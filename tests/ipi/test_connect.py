@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from hesspot.errors import UserError
-from ipi_driver.connect import InetAddress, UnixAddress, connect, inet_address, unix_address
+from ipi_driver.wire.connect import InetAddress, UnixAddress, connect, inet_address, unix_address
 
 SHORT = 0.3  # s, the time to give up in tests
 
@@ -48,7 +48,7 @@ def test_a_stale_socket_is_told_from_a_missing_one(tmp_path):
 
 
 def test_a_stale_socket_is_told_while_waiting(tmp_path, monkeypatch):
-    monkeypatch.setattr("ipi_driver.connect.STALE_AFTER", 0.0)
+    monkeypatch.setattr("ipi_driver.wire.connect.STALE_AFTER", 0.0)
     told = []
     with pytest.raises(UserError):
         connect(left_behind(tmp_path / "stale"), SHORT, told.append)

@@ -12,8 +12,8 @@ import pytest
 from ipi_server import Reply, batched_posdata, init, listen, posdata, word
 
 from hesspot import derivatives
+from hesspot.contract import build_batch
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
 
 #: s; far more than the start of torch takes, so that a hang is a failure and not an endless test.

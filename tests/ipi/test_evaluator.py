@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from hesspot import derivatives
+from hesspot.contract import build_batch, find_edges
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch, find_edges
-from ipi_driver.evaluator import EvaluationError, Evaluator
-from ipi_driver.neighbors import EdgeListCache
+from ipi_driver.evaluation.evaluator import EvaluationError, Evaluator
+from ipi_driver.evaluation.neighbors import EdgeListCache
 from ipi_driver.template import check_order, periodic_directions, read_template
 
 #: The same float64 operations on vectors that may differ in their last bits.

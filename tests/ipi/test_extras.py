@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from hesspot import derivatives
+from hesspot.contract import build_batch
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch
+from hesspot.ipi.inputs import dynamics_input, write_start
+from hesspot.ipi.launch import run_ipi
 from hesspot.models.ensemble import Member
 from hesspot.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
-from ipi_driver.evaluator import Evaluator
-from ipi_driver.inputs import dynamics_input, write_start
-from ipi_driver.launch import run_ipi
+from ipi_driver.evaluation.evaluator import Evaluator
 
 #: Å; the step of central differences, and what they then leave (Hartree/Bohr²).
 STEP, DIFFERENCES = 1e-3, 1e-5

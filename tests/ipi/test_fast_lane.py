@@ -13,13 +13,13 @@ from test_shm import named, segments
 
 from hesspot.errors import UserError
 from hesspot.units import BOHR
-from ipi_driver.answers import Answers
-from ipi_driver.driver import Driver, InStream
-from ipi_driver.protocol import Connection
+from ipi_driver.evaluation.load import start_evaluator
+from ipi_driver.serving.responder import Answers
+from ipi_driver.serving.worker import Worker
 from ipi_driver.settings import Settings
-from ipi_driver.shm import InSharedMemory
-from ipi_driver.start import start_evaluator
-from ipi_driver.worker import Worker
+from ipi_driver.wire.driver import Driver, InStream
+from ipi_driver.wire.protocol import Connection
+from ipi_driver.wire.shared_memory import InSharedMemory
 
 CELL = np.array([[9.0, 0.3, 0.1], [-0.2, 9.5, 0.4], [0.0, 0.1, 10.0]])
 STEPS = 12

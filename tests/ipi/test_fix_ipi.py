@@ -12,10 +12,10 @@ import ase.build
 import numpy as np
 import pytest
 
+from hesspot.ipi.inputs import write_start
+from hesspot.ipi.launch import run_ipi
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import write_data
-from ipi_driver.inputs import write_start
-from ipi_driver.launch import run_ipi
 
 pytestmark = [pytest.mark.ipi, pytest.mark.lammps]
 

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from hesspot import derivatives
 from hesspot.cli.main import app
+from hesspot.contract import build_batch
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch
+from hesspot.ipi.cases import CASES
 from hesspot.models.ensemble import Member
 from hesspot.units import HARTREE, HARTREE_PER_BOHR, IPI_AMU
-from ipi_driver.cases import CASES
 
 pytestmark = pytest.mark.ipi
 

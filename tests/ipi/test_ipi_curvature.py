@@ -14,9 +14,9 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.analysis.stationary import stationary_point
 from hesspot.calculators import HesspotCalculator
 from hesspot.cli.main import app
+from hesspot.contract import build_batch
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch
 from hesspot.units import AMU_A2_PER_FS2, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, HBAR, INVERSE_CM, IPI_AMU
 
 pytestmark = pytest.mark.ipi

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from hesspot import derivatives
+from hesspot.contract import build_batch
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch
 from hesspot.verify.engines.ipi import evaluate
 
 pytestmark = pytest.mark.ipi

@@ -10,8 +10,8 @@ from ipi_folders import run_folder, write_water
 
 import ipi_driver.pes
 from hesspot.errors import UserError
-from ipi_driver.cases import Settings, write_case
-from ipi_driver.run_script import write_run_script
+from hesspot.ipi.cases import Settings, write_case
+from hesspot.ipi.run_script import write_run_script
 
 pytestmark = pytest.mark.ipi
 

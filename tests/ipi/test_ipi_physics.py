@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ipi_folders import OFFSET, change, run_folder, write_well
 
+from hesspot.ipi.cases import Settings, write_case
 from hesspot.units import AMU_A2_PER_FS2, BOLTZMANN, HBAR
-from ipi_driver.cases import Settings, write_case
 
 pytestmark = pytest.mark.ipi
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from ipi_server import Reply, init, listen, posdata, word
 
-from ipi_driver.inputs import dynamics_input, write_start
-from ipi_driver.ranks import bounds
+from hesspot.ipi.inputs import dynamics_input, write_start
+from ipi_driver.serving.ranks import bounds
 
 pytest.importorskip("mpi4py")
 MPIRUN = shutil.which("mpirun", path=sysconfig.get_path("scripts")) or shutil.which("mpirun")

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from hesspot.errors import UserError
+from hesspot.ipi.inputs import dynamics_input, write_start
+from hesspot.ipi.launch import run_ipi
 from hesspot.units import AMU_A2_PER_FS2, BOLTZMANN, HBAR
-from ipi_driver.inputs import dynamics_input, write_start
-from ipi_driver.launch import run_ipi
 
 pytestmark = pytest.mark.ipi
 

@@ -14,11 +14,11 @@ from ipi_server import Reply, init, word
 
 from hesspot.errors import UserError
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
-from ipi_driver.answers import Answers
-from ipi_driver.driver import Driver
-from ipi_driver.protocol import Connection, ProtocolError
-from ipi_driver.results import Results
-from ipi_driver.shm import InSharedMemory
+from ipi_driver.evaluation.results import Results
+from ipi_driver.serving.responder import Answers
+from ipi_driver.wire.driver import Driver
+from ipi_driver.wire.protocol import Connection, ProtocolError
+from ipi_driver.wire.shared_memory import InSharedMemory
 
 ATOMS = ase.Atoms("OH2", positions=[[0, 0, 0], [0.9, 0, 0], [0, 0.9, 0]])
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from ipi_server import Reply, batched_posdata, init, posdata, word
 
 from hesspot.errors import UserError
-from ipi_driver import protocol
-from ipi_driver.answers import Answers
-from ipi_driver.driver import Driver, InStream
-from ipi_driver.protocol import Connection, ProtocolError, ServerGone
-from ipi_driver.results import Results
+from ipi_driver.evaluation.results import Results
+from ipi_driver.serving.responder import Answers
+from ipi_driver.wire import protocol
+from ipi_driver.wire.driver import Driver, InStream
+from ipi_driver.wire.protocol import Connection, ProtocolError, ServerGone
 
 ANGSTROM = 1e-10 / scipy.constants.value("Bohr radius")
 EV = scipy.constants.e / scipy.constants.value("Hartree energy")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hesspot.errors import UserError
-from ipi_driver.results import EvaluationError
+from ipi_driver.evaluation.load import start_evaluator
+from ipi_driver.evaluation.results import EvaluationError
+from ipi_driver.serving.worker import Worker
 from ipi_driver.settings import Settings
-from ipi_driver.start import start_evaluator
-from ipi_driver.worker import Worker
 
 CELLS = np.tile(np.eye(3) * 20.0, (3, 1, 1))
 
@@ -67,7 +67,7 @@ def test_errors_of_a_worker_are_those_of_the_evaluator(cliff, tmp_path):
 
 
 def test_workers_that_die_again_and_again_end_the_driver(house, molecule, monkeypatch):
-    monkeypatch.setattr("ipi_driver.worker.sys.executable", "/bin/false")
+    monkeypatch.setattr("ipi_driver.serving.worker.sys.executable", "/bin/false")
     told = []
     with pytest.raises(UserError, match=r"ended with status 1, 3 times"):
         Worker(settings(house, molecule), 2, told.append)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from ase.build import molecule
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.kernel import HouseKernel, instructions, knows
-from hesspot.models.contract import build_batch
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import Evaluation
 from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.export import read_model
 from hesspot.export.metadata import METADATA_NAME
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import boundary, write_data
-from hesspot.models.contract import build_batch
 from hesspot.verify.engines.lammps import LAMMPS_BAR, VOIGT
 
 #: Rounding of float64 sums in another order; energies of thousands of eV have 1e-12 eV of it per atom.

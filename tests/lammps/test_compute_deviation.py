@@ -19,12 +19,12 @@ from lammps_runs import (
 )
 from structures import corner_molecule, isolated_atoms, small_triclinic, water_crystal
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import scatter_to_atoms
 from hesspot.export import read_model
 from hesspot.export.file import eager_model
 from hesspot.lammps.run import error_of
 from hesspot.lammps.structure import boundary, write_data
-from hesspot.models.contract import build_batch
 from hesspot.units import KCAL_PER_MOL
 
 pytestmark = pytest.mark.lammps

@@ -8,10 +8,10 @@ from ase import Atoms
 from lammps_runs import hesspot_pair, run_failing, run_succeeding, scatter_ids
 from structures import corner_molecule, isolated_atoms, small_triclinic, water_crystal, wire
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import hessian
 from hesspot.export import read_model
 from hesspot.lammps.structure import boundary, write_data
-from hesspot.models.contract import build_batch
 from hesspot.units import BOHR, HARTREE, KCAL_PER_MOL
 
 pytestmark = pytest.mark.lammps

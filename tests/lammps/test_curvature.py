@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.lammps import app
+from hesspot.contract import build_batch
 from hesspot.derivatives import hessian
 from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.lammps.curvature_run import run_curvature
 from hesspot.lammps.modes import RESIDUAL, broadened
 from hesspot.lammps.structure import boundary, write_data
-from hesspot.models.contract import build_batch
 from hesspot.units import SQRT_EV_PER_A2_AMU
 
 pytestmark = pytest.mark.lammps

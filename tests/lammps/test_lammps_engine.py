@@ -7,11 +7,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.derivatives import hessian
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch
 from hesspot.verify.engines.lammps import evaluate
 
 pytestmark = pytest.mark.lammps

@@ -10,10 +10,10 @@ from ase import Atoms
 from ase.build import molecule
 from lammps_runs import changed_metadata
 
+from hesspot.contract import Batch, build_batch
 from hesspot.derivatives import evaluate, hvp, scatter_to_atoms
 from hesspot.export import LoadedModel, read_model, write_model
 from hesspot.export.file import fingerprint_entry
-from hesspot.models.contract import Batch, build_batch
 from hesspot.models.house import HouseConfig, HouseModel
 
 pytestmark = pytest.mark.lammps

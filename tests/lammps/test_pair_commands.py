@@ -20,12 +20,12 @@ from lammps_runs import (
 )
 from structures import water_crystal
 
+from hesspot.contract import build_batch
 from hesspot.derivatives import scatter_to_atoms
 from hesspot.export import read_model
 from hesspot.export.file import fingerprint_entry, write_model
 from hesspot.lammps.run import error_of
 from hesspot.models.analytic import StillingerWeber
-from hesspot.models.contract import build_batch
 
 pytestmark = pytest.mark.lammps
 

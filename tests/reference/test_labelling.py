@@ -18,7 +18,7 @@ from hesspot.errors import UserError
 pytest.importorskip("pyscf")
 from hesspot.reference.labelling import complete, label_file
 from hesspot.reference.method import Labels, NotConverged
-from hesspot.reference.parts import PartStore
+from hesspot.reference.partial_results import PartStore
 from hesspot.reference.pyscf_labels import Method
 
 QUICK = Method(xc="LDA", basis="STO-3G", grid=(20, 50))

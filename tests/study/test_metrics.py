@@ -6,8 +6,8 @@ import torch
 from scipy.stats import wilcoxon
 
 from hesspot.analysis.normal_modes import normal_modes
+from hesspot.contract import build_batch
 from hesspot.data import Dataset
-from hesspot.models.contract import build_batch
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.study.evaluate import Evaluation, StructureErrors, evaluate, read_evaluation, write_evaluation
 from hesspot.study.metrics import Metric, Result, metrics_of, paired_tests, summarise

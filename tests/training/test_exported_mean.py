@@ -5,10 +5,10 @@ import torch
 from typer.testing import CliRunner
 
 from hesspot.cli.main import app
+from hesspot.contract import build_batch
 from hesspot.data import Dataset
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.models.contract import build_batch
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.training.config import parse_config
 from hesspot.training.loop import train

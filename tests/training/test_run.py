@@ -10,10 +10,10 @@ import torch
 import yaml
 
 from hesspot.analysis.normal_modes import normal_modes
+from hesspot.contract import build_batch
 from hesspot.data import Dataset, Record
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
-from hesspot.models.contract import build_batch
 from hesspot.models.ensemble import HouseEnsemble
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.training.config import OptimizerSection, TrainingConfig, parse_config, read_config

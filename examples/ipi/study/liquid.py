@@ -14,7 +14,7 @@ from runs import TEMPERATURE, harmonic_energy, harmonic_limit, mean_and_error, r
 
 from hesspot.analysis.normal_modes import NormalModes, normal_modes
 from hesspot.calculators import HesspotCalculator
-from ipi_driver.cases import Settings, write_case
+from hesspot.ipi.cases import Settings, write_case
 
 MOLECULES = 32
 DENSITY = 0.997  # g/cm³

@@ -26,9 +26,9 @@ from hesspot.analysis.normal_modes import NormalModes, normal_modes, zero_point_
 from hesspot.data import Dataset
 from hesspot.data.shipped import path as shipped
 from hesspot.export import LoadedModel, read_model
+from hesspot.ipi import curvature
+from hesspot.ipi.cases import Settings, write_case
 from hesspot.units import BOLTZMANN, HARTREE, HBAR, SPEED_OF_LIGHT
-from ipi_driver import curvature
-from ipi_driver.cases import Settings, write_case
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from hesspot.contract import Model, build_batch
 from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.derivatives import hessian as analytic_hessian
 from hesspot.derivatives import hvp
-from hesspot.models.contract import Model, build_batch
 from hesspot.verify.results import EngineResult
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from hesspot.errors import UserError
 
 if TYPE_CHECKING:
-    from ipi_driver.fast_lane import Shortcut
+    from ipi_driver.native.fast_lane import Shortcut
 
 
 class EvaluationError(UserError):
@@ -50,7 +50,7 @@ class Evaluate(Protocol):
 
 
 class QuickEvaluate(Evaluate, Protocol):
-    """What can be evaluated without Python, see `ipi_driver.fast_lane`."""
+    """What can be evaluated without Python, see `ipi_driver.native.fast_lane`."""
 
     def shortcut(self, n_structures: int) -> Shortcut | None:
         """For a batch like the last one; None if it needs Python."""

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // From positions to energies, forces and virials over neighbour lists, around
-// one call of a model: what `ipi_driver/edges.py` does at every step, without
-// the cost of many calls of Python. All arrays belong to the caller.
+// one call of a model: what `ipi_driver/native/edges.py` does at every step,
+// without the cost of many calls of Python. All arrays belong to the caller.
 
 #include "edges.h"
 

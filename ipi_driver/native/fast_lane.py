@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
-from ipi_driver.library import library
-from ipi_driver.protocol import CHUNK, Connection
+from ipi_driver.native.library import library
+from ipi_driver.wire.protocol import CHUNK, Connection
 
 if TYPE_CHECKING:
-    from ipi_driver.edges import Edges
+    from ipi_driver.native.edges import Edges
 
 #: i-PI's shared memory, in the order of `FrontLane` of fast_lane.cpp.
 SEGMENTS = ("positions", "h", "energies", "forces", "virials")

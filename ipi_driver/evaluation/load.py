@@ -12,7 +12,7 @@ import torch
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
 from hesspot.export.file import ENERGY_TOLERANCE, FORCE_TOLERANCE
-from ipi_driver.evaluator import Evaluator
+from ipi_driver.evaluation.evaluator import Evaluator
 from ipi_driver.settings import Dtype, Settings
 from ipi_driver.template import Periodicity, periodic_directions, read_template
 

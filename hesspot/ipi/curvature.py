@@ -15,12 +15,12 @@ import numpy as np
 
 from hesspot.analysis.normal_modes import IMAGINARY, NormalModes, mass_weighted, normal_modes, rigid_basis
 from hesspot.analysis.stationary import stationary_point
+from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel
-from hesspot.models.contract import build_batch
+from hesspot.ipi import inputs
 from hesspot.units import BOHR, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, INVERSE_CM, IPI_AMU
-from ipi_driver import inputs
 
 #: eV/Å; a geometry with larger forces is no stationary point.
 STATIONARY = 1e-3

@@ -9,9 +9,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from hesspot import derivatives
-from hesspot.models.contract import Batch, Model
+from hesspot.contract import Batch, Model
 from hesspot.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
-from ipi_driver.results import Results
+from ipi_driver.evaluation.results import Results
 
 
 def hessians(model: Model, batch: Batch) -> list[bytes]:

@@ -12,12 +12,12 @@ import numpy as np
 
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
+from hesspot.export.file import members_of
 from hesspot.files import write_atomically
-from ipi_driver import curvature, inputs
-from ipi_driver.curvature import ADDRESS
-from ipi_driver.evaluator import members_of
-from ipi_driver.gle import read_matrices
-from ipi_driver.run_script import write_run_script
+from hesspot.ipi import curvature, inputs
+from hesspot.ipi.curvature import ADDRESS
+from hesspot.ipi.gle import read_matrices
+from hesspot.ipi.run_script import write_run_script
 
 #: Tells i-PI that the extras hold the members.
 PARSE_JSON = "<parse_json>True</parse_json>"

@@ -12,10 +12,10 @@ from enum import IntEnum
 
 import numpy as np
 
-from hesspot.models.contract import COINCIDENT
-from ipi_driver.library import library
-from ipi_driver.neighbors import EdgeList
-from ipi_driver.results import EvaluationError
+from hesspot.contract import COINCIDENT
+from ipi_driver.evaluation.neighbors import EdgeList
+from ipi_driver.evaluation.results import EvaluationError
+from ipi_driver.native.library import library
 
 _COUNTS = ("n_structures", "n_atoms", "first_center", "n_centers", "n_members")
 _NUMBERS = ("cutoff_squared", "coincident_squared", "allowed_squared", "model_seconds")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hesspot.errors import UserError
+from hesspot.ipi import inputs
 from hesspot.units import BOLTZMANN, HARTREE
-from ipi_driver import inputs
 
 #: Part of the largest element of a matrix by which printed ones miss what they should be: they have 8 digits or more.
 DIGITS = 1e-6

@@ -13,9 +13,9 @@ from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 
-from ipi_driver import protocol
-from ipi_driver.answers import Answer
-from ipi_driver.protocol import Connection, ProtocolError, Structures
+from ipi_driver.serving.responder import Answer
+from ipi_driver.wire import protocol
+from ipi_driver.wire.protocol import Connection, ProtocolError, Structures
 
 KINDS = ("positions", "h", "inverse h", "energies", "forces", "virials")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hesspot.errors import UserError
-from ipi_driver.evaluator import Evaluator, distinct
-from ipi_driver.results import EvaluationError, Results
+from ipi_driver.evaluation.evaluator import Evaluator, distinct
+from ipi_driver.evaluation.results import EvaluationError, Results
 from ipi_driver.settings import Split
 
 if TYPE_CHECKING:

@@ -10,16 +10,15 @@ from typing import Literal
 import numpy as np
 import torch
 
+from hesspot.contract import Batch, Model, species_of
 from hesspot.derivatives import edge_gradient
-from hesspot.errors import UserError
 from hesspot.export import LoadedModel
-from hesspot.models.contract import Batch, Model, species_of
-from hesspot.models.ensemble import Member
-from ipi_driver.edges import CFunction, Edges
-from ipi_driver.extras import ProductsAlongMotion, committee, hessians
-from ipi_driver.fast_lane import Shortcut
-from ipi_driver.neighbors import EdgeListCache
-from ipi_driver.results import EvaluationError, Results
+from hesspot.export.file import members_of
+from ipi_driver.evaluation.extras import ProductsAlongMotion, committee, hessians
+from ipi_driver.evaluation.neighbors import EdgeListCache
+from ipi_driver.evaluation.results import EvaluationError, Results
+from ipi_driver.native.edges import CFunction, Edges
+from ipi_driver.native.fast_lane import Shortcut
 from ipi_driver.settings import ExtrasKind
 
 #: Å that the neighbour lists reach beyond the cutoff.
@@ -248,19 +247,6 @@ class Evaluator:
             n_structures=1,
             n_elements=n_elements,
         )
-
-
-def members_of(model: LoadedModel) -> list[Member]:
-    """The members of a committee, each a model of its own; UserError for a model that is none."""
-    if not hasattr(model.module, "members"):
-        raise UserError(
-            f"--extras committee needs a committee, but {model.path} is one model; train a committee, or give several "
-            "models to `hesspot ipi-input committee`"
-        )
-    nothing = torch.zeros(0, dtype=torch.int64, device=next(model.module.buffers()).device)
-    vectors = torch.zeros(0, 3, dtype=torch.float64, device=nothing.device)
-    count = len(model.module.members(nothing, nothing, nothing, vectors))
-    return [Member(model.module, number) for number in range(count)]
 
 
 def distinct(positions: np.ndarray, cells: np.ndarray) -> tuple[list[int], list[int]]:

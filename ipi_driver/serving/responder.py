@@ -13,9 +13,9 @@ import numpy as np
 
 from hesspot.errors import UserError
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
-from ipi_driver.protocol import Structures, all_finite
-from ipi_driver.results import Evaluate, EvaluationError
+from ipi_driver.evaluation.results import Evaluate, EvaluationError
 from ipi_driver.template import check_order
+from ipi_driver.wire.protocol import Structures, all_finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // From i-PI's POSDATA and GETFORCE to its answer, and in a worker from the
-// front's request to its answer, for `ipi_driver/fast_lane.py`. What is no
-// ordinary step is left as it came, for Python to take.
+// front's request to its answer, for `ipi_driver/native/fast_lane.py`. What is
+// no ordinary step is left as it came, for Python to take.
 
 #include "edges.h"
 

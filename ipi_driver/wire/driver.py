@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from ipi_driver import protocol
-from ipi_driver.answers import Answer, Answers
-from ipi_driver.fast_lane import FastLane, fast_lane
-from ipi_driver.protocol import Connection, Header, ProtocolError, Structures
-from ipi_driver.results import QuickEvaluate
+from ipi_driver.evaluation.results import QuickEvaluate
+from ipi_driver.native.fast_lane import FastLane, fast_lane
+from ipi_driver.serving.responder import Answer, Answers
+from ipi_driver.wire import protocol
+from ipi_driver.wire.protocol import Connection, Header, ProtocolError, Structures
 
 
 class State(Enum):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Positions, neighbour lists and a model as `ipi_driver/edges.py` lays them
-// out.
+// Positions, neighbour lists and a model as `ipi_driver/native/edges.py` lays
+// them out.
 
 #pragma once
 

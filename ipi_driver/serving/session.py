@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import ase
 
 from hesspot.errors import UserError
-from ipi_driver.answers import Answers
-from ipi_driver.connect import Address, connect
-from ipi_driver.driver import Driver, InStream, Payload
-from ipi_driver.ending import Terminated
-from ipi_driver.mpi import abort, abort_on_crash, world
-from ipi_driver.protocol import Connection
-from ipi_driver.results import Evaluate, QuickEvaluate
+from ipi_driver.evaluation.results import Evaluate, QuickEvaluate
+from ipi_driver.serving.mpi import abort, abort_on_crash, world
+from ipi_driver.serving.responder import Answers
+from ipi_driver.serving.signals import Terminated
 from ipi_driver.settings import Settings, Split
-from ipi_driver.shm import InSharedMemory
+from ipi_driver.wire.connect import Address, connect
+from ipi_driver.wire.driver import Driver, InStream, Payload
+from ipi_driver.wire.protocol import Connection
+from ipi_driver.wire.shared_memory import InSharedMemory
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -67,7 +67,7 @@ def serve_ffmpi(
         raise UserError(
             "--ffmpi needs an MPI job with i-PI in it; write mpirun -n 1 i-pi input.xml : -n N hesspot-ipi …"
         )
-    from ipi_driver import ffmpi
+    from ipi_driver.wire import ffmpi
 
     abort_on_crash(comm)
     try:
@@ -87,7 +87,7 @@ def serve_ffmpi(
 @contextlib.contextmanager
 def _worker(settings: Settings, restarts: int, tell: Tell) -> Iterator[QuickEvaluate]:
     """Another process evaluates, and is replaced when it dies."""
-    from ipi_driver.worker import Worker
+    from ipi_driver.serving.worker import Worker
 
     with Worker(settings, restarts, tell) as worker:
         yield worker
@@ -96,7 +96,7 @@ def _worker(settings: Settings, restarts: int, tell: Tell) -> Iterator[QuickEval
 @contextlib.contextmanager
 def _here(settings: Settings, tell: Tell) -> Iterator[QuickEvaluate]:
     """This process evaluates."""
-    from ipi_driver.start import start_evaluator
+    from ipi_driver.evaluation.load import start_evaluator
 
     evaluator = start_evaluator(settings, tell)
     try:
@@ -109,8 +109,8 @@ def _here(settings: Settings, tell: Tell) -> Iterator[QuickEvaluate]:
 @contextlib.contextmanager
 def _ranks(settings: Settings, comm: Comm, split: Split, tell: Tell) -> Iterator[Evaluate | None]:
     """All ranks of `comm` evaluate for the first one; the others get None when they have followed it to the end."""
-    from ipi_driver.ranks import ROOT, Ranks
-    from ipi_driver.start import start_evaluator
+    from ipi_driver.evaluation.load import start_evaluator
+    from ipi_driver.serving.ranks import ROOT, Ranks
 
     if settings.extras != "none":
         raise UserError(

@@ -33,13 +33,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from hesspot.errors import UserError
-from ipi_driver.fast_lane import Shortcut, WorkerLane
-from ipi_driver.protocol import decode_extras, encode_extras
-from ipi_driver.results import EvaluationError, Results
+from ipi_driver.evaluation.results import EvaluationError, Results
+from ipi_driver.native.fast_lane import Shortcut, WorkerLane
 from ipi_driver.settings import Settings
+from ipi_driver.wire.protocol import decode_extras, encode_extras
 
 if TYPE_CHECKING:
-    from ipi_driver.evaluator import Evaluator
+    from ipi_driver.evaluation.evaluator import Evaluator
 
 #: Seconds that a worker has to end by itself when its pipe is closed, or after it broke.
 GRACE = 10.0
@@ -126,7 +126,7 @@ class Worker:
     def _start(self) -> socket.socket:
         self._pipe, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-P", "-m", "ipi_driver.worker", str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", "ipi_driver.serving.worker", str(theirs.fileno())]
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         self.started += 1
         _send_object(self._pipe, self._settings)
@@ -217,7 +217,7 @@ def _lane(
 def work(pipe: socket.socket) -> None:
     """The worker: evaluate what comes through the pipe until it closes."""
     from ipi_driver.cli import tell
-    from ipi_driver.start import start_evaluator
+    from ipi_driver.evaluation.load import start_evaluator
 
     settings: Settings = _receive_object(pipe)
     try:

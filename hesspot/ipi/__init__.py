@@ -1,0 +1,1 @@
+"""Whole runs of i-PI: inputs, curvature files, scripts, and starting them."""

@@ -1,0 +1,1 @@
+"""From structures to energies, forces and virials."""
