@@ -1,16 +1,12 @@
 """`hesspot data`: what a dataset holds, whether its labels can be right, and datasets from other formats."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from rich.console import Console
+    from collections.abc import Sequence
 
     from hesspot.data import Dataset
     from hesspot.data.quality import Finding
@@ -23,15 +19,14 @@ _SET = "a hesspot dataset, or shipped:NAME"
 @app.command()
 def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
     """Print what the dataset holds: counts, elements, ranges, missing labels, level of theory."""
-    from rich.console import Console
     from rich.table import Table
 
+    from hesspot.console import say, show
     from hesspot.data import KINDS, PARTS, Dataset
     from hesspot.data.shipped import find_dataset
 
     path = find_dataset(file)
     dataset = Dataset.read(path)
-    console = Console(highlight=False)
     sizes = [len(record) for record in dataset]
     lines = {
         "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB",
@@ -46,7 +41,7 @@ def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
     if properties := sorted({key for record in dataset for key in record.properties}):
         lines["properties"] = ", ".join(properties)
     for key, text in lines.items():
-        console.print(f"{key:18}{text}", markup=False, soft_wrap=True)
+        say(f"{key:18}{text}")
 
     kinds = [kind for kind in KINDS if len(dataset.select(kind=kind))]
     parts = [part for part in PARTS if len(dataset.select(part=part))]
@@ -55,7 +50,7 @@ def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
     for part in parts:
         chosen = dataset.select(part=part)
         table.add_row(part, *(str(sum(getattr(record, label) is not None for record in chosen)) for label in labels))
-    console.print(table)
+    show(table)
     for title, key, rows in (
         ("part", "part", parts),
         ("system", "system", list(dict.fromkeys(record.system for record in dataset))),
@@ -65,7 +60,7 @@ def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
             chosen = dataset.select(**{key: row})
             counts = [*(len(chosen.select(kind=kind)) for kind in kinds), len(chosen)]
             table.add_row(row or "(none)", *(str(count or "") for count in counts))
-        console.print(table)
+        show(table)
 
 
 def _periodic(dataset: "Dataset") -> int:
@@ -105,13 +100,14 @@ def check(
     """
     import json
 
-    from rich.console import Console
-
+    from hesspot.console import Progress, say
     from hesspot.data import Dataset
     from hesspot.data.quality import STRICT, USUAL, check_dataset, in_words
     from hesspot.data.shipped import find_dataset
 
-    findings = check_dataset(Dataset.read(find_dataset(file)), STRICT if strict else USUAL)
+    dataset = Dataset.read(find_dataset(file))
+    with Progress("structures checked", len(dataset), lines=not as_json) as progress:
+        findings = check_dataset(dataset, STRICT if strict else USUAL, progress.advance)
     failures = in_words([finding for finding in findings if not finding.warning])
     warnings = in_words([finding for finding in findings if finding.warning])
     if plot is not None:
@@ -119,13 +115,12 @@ def check(
     if as_json:
         print(json.dumps(_as_json(file, findings), ensure_ascii=False, indent=1))
     else:
-        console = Console(highlight=False)
-        _print_table(findings, console)
+        _print_table(findings)
         for kind, sentences in (("failed", failures), ("warning", warnings)):
             for sentence in sentences:
-                console.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
+                say(f"{kind}: {sentence}")
         verdict = f"{len(failures)} kinds of test failed" if failures else f"all tests of the labels in {file} passed"
-        console.print(verdict + (f", {len(warnings)} warnings" if warnings else ""), markup=False, soft_wrap=True)
+        say(verdict + (f", {len(warnings)} warnings" if warnings else ""))
     if failures:
         raise typer.Exit(1)
 
@@ -137,9 +132,11 @@ def _by_test(findings: "Sequence[Finding]") -> "dict[str, list[Finding]]":
     return tests
 
 
-def _print_table(findings: "Sequence[Finding]", console: "Console") -> None:
+def _print_table(findings: "Sequence[Finding]") -> None:
     from rich import box
     from rich.table import Table
+
+    from hesspot.console import show
 
     table = Table(box=box.SIMPLE)
     table.add_column("test", no_wrap=True)
@@ -149,7 +146,7 @@ def _print_table(findings: "Sequence[Finding]", console: "Console") -> None:
         worst = max(finding.value for finding in own)
         beyond = sum(not finding.passed for finding in own)
         table.add_row(test, str(len(own)), f"{worst:.2g}", f"{own[0].limit:.2g}", str(beyond or ""))
-    console.print(table)
+    show(table)
 
 
 def _as_json(file: str, findings: "Sequence[Finding]") -> dict[str, object]:
@@ -203,8 +200,7 @@ def convert(
     unit_check: Annotated[bool, typer.Option(help="refuse numbers that cannot be in their units")] = True,
 ) -> None:
     """Write a dataset from files of other programs, in eV and Å."""
-    from rich.console import Console
-
+    from hesspot.console import Progress, say, warn
     from hesspot.data.convert import convert as convert_files
     from hesspot.data.quality import label_warnings
     from hesspot.data.readers import Options, Units
@@ -215,8 +211,7 @@ def convert(
         raise UserError("--split and --part both say which part a structure is in: give one")
     given_units = _pairs(units, "--units")
     options = Options(Units.parse(given_units) if given_units else None, _pairs(keys, "--keys"))
-    console = Console(stderr=True, highlight=False)
-    with _counting(console) as count:
+    with Progress("structures read", None) as progress:
         dataset = convert_files(
             sources,
             options,
@@ -227,29 +222,18 @@ def convert(
             system=system,
             limit=limit,
             check_units=unit_check,
-            progress=count,
+            progress=progress.reach,
         )
     dataset.provenance |= {"units": given_units, "keys": dict(options.keys)}
     if split is not None:
         dataset = split_into_parts(dataset, _fractions(split), split_by, seed)
     dataset.write(out)
     if not dataset.level_of_theory:
-        console.print("warning: the level of theory is not known; name it with --level", markup=False)
+        warn("the level of theory is not known; name it with --level")
     for sentence in label_warnings(dataset):
-        console.print(f"warning: {sentence}", markup=False, soft_wrap=True)
+        warn(sentence)
     known = ", ".join(f"{label} {text}" for label, text in _label_lines(dataset).items() if not text.startswith("0 "))
-    Console(highlight=False).print(f"{out}: {len(dataset)} structures; {known}", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _counting(console: "Console") -> "Iterator[Callable[[int], None]]":
-    """A counter on stderr while structures are read."""
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.completed} structures read"), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda count: progress.update(task, completed=count)
+    say(f"{out}: {len(dataset)} structures; {known}")
 
 
 def _pairs(text: str, option: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ def export(
     structures: Annotated[int, typer.Option(help="structures in the fingerprint", min=1)] = 8,
 ) -> None:
     """Write the best model of a run, or the mean of several, as one TorchScript file with metadata and fingerprint."""
+    from hesspot.console import say
     from hesspot.errors import UserError
     from hesspot.export.file import write_model
     from hesspot.export.fingerprint import make_fingerprint
@@ -38,8 +39,8 @@ def export(
         level_of_theory=level,
         training=trained[0] if len(trained) == 1 else {"runs": trained},
     )
-    print(
+    say(
         f"{out}: {' '.join(metadata.elements)}, cutoff {metadata.cutoff:g} Å, "
         f"{len(metadata.fingerprint)} structures in the fingerprint"
     )
-    print(f"next: hesspot verify {out}")
+    say(f"next: hesspot verify {out}")

@@ -36,10 +36,11 @@ def label(
     jobs: Annotated[int, typer.Option(help="one-thread processes")] = 1,
     mpi: Annotated[
         bool,
-        typer.Option("--mpi", help="the ranks of: mpirun -n N python -m mpi4py.futures -m hesspot.cli.main label …"),
+        typer.Option("--mpi", help="the ranks of: mpirun -n N python -m mpi4py.futures -m hesspot label …"),
     ] = False,
 ) -> None:
     """Compute labels of closed-shell structures; a stopped run continues when started again."""
+    from hesspot.console import say
     from hesspot.errors import UserError
 
     kohn_sham = {"--xc": xc, "--basis": basis, "--cart/--spherical": cart, "--grid": grid}
@@ -69,7 +70,7 @@ def label(
         jobs=jobs,
         mpi=mpi,
     )
-    print(f"{out}: {len(dataset)} structures at {dataset.level_of_theory}")
+    say(f"{out}: {len(dataset)} structures at {dataset.level_of_theory}")
 
 
 def _pyscf_method(xc: str | None, basis: str | None, cart: bool | None, grid: str | None) -> LabelMethod:

@@ -1,10 +1,11 @@
 """`hesspot …`: the entry point that joins the subcommands."""
 
 import sys
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
+import hesspot
 from hesspot.cli import data, lammps
 from hesspot.cli.export import export
 from hesspot.cli.ipi_hessian import ipi_hessian
@@ -13,19 +14,29 @@ from hesspot.cli.label import label
 from hesspot.cli.study import study
 from hesspot.cli.train import train
 from hesspot.cli.verify import verify
-from hesspot.errors import UserError
+from hesspot.console import say
+from hesspot.errors import UserError, in_words
 
 app = typer.Typer(
     help="Hessian-informed machine-learning potentials: label, train, export, run, verify.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"hesspot {hesspot.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _subcommands() -> None:
-    """Keeps the subcommands' names, however many there are."""
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself; keeps the subcommands' names, however many there are."""
 
 
 app.command("label")(label)
@@ -40,13 +51,9 @@ app.command("ipi-hessian")(ipi_hessian)
 
 
 def main() -> None:
-    """Run the command line; a UserError becomes one sentence on stderr and exit status 1."""
+    """Run the command line; a UserError, or a file that cannot be used, becomes one sentence and exit status 1."""
     try:
         app()
-    except UserError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"hesspot: {error}", markup=False)
+    except (UserError, OSError) as error:
+        say(f"hesspot: {in_words(error)}", stderr=True)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 
 def study(
@@ -17,6 +16,7 @@ def study(
     ] = False,
 ) -> None:
     """Train with several losses, seeds and amounts of data, and compare on the test part."""
+    from hesspot.console import say, show
     from hesspot.errors import UserError
     from hesspot.study.config import read_study
     from hesspot.study.report import write_report
@@ -27,9 +27,9 @@ def study(
         raise UserError(f"folder {out} holds no study to report on; run it without --report-only first")
     done = Study(settings, out) if report_only else run_study(settings, out, resume=resume, jobs=jobs)
     report = write_report(done)
-    console = Console(highlight=False)
     for table in report.tables:
-        console.print(table.rich(), "")
+        show(table.rich())
+        say("")
     for run in report.missing:
-        console.print(f"not finished: {run}", markup=False)
-    print(f"report: {report.path}")
+        say(f"not finished: {run}")
+    say(f"report: {report.path}")

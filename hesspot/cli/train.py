@@ -13,8 +13,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on exactly where the run in --out stopped")] = False,
 ) -> None:
     """Train a house model on energies (e), forces (ef) and Hessians (efh)."""
-    from rich.console import Console
-
+    from hesspot.console import say
     from hesspot.training.config import read_config
     from hesspot.training.loop import train as run
     from hesspot.training.results import print_results
@@ -25,9 +24,9 @@ def train(
     result = run(settings, out, resume=resume)
     if not result.rows:  # another process writes
         return
-    print_results(result.rows, Console())
-    print(
+    print_results(result.rows)
+    say(
         f"{out}: {result.epochs} epochs in {result.training_seconds:.0f} s of training; "
         f"best after epoch {result.best_epoch} (validation loss {result.best_loss:.4g})"
     )
-    print(f"next: hesspot export {out} model.pt")
+    say(f"next: hesspot export {out} model.pt")

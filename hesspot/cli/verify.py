@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hesspot.errors import UserError
 
@@ -33,28 +31,20 @@ def verify(
 
     Exit status 0 only if every engine ran and every deployment error is within its tolerance.
     """
+    from hesspot.console import Progress, say, show
     from hesspot.verify.run import verify as run
     from hesspot.verify.tables import tables
 
     if json is not None and not json.parent.is_dir():
         raise UserError(f"folder {json.parent} for --json does not exist; make it first")
-    console = Console(highlight=False)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as live:
-        task = live.add_task("reading the model")
+    with Progress("engines", None) as live:
 
         def progress(label: str, report: "EngineReport | None") -> None:
             if report is None:
-                live.reset(task, description=label)
+                live.advance(0, note=f"{label} …")
             else:
                 outcome = "done" if report.passed else "FAILED"
-                console.print(f"{label}: {outcome} in {report.seconds:.1f} s", markup=False)
+                say(f"{label}: {outcome} in {report.seconds:.1f} s")
 
         report = run(
             model,
@@ -65,10 +55,10 @@ def verify(
             max_structures=max_structures,
             progress=progress,
         )
-    console.print(tables(report))
+    show(tables(report))
     if json is not None:
         report.write(json)
-        console.print(f"report: {json}", markup=False)
+        say(f"report: {json}")
     if not report.passed:
         raise typer.Exit(1)
 

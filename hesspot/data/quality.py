@@ -4,7 +4,7 @@ Failures are labels that cannot be right, or that do not belong together. Warnin
 copies, test structures that were trained on, labels that are missing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,9 +89,14 @@ def check_record(record: Record, limits: Limits = USUAL) -> list[Finding]:
     return findings
 
 
-def check_dataset(dataset: Dataset, limits: Limits = USUAL) -> list[Finding]:
-    """Tests of every record, and of the records against each other."""
-    findings = [finding for record in dataset for finding in check_record(record, limits)]
+def check_dataset(
+    dataset: Dataset, limits: Limits = USUAL, progress: Callable[[], None] = lambda: None
+) -> list[Finding]:
+    """Tests of every record, and of the records against each other; `progress` is called after each record."""
+    findings: list[Finding] = []
+    for record in dataset:
+        findings += check_record(record, limits)
+        progress()
     findings += _levels(dataset)
     copies = find_copies(dataset.records)
     findings += _contradictions(dataset.records, copies)

@@ -1,18 +1,18 @@
-"""Labels for a file of structures: resumable, in parallel, with a progress bar."""
+"""Labels for a file of structures: resumable, in parallel, with progress."""
 
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hesspot.console import Progress, say
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
 from hesspot.reference.method import LabelMethod, NotConverged
@@ -43,37 +43,34 @@ def label_file(
         products: random directions of each structure whose Hessian products are computed, from two gradients each.
         part, kind, system: for structures whose ``info`` does not say; the system is the formula by default.
         jobs: one-thread processes; a second thread gains little for molecules of this size.
-        mpi: the ranks of ``mpirun -n N python -m mpi4py.futures -m hesspot.cli.main label …`` instead.
+        mpi: the ranks of ``mpirun -n N python -m mpi4py.futures -m hesspot label …`` instead.
     """
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
     if out.exists():
         raise UserError(f"{out} exists already: remove it or choose another --out")
     if jobs < 1:
         raise UserError(f"--jobs {jobs} is not possible: use 1 or more")
     if products < 0:
         raise UserError(f"--products {products} is not possible: use 0 or more")
+    tell = partial(say, stderr=True)
     wanted = [_record(atoms, i, source, part, kind, system) for i, atoms in enumerate(read_structures(source))]
     Dataset(wanted, method.level_of_theory).validate(str(source))
     for record in wanted:
         method.check_input(record.atoms_only(), f"{record.name} of {source}")
 
-    say = console.print
-    store = PartStore(out.with_name(out.name + ".parts"), method, lambda text: say(text, markup=False))
+    store = PartStore(out.with_name(out.name + ".parts"), method, tell)
     finished = {record.name: store.get(record.name, record, hessian=hessian, products=products) for record in wanted}
     missing = [record for record in wanted if finished[record.name] is None]
     if len(missing) < len(wanted):
-        say(f"{len(wanted) - len(missing)} of {len(wanted)} structures are taken from {store.folder}", markup=False)
+        tell(f"{len(wanted) - len(missing)} of {len(wanted)} structures are taken from {store.folder}")
 
-    columns = (TextColumn("labels"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("labels", total=len(wanted), completed=len(wanted) - len(missing))
+    with Progress("labels", len(wanted), len(wanted) - len(missing)) as progress:
         for record, reason in _label_all(missing, method, hessian, products, min(jobs, max(len(missing), 1)), mpi):
             if reason:
-                say(f"{record.name}: left out, {reason}", markup=False)
+                tell(f"{record.name}: left out, {reason}")
             else:
                 store.put(record)
                 finished[record.name] = record
-            progress.advance(bar)
+            progress.advance(note=f"{record.name} left out" if reason else record.name)
 
     # Labels may come from a part that an earlier run with other --part or --kind has left.
     records = [
@@ -87,7 +84,7 @@ def label_file(
     if len(records) == len(wanted):
         store.remove()
     else:
-        say(f"{len(wanted) - len(records)} of {len(wanted)} structures did not converge and are left out", markup=False)
+        tell(f"{len(wanted) - len(records)} of {len(wanted)} structures did not converge and are left out")
     return dataset
 
 

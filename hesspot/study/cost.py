@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hesspot.console import Progress
 from hesspot.reference.pool import executor
 from hesspot.study.rows import read_rows, write_rows
 from hesspot.training.config import TrainingConfig
@@ -30,23 +31,26 @@ class Cost:
     training_memory: float
 
 
-def measure_cost(configs: Mapping[str, TrainingConfig], folder: Path, epochs: int) -> list[Cost]:
+def measure_cost(configs: Mapping[str, TrainingConfig], folder: Path, epochs: int, *, show: bool = False) -> list[Cost]:
     """Time `epochs` epochs of every arm, epoch by epoch in turn, and measure memory; writes cost.csv.
 
     The shortest epoch counts: whatever else a machine does only adds.
     """
     times: dict[str, list[float]] = {arm: [] for arm in configs}
-    with tempfile.TemporaryDirectory() as name:
-        runs = {arm: Run(config, Path(name) / str(number)) for number, (arm, config) in enumerate(configs.items())}
-        for _ in range(epochs):
-            for arm, run in runs.items():
-                start = time.perf_counter()
-                run.train_epoch()
-                times[arm].append(time.perf_counter() - start)
     costs = []
-    for arm, config in configs.items():
-        with executor(1) as pool:
-            costs.append(Cost(arm, min(times[arm]), *pool.submit(memory_of_epoch, config).result()))
+    with Progress("costs", (epochs + 1) * len(configs), show=show) as progress:
+        with tempfile.TemporaryDirectory() as name:
+            runs = {arm: Run(config, Path(name) / str(number)) for number, (arm, config) in enumerate(configs.items())}
+            for _ in range(epochs):
+                for arm, run in runs.items():
+                    start = time.perf_counter()
+                    run.train_epoch()
+                    times[arm].append(time.perf_counter() - start)
+                    progress.advance(note=f"{arm}: {times[arm][-1]:.3g} s")
+        for arm, config in configs.items():
+            with executor(1) as pool:
+                costs.append(Cost(arm, min(times[arm]), *pool.submit(memory_of_epoch, config).result()))
+            progress.advance(note=f"{arm}: {costs[-1].peak_memory:.0f} MiB")
     write_rows(folder / FILE, Cost, costs)
     return costs
 

@@ -48,7 +48,7 @@ def write_report(study: Study) -> StudyReport:
     evaluations = {
         (job.arm, job.fraction, job.seed): read_evaluation(job.folder) for job in study.jobs if is_evaluated(job.folder)
     }
-    missing = [f"{j.arm}, fraction {j.fraction:g}, seed {j.seed}" for j in study.jobs if not is_evaluated(j.folder)]
+    missing = [job.label for job in study.jobs if not is_evaluated(job.folder)]
     if not any(arm == reference for arm, _, _ in evaluations):
         raise UserError(f"no run of the arm {reference} is finished in {folder}; run the study, with --resume if begun")
     results = results_of(evaluations)

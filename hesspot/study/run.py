@@ -11,14 +11,12 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hesspot.console import Progress, say
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
 from hesspot.errors import UserError
@@ -42,6 +40,11 @@ class Job:
     seed: int
     folder: Path
     config: TrainingConfig
+
+    @property
+    def label(self) -> str:
+        """The run in words."""
+        return f"{self.arm}, fraction {self.fraction:g}, seed {self.seed}"
 
 
 class Study:
@@ -139,45 +142,44 @@ def run_study(config: StudyConfig, folder: Path, *, resume: bool = False, jobs: 
     study.start(resume)
     for job in study.jobs:
         _check_same(job)
-    with _progress(show and jobs > 1) as progress:
-        task = progress.add_task(
-            "runs", total=len(study.jobs), completed=sum(is_evaluated(j.folder) for j in study.jobs)
-        )
+    done = sum(is_evaluated(job.folder) for job in study.jobs)
+    with Progress("runs", len(study.jobs), done, show=show and jobs > 1) as progress:
         for wave in study.waves:
             missing = [job for job in wave if not is_evaluated(job.folder)]
-            _run_wave(missing, config.data, jobs, show, lambda: progress.advance(task))
+            _run_wave(missing, config.data, jobs, show, lambda job: progress.advance(note=job.label))
     if config.keys.cost_epochs and read_cost(folder) is None:
         first = {job.arm: job.config for job in reversed(study.jobs) if job.fraction == max(config.fractions)}
-        measure_cost({name: first[name] for name in config.arms if name in first}, folder, config.keys.cost_epochs)
+        timed = {name: first[name] for name in config.arms if name in first}
+        measure_cost(timed, folder, config.keys.cost_epochs, show=show)
     return study
 
 
-def _run_wave(missing: Sequence[Job], data: str, jobs: int, show: bool, done: Callable[[], None]) -> None:
+def _run_wave(missing: Sequence[Job], data: str, jobs: int, show: bool, done: Callable[[Job], None]) -> None:
     if jobs == 1:
         for job in missing:
             run_job(job, data, show)
-            done()
+            done(job)
     elif missing:
         with executor(min(jobs, len(missing))) as pool:
-            for future in as_completed([pool.submit(run_job, job, data, False) for job in missing]):
+            started = {pool.submit(run_job, job, data, False): job for job in missing}
+            for future in as_completed(started):
                 future.result()
-                done()
+                done(started[future])
 
 
 def run_job(job: Job, data: str, show: bool) -> None:
     """One training, from where it stopped, and its evaluation on the test part of `data`."""
-    label = f"{job.arm}, fraction {job.fraction:g}, seed {job.seed}"
     begun = (job.folder / "last.pt").exists()
     if not begun:
         shutil.rmtree(job.folder, ignore_errors=True)
     if show:
-        Console(stderr=True, highlight=False).print(f"{label}: {job.folder}")
+        say(f"{job.label}: {job.folder}")
     try:
         train(job.config, job.folder, resume=begun, show=show, final_table=False)
         model = model_of(load_checkpoint(job.folder / "best.pt")).requires_grad_(False)
         write_evaluation(job.folder, evaluate(model, Dataset.read(find_dataset(data)), data))
     except UserError as error:
-        raise UserError(f"{label}: {error}") from error
+        raise UserError(f"{job.label}: {error}") from error
 
 
 def _check_same(job: Job) -> None:
@@ -194,10 +196,3 @@ def _check_same(job: Job) -> None:
             f"the run in {job.folder} was made with another configuration ({', '.join(changed)} differ); "
             "take the old one, delete the run, or choose another --out"
         )
-
-
-@contextmanager
-def _progress(show: bool) -> Iterator[Progress]:
-    columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, console=Console(stderr=True), disable=not show) as progress:
-        yield progress

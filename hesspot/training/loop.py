@@ -5,17 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hesspot.console import Progress, warn
 from hesspot.data import Dataset
 from hesspot.data.quality import label_warnings
 from hesspot.errors import UserError
@@ -63,7 +60,8 @@ class Run:
         self.validation = self._samples(self.dataset, "valid", elements) or self.training
         self._check_training_set()
         if self.processes.writes:
-            _warn_of_labels(self.dataset)
+            for sentence in label_warnings(self.dataset):
+                warn(sentence)
         self.replayed = [] if config.replay is None else self._replayed_samples(config.replay, elements)
         self._weigh_for_members()
         self.labels = hash_of_labels([*self.training, *self.validation, *self.replayed])
@@ -275,30 +273,30 @@ class Run:
 
         final_table: evaluate the best model on all parts of the data, and write results.json and results.csv.
         """
-        settings = self.config.optimizer
-        show = show and self.processes.writes
-        with RunLog(self.folder, self.config.tensorboard, self.processes.writes) as log, _progress(show) as progress:
-            task = progress.add_task(self.config.mode.upper(), total=settings.epochs, completed=self.epoch, note="")
+        settings, show = self.config.optimizer, show and self.processes.writes
+        with (
+            RunLog(self.folder, self.config.tensorboard, self.processes.writes) as log,
+            Progress(self.config.mode.upper(), settings.epochs, self.epoch, show=show) as progress,
+        ):
             while self.epoch < settings.epochs and not self.is_stale():
                 started = time.perf_counter()
                 terms = self.train_epoch()
                 self.epoch += 1
                 self.seconds += time.perf_counter() - started
+                told = ""
                 if self.epoch % self.config.validate_every == 0 or self.epoch == settings.epochs:
                     row = self._row(terms, self.validate())
-                    progress.update(task, note=note(row))
+                    told = note(row)
                     log.write(row)
                     self._save(row["valid_loss"])
-                progress.advance(task)
-            best = model_of(load_checkpoint(self.folder / "best.pt"))
-            rows: list[dict[str, Any]] = []
-            if final_table and self.processes.writes:
-                task = progress.add_task("final table", total=len(self.dataset), note="")
+                progress.advance(note=told)
+        best = model_of(load_checkpoint(self.folder / "best.pt"))
+        rows: list[dict[str, Any]] = []
+        if final_table and self.processes.writes:
+            with Progress("final table", len(self.dataset), show=show) as progress:
                 on_device = copy.deepcopy(best).to(self.processes.device)
-                rows = final_results(
-                    on_device, self.dataset, self.config.max_edges, lambda n: progress.advance(task, n)
-                )
-                write_results(self.folder, rows, self.best_epoch)
+                rows = final_results(on_device, self.dataset, self.config.max_edges, progress.advance)
+            write_results(self.folder, rows, self.best_epoch)
         return TrainingResult(best, self.folder, self.epoch, self.seconds, self.best_epoch, self.best_loss, rows)
 
     def _save(self, loss: float) -> None:
@@ -327,12 +325,6 @@ class Run:
         }
 
 
-def _warn_of_labels(dataset: Dataset) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    for sentence in label_warnings(dataset):
-        console.print(f"warning: {sentence}", markup=False)
-
-
 def _with_shape_of(config: TrainingConfig, start: dict[str, Any] | None) -> TrainingConfig:
     """The configuration with the shape of the model that is trained on, where it gives none of its own.
 
@@ -357,21 +349,6 @@ def _elements_of(start: dict[str, Any], dataset: Dataset, config: TrainingConfig
     elements: list[str] = start["model_config"]["elements"]
     require_known_elements(dataset, elements, f"the model of {config.start_from}")
     return elements
-
-
-@contextmanager
-def _progress(show: bool) -> Iterator[Progress]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=not show,
-    ) as progress:
-        yield progress
 
 
 def train(

@@ -1,6 +1,6 @@
 """Data-parallel training with torch.distributed: each process takes its share of every batch.
 
-    torchrun --standalone --nproc-per-node 2 -m hesspot.cli.main train config.yaml --out run
+    torchrun --standalone --nproc-per-node 2 -m hesspot train config.yaml --out run
 
 Started without torchrun, there is one process and nothing is communicated.
 """

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from hesspot.console import show
 from hesspot.contract import Model, build_batch
 from hesspot.data import KINDS, PARTS, Dataset, Record
 from hesspot.derivatives import evaluate, hessian
@@ -110,7 +110,7 @@ def write_results(folder: Path, rows: Sequence[dict[str, Any]], best_epoch: int)
     write_atomically(folder / "results.csv", text.getvalue().encode())
 
 
-def print_results(rows: Sequence[dict[str, Any]], console: Console) -> None:
+def print_results(rows: Sequence[dict[str, Any]]) -> None:
     """The rows as a table, RMSE (MAE) of what is labelled anywhere."""
     shown = [quantity for quantity in UNITS if any(row[f"{quantity}_rmse"] is not None for row in rows)]
     table = Table("part", "kind", "structures", title="Errors of the best model, RMSE (MAE)")
@@ -120,4 +120,4 @@ def print_results(rows: Sequence[dict[str, Any]], console: Console) -> None:
         errors = [(row[f"{quantity}_rmse"], row[f"{quantity}_mae"]) for quantity in shown]
         cells = ["" if rmse is None else f"{rmse:.4g} ({mae:.4g})" for rmse, mae in errors]
         table.add_row(row["part"], row["kind"], str(row["structures"]), *cells)
-    console.print(table)
+    show(table)

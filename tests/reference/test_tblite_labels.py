@@ -137,7 +137,7 @@ def test_ranks_of_mpirun_give_what_one_process_gives(source: Path, tmp_path: Pat
     pytest.importorskip("mpi4py")
     mpirun = shutil.which("mpirun", path=sysconfig.get_path("scripts")) or shutil.which("mpirun")
     one = label_file(source, tmp_path / "one.h5", GFN1, hessian=False, products=1)
-    command = [mpirun, "-n", "2", sys.executable, "-m", "mpi4py.futures", "-m", "hesspot.cli.main", "label", source]
+    command = [mpirun, "-n", "2", sys.executable, "-m", "mpi4py.futures", "-m", "hesspot", "label", source]
     command += ["--out", tmp_path / "two.h5", "--program", "tblite", "--method", "GFN1-xTB", "--no-hessian"]
     command += ["--products", "1", "--mpi"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -86,7 +86,7 @@ def test_an_error_of_one_process_ends_all(dataset_file, tmp_path):
     run = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *("-m", "hesspot.cli.main", "train", str(config), "--out", str(tmp_path / "file" / "run")),
+            *("-m", "hesspot", "train", str(config), "--out", str(tmp_path / "file" / "run")),
         ],
         capture_output=True,
         text=True,

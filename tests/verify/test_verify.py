@@ -210,7 +210,7 @@ def test_changed_weights_are_refused(model_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="do not match the hash"):
         verify(path, engines=["torch"])
     done = subprocess.run(
-        [sys.executable, "-m", "hesspot.cli.main", "verify", str(path), "--engines", "torch"],
+        [sys.executable, "-m", "hesspot", "verify", str(path), "--engines", "torch"],
         capture_output=True,
         text=True,
         check=False,
