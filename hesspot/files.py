@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and files of settings."""
+"""Files that appear complete or not at all, and what files hold."""
 
 import errno
 import os
@@ -6,11 +6,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from hesspot.errors import UserError
+
+#: How files begin that are taken for one another.
+_BEGINNINGS = {
+    b"\x89HDF\r\n\x1a\n": "a dataset",
+    b"PK\x03\x04": "a model file or a checkpoint",
+    b"\x89PNG": "a picture",
+    b"\x7fELF": "a program",
+}
 
 #: A full disk, a full quota, a limit on the size of files.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -54,14 +59,20 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def read_yaml(path: Path, kind: str, page: str) -> dict[str, Any]:
-    """The keys of a YAML file; UserError, in which it is a `kind` that `page` of the documentation shows."""
-    if not path.is_file():
-        raise UserError(f"{kind} {path} does not exist; {page} shows one")
+def contents_of(path: Path) -> str:
+    """What a path seems to hold, in words: `a dataset`, `a picture`, `text`, …"""
+    if path.is_dir():
+        return "a folder"
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    for start, words in _BEGINNINGS.items():
+        if head.startswith(start):
+            return words
+    if not head:
+        return "an empty file"
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{kind} {path} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{kind} {path} holds no keys; {page} shows one")
-    return content
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.end < len(head) - 3:  # a character may be cut at the end
+            return "a binary file"
+    return "a binary file" if b"\0" in head else "text"

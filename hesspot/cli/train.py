@@ -7,17 +7,27 @@ import typer
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="configuration (YAML); docs/training.md lists its keys")],
+    config: Annotated[Path | None, typer.Argument(help="configuration (YAML); --template prints one")] = None,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("run"),
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; in the place of the key device")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on exactly where the run in --out stopped")] = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="print a commented configuration with all keys and defaults, and exit")
+    ] = False,
 ) -> None:
     """Train a house model on energies (e), forces (ef) and Hessians (efh)."""
     from hesspot.console import say
-    from hesspot.training.config import read_config
+    from hesspot.training.config import config_template, read_config
     from hesspot.training.loop import train as run
     from hesspot.training.results import print_results
 
+    if template:
+        print(config_template(), end="")
+        return
+    if config is None:
+        raise typer.BadParameter(
+            "none is given; `hesspot train --template > config.yaml` writes one", param_hint="CONFIG"
+        )
     settings = read_config(config)
     if device is not None:
         settings = settings.model_copy(update={"device": device})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from hesspot.errors import UserError
-from hesspot.files import read_yaml
-from hesspot.training.config import TrainingConfig, parse_config
+from hesspot.settings import faults, keys_of, read_yaml, refuse, template
+from hesspot.training.config import OTHER_NAMES, TrainingConfig, parse_config
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -23,10 +22,17 @@ class StudyKeys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: dict[str, Any] = Field(description="what all arms share: keys of a training configuration")
-    arms: dict[str, dict[str, Any]] = Field(min_length=2, description="what each arm changes, by its name")
+    base: dict[str, Any] = Field(
+        description="what all arms share: keys of `hesspot train`",
+        examples=[{"data": "labels.h5", "optimizer": {"epochs": 300}}],
+    )
+    arms: dict[str, dict[str, Any]] = Field(
+        min_length=2,
+        description="what each arm changes; also after: ARM, whose model it starts from, and fractions",
+        examples=[{"E-F": {"mode": "ef"}, "E-F-H": {"mode": "efh"}, "fine-tuned": {"mode": "efh", "after": "E-F"}}],
+    )
     reference: str = Field("E-F", description="the arm that the others are compared with")
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="of the weights, the order, and the draw of systems")
     fractions: list[Fraction] = Field([1.0], min_length=1, description="of the training systems")
     same_steps: bool = Field(True, description="stretch the epochs of smaller fractions to as many steps")
     cost_epochs: int = Field(5, ge=0, description="epochs of each arm that are timed; 0: none")
@@ -76,27 +82,47 @@ class StudyConfig:
             done |= {arm.name for arm in wave}
 
 
+#: Keys of a run that stand beside `base` by mistake.
+_IN_BASE = {key.split(".")[-1]: f"base.{key}" for key in keys_of(TrainingConfig)}
+
+
 def read_study(path: str | Path) -> StudyConfig:
-    """Read and check a study's YAML file; UserError with the nearest valid key for an unknown one."""
-    return parse_study(read_yaml(Path(path), "study", "docs/study.md"), str(path))
+    """Read and check a study's YAML file; UserError with all its faults."""
+    return parse_study(read_yaml(Path(path), "study", "hesspot study"), str(path))
+
+
+def study_template() -> str:
+    """A commented study with all keys and defaults."""
+    return template(StudyKeys, "A study (`hesspot study`): every key with its default, two arms or more.")
 
 
 def parse_study(content: dict[str, Any], place: str) -> StudyConfig:
     """Check a study that was read from `place`."""
-    try:
-        keys = StudyKeys.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"study {place}: {_explain(error.errors()[0])}") from error
+    refuse(f"study {place}", faults(StudyKeys, content, _IN_BASE))
+    keys = StudyKeys.model_validate(content)
     for key in ("seed", "start_from"):
         if key in keys.base:
             remedy = "list `seeds` beside it" if key == "seed" else "give it to the arms that are fine-tuned"
             raise UserError(f"study {place}: base.{key} would be the same for all runs; {remedy}")
-    data = parse_config(keys.base, f"{place}, base").data
+    refuse(f"study {place}", _faults_of_arms(keys))
+    data = TrainingConfig.model_validate(keys.base).data
     if not isinstance(data, str):
         raise UserError(f"study {place}: base.data lists {len(data)} datasets; a study takes its fractions from one")
     arms = {name: _arm(name, keys, place) for name in keys.arms}
     _check_arms(arms, keys, place)
     return StudyConfig(keys, data, arms)
+
+
+def _faults_of_arms(keys: StudyKeys) -> list[str]:
+    """What is wrong with the training keys of base, or else of the arms."""
+    if found := faults(TrainingConfig, keys.base, OTHER_NAMES):
+        return [f"base: {fault}" for fault in found]
+    for name, changes in keys.arms.items():
+        own = {key: value for key, value in _merged(keys.base, changes).items() if key not in ("after", "fractions")}
+        if changes.get("after") is not None:
+            own.setdefault("start_from", str(changes["after"]))
+        found += [f"arm {name}: {fault}" for fault in faults(TrainingConfig, own, OTHER_NAMES)]
+    return found
 
 
 def _arm(name: str, keys: StudyKeys, place: str) -> Arm:
@@ -108,7 +134,6 @@ def _arm(name: str, keys: StudyKeys, place: str) -> Arm:
     if after is not None and "start_from" in changes:
         raise UserError(f"study {place}: the arm {name} has both after and start_from; give one")
     training = _merged(keys.base, changes)
-    parse_config(training if after is None else {**training, "start_from": after}, f"{place}, arm {name}")
     if not isinstance(fractions, list) or not fractions or not set(fractions) <= set(keys.fractions):
         raise UserError(f"study {place}: fractions of the arm {name} must be some of {keys.fractions}, not {fractions}")
     slug = re.sub(r"[^A-Za-z0-9.+]+", "-", name).strip("-.")
@@ -158,13 +183,3 @@ def _check_arms(arms: dict[str, Arm], keys: StudyKeys, place: str) -> None:
                     f"study {place}: the arms {', '.join(before)} start from each other; let one start anew"
                 )
             before.append(after)
-
-
-def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, StudyKeys.model_fields, n=1, cutoff=0.0)[0]
-        return f"key {where} is unknown, the nearest valid one is {near}; keys of a run belong under base"
-    if problem["type"] == "missing":
-        return f"key {where} is missing; add it"
-    return f"{where} = {problem['input']!r} is not valid: {problem['msg'].lower()}"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hesspot.errors import UserError
-from hesspot.files import read_yaml
 from hesspot.models.ensemble import EnsembleConfig
 from hesspot.models.house import HouseConfig
+from hesspot.settings import faults, read_yaml, refuse, template
 
 
 class Section(BaseModel):
@@ -20,12 +17,12 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    """Shape of the house model; see `hesspot.models.house.HouseConfig`."""
+    """Shape of the model; with start_from leave it out, or give the same."""
 
     cutoff: float = Field(5.0, gt=0, description="Å")
-    n_radial: int = Field(8, ge=1)
-    n_channels: int = Field(6, ge=1)
-    hidden: list[int] = Field([32, 32], min_length=1, max_length=8)
+    n_radial: int = Field(8, ge=1, description="radial basis functions")
+    n_channels: int = Field(6, ge=1, description="channels of each moment")
+    hidden: list[int] = Field([32, 32], min_length=1, max_length=8, description="widths of each element's network")
     members: int = Field(1, ge=1, description="more than one: a committee with shared descriptors")
 
     def shape(self, elements: list[str]) -> HouseConfig:
@@ -40,7 +37,7 @@ class EnsembleSection(Section):
     """How the members of a committee come to differ, besides their initial weights."""
 
     bootstrap: Literal["weights", "resample", "none"] = Field(
-        "weights", description="structures weigh differently for each member: exponential weights, or drawn with return"
+        "weights", description="what structures count for each member: random weights, or drawn with return"
     )
 
 
@@ -56,31 +53,39 @@ class LossSection(Section):
 class HessianSection(Section):
     """How Hessians enter an E-F-H loss."""
 
-    sampling: Literal["full", "rows", "probes"] = "probes"
+    sampling: Literal["full", "rows", "probes"] = Field(
+        "probes", description="whole matrices, or random rows, or products with random directions"
+    )
     probes: int = Field(1, ge=1, description="random directions, or rows, per structure and step")
-    distribution: Literal["rademacher", "gaussian"] = "rademacher"
-    metric: Literal["cartesian", "frequency"] = "cartesian"
+    distribution: Literal["rademacher", "gaussian"] = Field("rademacher", description="of the directions' components")
+    metric: Literal["cartesian", "frequency"] = Field(
+        "cartesian", description="errors of elements, or as they change frequencies"
+    )
     redraw: bool = Field(True, description="draw anew at each step; false: each structure keeps its directions")
     ramp_epochs: int = Field(0, ge=0, description="epochs over which the weight grows from zero")
-    missing: Literal["refuse", "skip"] = "refuse"
+    missing: Literal["refuse", "skip"] = Field("refuse", description="structures without a Hessian or products")
 
 
 class OptimizerSection(Section):
     """SOAP or AdamW with linear warm-up and a schedule, moving average of the weights."""
 
-    method: Literal["soap", "adamw"] = "soap"
-    learning_rate: float = Field(5e-3, gt=0)
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    plateau_factor: float = Field(0.5, gt=0, lt=1)
-    plateau_patience: int = Field(50, ge=1, description="epochs without a better validation before the rate is lowered")
-    weight_decay: float = Field(1e-2, ge=0)
+    method: Literal["soap", "adamw"] = Field("soap", description="adamw is far slower with Hessians")
+    learning_rate: float = Field(5e-3, gt=0, description="peak, after a linear warm-up")
+    schedule: Literal["cosine", "plateau"] = Field(
+        "cosine", description="half a cosine, or lower where the validation stays"
+    )
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="by which the rate is lowered")
+    plateau_patience: int = Field(50, ge=1, description="epochs without a better validation before it is")
+    weight_decay: float = Field(1e-2, ge=0, description="as of AdamW")
     batch_size: int = Field(8, ge=1, description="structures")
-    batch_edges: int | None = Field(None, ge=1, description="edges; in the place of batch_size")
-    epochs: int = Field(500, ge=1)
-    warmup_epochs: int = Field(5, ge=0)
-    gradient_clip: float = Field(10.0, gt=0, description="norm")
+    batch_edges: int | None = Field(None, ge=1, description="edges; in the place of batch_size", examples=[20_000])
+    epochs: int = Field(500, ge=1, description="passes over the training structures")
+    warmup_epochs: int = Field(5, ge=0, description="over which the learning rate grows from zero")
+    gradient_clip: float = Field(10.0, gt=0, description="largest norm of the gradient")
     average: float = Field(0.99, ge=0, lt=1, description="decay of the moving average of the weights; 0: none")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better validation", examples=[200]
+    )
 
 
 #: A dataset file or shipped:NAME, or several.
@@ -90,18 +95,18 @@ Data = str | Annotated[list[str], Field(min_length=1)]
 class ReplaySection(Section):
     """Other data that a fine-tuned model must not forget."""
 
-    data: Data
+    data: Data = Field(description="dataset file or shipped:NAME, or a list of them", examples=["old.h5"])
     share: float = Field(0.5, gt=0, lt=1, description="of the structures of an epoch")
 
 
 class TrainingConfig(Section):
     """Everything that defines a run; the same configuration and seed give the same weights."""
 
-    data: Data = Field(description="dataset file or shipped:NAME, or a list of them")
+    data: Data = Field(description="dataset file or shipped:NAME, or a list of them", examples=["labels.h5"])
     allow_mixed_levels: bool = Field(False, description="join data of several levels of theory")
-    mode: Literal["e", "ef", "efh"] = "efh"
-    seed: int = 0
-    start_from: str | None = Field(None, description="folder of a run whose best model is trained on")
+    mode: Literal["e", "ef", "efh"] = Field("efh", description="energies, and forces, and Hessians")
+    seed: int = Field(0, description="of the first weights, the order of structures, the directions")
+    start_from: str | None = Field(None, description="folder of a run whose best model is trained on", examples=["run"])
     replay: ReplaySection | None = None
     device: str = Field("cpu", description="of torch: cpu, cuda, cuda:1")
     tensorboard: bool = Field(False, description="write events for TensorBoard")
@@ -121,38 +126,40 @@ class TrainingConfig(Section):
         return self
 
 
+#: Keys of other programs for the same thing.
+OTHER_NAMES = {
+    "lr": "optimizer.learning_rate",
+    "max_num_epochs": "optimizer.epochs",
+    "n_epochs": "optimizer.epochs",
+    "ema_decay": "optimizer.average",
+    "clip_grad": "optimizer.gradient_clip",
+    "r_max": "model.cutoff",
+    "rcut": "model.cutoff",
+    "energy_weight": "loss.energy",
+    "force_weight": "loss.forces",
+    "forces_weight": "loss.forces",
+    "hessian_weight": "loss.hessian",
+    "stress_weight": "loss.stress",
+    "virial_weight": "loss.stress",
+    "train_file": "data",
+    "dataset": "data",
+}
+
+_HEAD = """Configuration of `hesspot train`: every key with its default.
+Only `data` must be given: what is not changed may be deleted."""
+
+
 def read_config(path: str | Path) -> TrainingConfig:
-    """Read and check a YAML file; UserError with the nearest valid key for an unknown one."""
-    return parse_config(read_yaml(Path(path), "configuration", "docs/training.md"), str(path))
+    """Read and check a YAML file; UserError with all its faults, and the nearest valid key for an unknown one."""
+    return parse_config(read_yaml(Path(path), "configuration", "hesspot train"), str(path))
 
 
 def parse_config(content: dict[str, Any], place: str) -> TrainingConfig:
     """Check a configuration that was read from `place`."""
-    try:
-        return TrainingConfig.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"configuration {place}: {_explain(first)}") from error
+    refuse(f"configuration {place}", faults(TrainingConfig, content, OTHER_NAMES))
+    return TrainingConfig.model_validate(content)
 
 
-def _explain(problem: Any) -> str:
-    where = [str(part) for part in problem["loc"]]
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    if "data" in where:  # one type after the other is tried
-        where = where[: where.index("data") + 1]
-    if problem["type"] == "extra_forbidden":
-        valid = _keys_of(where[:-1])
-        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.0)
-        return f"key {'.'.join(where)} is unknown, the nearest valid one is {'.'.join([*where[:-1], near[0]])}"
-    if problem["type"] == "missing":
-        return f"key {'.'.join(where)} is missing; add it"
-    return f"{'.'.join(where)} = {problem['input']!r} is not valid: {problem['msg'].lower()}"
-
-
-def _keys_of(path: list[str]) -> list[str]:
-    section: Any = TrainingConfig
-    for name in path:
-        kind = section.model_fields[name].annotation
-        section = next((each for each in get_args(kind) if each is not NoneType), kind)
-    return list(section.model_fields)
+def config_template() -> str:
+    """A commented configuration with all keys and defaults."""
+    return template(TrainingConfig, _HEAD)
