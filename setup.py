@@ -38,7 +38,7 @@ class BuildKernel(build_ext):
                 extra_postargs=[*FLAGS, *flags],
             )
         objects += self.compiler.compile(
-            [str(SOURCES / "house.cpp"), str(SOURCES / "python.cpp")],
+            [str(SOURCES / name) for name in ("house.cpp", "block.cpp", "python.cpp")],
             output_dir=self.build_temp,
             macros=[("HESSPOT_X86", "1")] if len(VARIANTS) > 1 else [],
             extra_postargs=FLAGS,

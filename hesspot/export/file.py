@@ -32,7 +32,7 @@ from hesspot.export.metadata import (
     Reference,
 )
 from hesspot.files import replacing
-from hesspot.kernel import HouseKernel, knows
+from hesspot.kernel import HouseKernel, what_kernel_lacks
 from hesspot.models.ensemble import ARCHITECTURES, Member, build_house, houses_of, name_of
 from hesspot.models.house import House
 
@@ -126,13 +126,15 @@ def read_model(
         )
     for tensor in [*module.parameters(), *module.buffers()]:
         tensor.requires_grad_(False)
-    has_kernel = metadata.architecture.name in ARCHITECTURES and torch.device(device).type == "cpu" and knows(module)
+    eager = eager_model(LoadedModel(module, metadata, path))
+    on_cpu = torch.device(device).type == "cpu"
+    has_kernel = metadata.architecture.name in ARCHITECTURES and on_cpu and what_kernel_lacks(eager) is None
     if backend == "kernel" and not has_kernel:
         raise UserError(
             f"model {path} of architecture {metadata.architecture.name} has no kernel for device {device}; "
             "use the torchscript backend"
         )
-    kernel = HouseKernel(module, dtype) if has_kernel and backend != "torchscript" else None
+    kernel = HouseKernel.of(eager, dtype) if has_kernel and backend != "torchscript" else None
     cast_floats(module, dtype)
     module.eval()
     return LoadedModel(module, metadata, path, kernel)

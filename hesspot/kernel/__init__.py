@@ -14,18 +14,21 @@ import weakref
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hesspot.errors import UserError
+from hesspot.kernel.block import Shape, is_constant, pack
 from hesspot.models.ensemble import houses_of
 
 #: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
 SOURCES = Path(__file__).parent
 
 _POINTER: Any = ctypes.c_void_p
+
+#: Bytes for a sentence from C++.
+MESSAGE_ROOM = 1024
 
 
 def _library() -> ctypes.CDLL:
@@ -34,12 +37,8 @@ def _library() -> ctypes.CDLL:
         raise UserError(f"the kernel of the house model is not built in {SOURCES}; install hesspot again with pip")
     library = ctypes.CDLL(str(found[0]))
     library.hesspot_house_new.restype = _POINTER
-    library.hesspot_house_new.argtypes = [ctypes.c_int] * 7 + [
-        _POINTER,
-        ctypes.c_double,
-        _POINTER,
-        ctypes.c_int,
-    ]
+    library.hesspot_house_new.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int, _POINTER, ctypes.c_int64]
+    library.hesspot_house_n_members.argtypes = [_POINTER]
     library.hesspot_house_delete.argtypes = [_POINTER]
     library.hesspot_house_delete.restype = None
     library.hesspot_house_set_threads.argtypes = [_POINTER, ctypes.c_int]
@@ -58,61 +57,54 @@ def instructions() -> str:
     return name.decode()
 
 
-def knows(module: Any) -> bool:
-    """Whether house models have the radial functions that are written into the kernel: sin(kπr/cutoff)."""
-    for house in houses_of(module):
-        frequencies = house.state_dict()["frequencies"].double().cpu()
-        expected = np.pi / float(module.cutoff) * torch.arange(1.0, len(frequencies) + 1, dtype=torch.float64)
-        if not torch.allclose(frequencies, expected, rtol=1e-14, atol=0.0):
-            return False
-    return True
+def version() -> int:
+    """The kernel's version, raised with every change of a formula."""
+    number: int = _library().hesspot_house_version()
+    return number
+
+
+def what_kernel_lacks(model: Any) -> str | None:
+    """Why the kernel cannot evaluate a house model, or None: its envelope and its constants are written into it."""
+    power = _library().hesspot_house_envelope_power()
+    for house in houses_of(model):
+        if house.envelope_power != power:
+            return f"the kernel has an envelope of power {power}, this model one of power {house.envelope_power}"
+        own, usual = house.state_dict(), type(house)(house.config).state_dict()
+        for name, value in usual.items():
+            if is_constant(name) and not torch.allclose(own[name], value.to(own[name].dtype), rtol=1e-14, atol=0.0):
+                return f"{name} of this model is not what is written into the kernel"
+    return None
 
 
 class HouseKernel:
     """A house model, evaluated by the kernel. Calls are as in the contract; edges must be sorted by centre.
 
-    module: a `HouseModel`, `HouseEnsemble` or `HouseMean`, or its scripted form, in float64; dtype: float64, or float32
-    for the arithmetic. n_members: 1 for a model that is no committee.
+    shape, block: what `Shape.of` and `pack` give for a model; dtype: float64, or float32 for the arithmetic.
+    n_members: 1 for a model that is no committee. UserError for weights that are damaged or of another kernel.
     """
 
-    def __init__(self, module: Any, dtype: torch.dtype = torch.float64):
-        self.elements: list[str] = list(module.elements)
-        self.cutoff: float = float(module.cutoff)
+    def __init__(self, shape: Shape, block: bytes, dtype: torch.dtype = torch.float64):
+        self.elements: list[str] = list(shape.elements)
+        self.cutoff = shape.cutoff
         self.dtype = dtype
         self._library = _library()
-        houses = houses_of(module)
-        states = [{k: v.detach().double().numpy() for k, v in house.state_dict().items()} for house in houses]
-        first, n_elements = states[0], len(self.elements)
-        n_hidden = sum(name.startswith("networks.0.layers.") and name.endswith(".bias") for name in first)
-        layers = [f"layers.{2 * layer}" for layer in range(n_hidden)]
-        n_networks = sum(name.startswith("networks.") and name.endswith(".linear.weight") for name in first)
-        self.n_members = len(houses) * n_networks // n_elements
-        parts = []
-        for house, state in zip(houses, states, strict=True):
-            shifts = np.asarray(house.shifts, dtype=np.float64)
-            parts += [state["scale"], state["mix"], shifts, state["mean"], state["inverse_deviation"]]
-            for network in range(n_networks):
-                names = [f"{layer}.{kind}" for layer in [*layers, "readout"] for kind in ("weight", "bias")]
-                parts += [state[f"networks.{network}.{name}"] for name in [*names, "linear.weight"]]
-        weights = np.concatenate([part.ravel() for part in parts])
-        widths = np.array([len(first[f"networks.0.{layer}.bias"]) for layer in layers], dtype=np.intc)
-        pointer = self._library.hesspot_house_new(
-            len(houses),
-            n_networks // n_elements,
-            n_elements,
-            first["mix"].shape[2] // n_elements,
-            first["mix"].shape[3],
-            first["mean"].shape[1],
-            n_hidden,
-            widths.ctypes.data,
-            self.cutoff,
-            weights.ctypes.data,
-            int(dtype == torch.float32),
-        )
+        if not block.startswith(shape.head()):
+            raise UserError("the packed weights state another shape than their description")
+        message = ctypes.create_string_buffer(MESSAGE_ROOM)
+        pointer = self._library.hesspot_house_new(block, len(block), int(dtype == torch.float32), message, MESSAGE_ROOM)
         if not pointer:
-            raise UserError("the weights do not fit together as a house model; export it again with `hesspot export`")
+            raise UserError(f"the packed weights {message.value.decode()}")
         self._pointer = pointer
+        self.n_members: int = self._library.hesspot_house_n_members(pointer)
         weakref.finalize(self, self._library.hesspot_house_delete, pointer)
+
+    @classmethod
+    def of(cls, model: Any, dtype: torch.dtype = torch.float64) -> HouseKernel:
+        """The kernel of a `HouseModel`, `HouseEnsemble` or `HouseMean` in memory; UserError if it has none."""
+        lacking = what_kernel_lacks(model)
+        if lacking:
+            raise UserError(lacking)
+        return cls(Shape.of(model, version()), pack(model, version()), dtype)
 
     def set_threads(self, threads: int) -> None:
         """Threads that share the centres, to the same last bit; 1 at first."""

@@ -83,8 +83,7 @@ private:
 
   static void need(bool fits) {
     if (!fits)
-      throw std::invalid_argument(
-          "the weights do not fit together as a house model");
+      throw std::invalid_argument("do not fit together as a house model");
   }
 
   const Real *keep(const std::vector<double> &values) {

@@ -13,6 +13,13 @@
 
 namespace hesspot {
 
+/// Raised with every change of a formula, so that no kernel evaluates weights
+/// that were trained with another one.
+constexpr int KERNEL_VERSION = 1;
+
+/// Of the envelope (1 - (r/cutoff)^2)^p that is written into the kernel.
+constexpr int ENVELOPE_POWER = 4;
+
 /// Independent components of symmetric tensors of rank 0, 1, 2, 3 together.
 constexpr int N_MONOMIALS = 20;
 

@@ -2,19 +2,14 @@
 //
 // The house model's kernel as C functions, for hesspot/kernel/__init__.py.
 
-#include "house.h"
+#include "block.h"
 
+#include <cstdio>
 #include <exception>
 
 using namespace hesspot;
 
 namespace {
-
-std::vector<double> taken(const double *&next, std::size_t count) {
-  const std::vector<double> values(next, next + count);
-  next += count;
-  return values;
-}
 
 HouseEdges view(std::int64_t n_centers, const std::int64_t *species,
                 const std::int64_t *first_edge,
@@ -29,55 +24,27 @@ HouseEdges view(std::int64_t n_centers, const std::int64_t *species,
 
 extern "C" {
 
-/// A model, or null if the sizes do not fit. `weights` holds for each
-/// description scale, mix, shifts, mean, inverse deviation and, for each
-/// element of each of its `n_members` members, weight and bias of the hidden
-/// layers of `widths` and of the readout, and the linear part, one after
-/// another.
-void *hesspot_house_new(int n_descriptions, int n_members, int n_elements,
-                        int n_radial, int n_channels, int n_descriptors,
-                        int n_hidden, const int *widths, double cutoff,
-                        const double *weights, int single_precision) {
+/// A model of packed weights, or null and a message of at most `room` bytes,
+/// in words that follow "the packed weights".
+void *hesspot_house_new(const char *block, std::int64_t size,
+                        int single_precision, char *message,
+                        std::int64_t room) {
   try {
-    const auto S = static_cast<std::size_t>(n_elements),
-               K = static_cast<std::size_t>(n_radial),
-               C = static_cast<std::size_t>(n_channels),
-               D = static_cast<std::size_t>(n_descriptors);
-    HouseWeights house;
-    house.n_elements = n_elements;
-    house.n_radial = n_radial;
-    house.n_channels = n_channels;
-    house.cutoff = cutoff;
-    for (int i = 0; i < n_descriptions; i++) {
-      Description description;
-      description.scale = *weights++;
-      description.mix = taken(weights, 4 * S * S * K * C);
-      description.shifts = taken(weights, S);
-      description.mean = taken(weights, S * D);
-      description.inverse_deviation = taken(weights, S * D);
-      for (int n = 0; n < n_members * n_elements; n++) {
-        Network network;
-        std::size_t width = D;
-        for (int l = 0; l < n_hidden; l++) {
-          const auto next = static_cast<std::size_t>(widths[l]);
-          Layer layer;
-          layer.weight = taken(weights, width * next);
-          layer.bias = taken(weights, next);
-          network.hidden.push_back(std::move(layer));
-          width = next;
-        }
-        network.readout.weight = taken(weights, width);
-        network.readout.bias = taken(weights, 1);
-        network.linear = taken(weights, D);
-        description.networks.push_back(std::move(network));
-      }
-      house.descriptions.push_back(std::move(description));
-    }
-    return new House(house, single_precision != 0);
-  } catch (const std::exception &) {
+    const auto read = unpack({block, static_cast<std::size_t>(size)});
+    return new House(read.weights, single_precision != 0);
+  } catch (const std::exception &error) {
+    std::snprintf(message, static_cast<std::size_t>(room), "%s", error.what());
     return nullptr;
   }
 }
+
+int hesspot_house_n_members(const void *model) {
+  return static_cast<const House *>(model)->n_members();
+}
+
+int hesspot_house_version() { return KERNEL_VERSION; }
+
+int hesspot_house_envelope_power() { return ENVELOPE_POWER; }
 
 void hesspot_house_delete(void *model) { delete static_cast<House *>(model); }
 

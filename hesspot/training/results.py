@@ -42,7 +42,7 @@ def final_results(
     which gives what the model gives to rounding.
     """
     device = model.scale.device
-    quick: Model = HouseKernel(model) if device.type == "cpu" else model
+    quick: Model = HouseKernel.of(model) if device.type == "cpu" else model
     rows = []
     for part in PARTS:
         records = dataset.select(part=part).records

@@ -1,5 +1,6 @@
 """Risk: a kernel that is not the model: another number, a lost derivative, a wrong order of edges."""
 
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,8 +16,9 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.kernel import HouseKernel, instructions, knows
-from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, mean_of
+from hesspot.kernel import HouseKernel, instructions, version, what_kernel_lacks
+from hesspot.kernel.block import Shape, fill, pack
+from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, houses_of, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
 
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²: the same float64 operations in another order
@@ -28,8 +30,8 @@ HALF_OF_THE_WORK = 0.3  # less than a half, for what the calling thread does bes
 def make(**changed) -> HouseModel | HouseEnsemble | HouseMean:
     settings = {"elements": ["H", "C", "N", "O"], "cutoff": 4.0, "hidden": [12, 10], **changed}
     if "models" in settings:
-        models = settings.pop("models")
-        return mean_of([make(**settings, seed=8 + number) for number in range(models)])
+        models, seed = settings.pop("models"), settings.pop("seed", 8)
+        return mean_of([make(**settings, seed=seed + number) for number in range(models)])
     torch.manual_seed(settings.pop("seed", 8))
     committee = "members" in settings
     model = HouseEnsemble(EnsembleConfig(**settings)) if committee else HouseModel(HouseConfig(**settings))
@@ -68,7 +70,7 @@ def batch_of(model):
 )
 def test_everything_is_the_models(changed):
     model = make(**changed)
-    kernel = HouseKernel(model)
+    kernel = HouseKernel.of(model)
     batch = batch_of(model)
     directions = torch.randn(batch.n_atoms, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     mine, theirs = (evaluate(which, batch, virial=True, atom_virial=True) for which in (kernel, model))
@@ -95,7 +97,7 @@ def test_threads_share_the_centres_to_the_last_bit(threads, dtype):
     directions = torch.randn(batch.n_edges, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     answers = []
     for count in (1, threads):
-        kernel = HouseKernel(model, dtype)
+        kernel = HouseKernel.of(model, dtype)
         kernel.set_threads(count)
         graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
         vectors = batch.vectors
@@ -108,7 +110,7 @@ def test_threads_share_the_centres_to_the_last_bit(threads, dtype):
 def test_threads_take_part():
     """CPU time that the calling thread has not spent itself, of a call that is long beside the others' waiting."""
     model = make()
-    kernel = HouseKernel(model)
+    kernel = HouseKernel.of(model)
     kernel.set_threads(2)
     batch = build_batch([molecule("C6H6")] * 1000, model.elements, model.cutoff)
     graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
@@ -123,7 +125,7 @@ def test_threads_end_with_their_model():
     model = make()
     batch = build_batch([molecule("C6H6")] * 17, model.elements, model.cutoff)
     before = threads_of_this_process()
-    kernels = [HouseKernel(model) for _ in range(3)]
+    kernels = [HouseKernel.of(model) for _ in range(3)]
     for kernel in kernels:
         for threads in (2, 10**6):
             kernel.set_threads(threads)
@@ -135,7 +137,7 @@ def test_threads_end_with_their_model():
 
 def test_one_model_serves_several_callers_at_once():
     model = make()
-    kernel = HouseKernel(model)
+    kernel = HouseKernel.of(model)
     kernel.set_threads(2)
     batches = [build_batch([molecule(name)] * 20, model.elements, model.cutoff) for name in ("C6H6", "CH3OH")]
     graphs = [(kernel._graph(b.species, b.centers, b.neighbors), b.vectors) for b in batches] * 20
@@ -149,7 +151,7 @@ def test_one_model_serves_several_callers_at_once():
 def test_companions_change_no_bit():
     """Centres share a register: how many there are, of which element and with how many edges, is nobody's business."""
     model = make()
-    kernel = HouseKernel(model)
+    kernel = HouseKernel.of(model)
     structures = [molecule(name) for name in ("C6H6", "CH3OH", "HCN", "H2", "CO2", "CH3OH")]
     for seed, atoms in enumerate(structures):
         atoms.rattle(0.1, seed=seed)
@@ -166,7 +168,7 @@ def test_companions_change_no_bit():
 def test_edges_beyond_the_cutoff_count_for_nothing():
     """Engines keep lists with a skin; vectors may be much longer than the cutoff."""
     model = make()
-    kernel = HouseKernel(model)
+    kernel = HouseKernel.of(model)
     atoms = molecule("CH3OH")
     near, all_pairs = (build_batch([atoms], model.elements, reach) for reach in (model.cutoff, 50.0))
     far = near.vectors.norm(dim=1).argmax()
@@ -193,7 +195,7 @@ def test_a_number_that_is_none_is_passed_on(wrong):
     batch = build_batch([molecule("CH3OH"), molecule("CH3OH")], model.elements, model.cutoff)
     vectors = batch.vectors.clone()
     vectors[0, 1] = wrong
-    energies = HouseKernel(model)(batch.species, batch.centers, batch.neighbors, vectors)
+    energies = HouseKernel.of(model)(batch.species, batch.centers, batch.neighbors, vectors)
     assert batch.centers[0] == 0 and not energies[0].isfinite()
     assert energies[1:].isfinite().all()
 
@@ -207,7 +209,7 @@ def test_activations_far_out(dtype, tolerance):
     batch = batch_of(model)
     expected = evaluate(model, batch).forces
     assert expected.isfinite().all() and expected.abs().max() > SIGNAL
-    found = evaluate(HouseKernel(model, dtype), batch.to(dtype=dtype)).forces
+    found = evaluate(HouseKernel.of(model, dtype), batch.to(dtype=dtype)).forces
     scale = max(1.0, float(expected.abs().max()))
     torch.testing.assert_close(found.double(), expected, atol=tolerance * scale, rtol=0.0)
 
@@ -216,7 +218,7 @@ def test_activations_far_out(dtype, tolerance):
 def test_members_of_a_committee(kind):
     """Each member's energies and forces, and no third way to the mean."""
     model = make(**{kind: 3})
-    kernel = HouseKernel(model)
+    kernel = HouseKernel.of(model)
     assert kernel.n_members == 3
     batch = batch_of(model)
     answers = []
@@ -236,7 +238,7 @@ def test_members_of_a_committee(kind):
 def test_weighted_energies_differentiate_twice():
     """Not only the sum of energies: torch's own checks of first and second derivatives, by differences."""
     model = make(elements=["H", "O"], n_radial=3, n_channels=2, hidden=[4])
-    kernel = HouseKernel(model)
+    kernel = HouseKernel.of(model)
     batch = build_batch([molecule("H2O")], model.elements, model.cutoff)
     weights = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
 
@@ -252,7 +254,7 @@ def test_third_derivatives_are_refused():
     model = make()
     batch = batch_of(model)
     vectors = batch.vectors.clone().requires_grad_(True)
-    energies = HouseKernel(model)(batch.species, batch.centers, batch.neighbors, vectors)
+    energies = HouseKernel.of(model)(batch.species, batch.centers, batch.neighbors, vectors)
     (first,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
     (second,) = torch.autograd.grad(first.pow(2).sum(), vectors, create_graph=True)
     with pytest.raises(RuntimeError, match="no third derivatives; use the torchscript backend"):
@@ -263,7 +265,7 @@ def test_single_precision_is_near_and_not_the_same():
     model = make()
     batch = batch_of(model)
     expected = evaluate(model, batch).forces
-    rounded = evaluate(HouseKernel(model, torch.float32), batch.to(dtype=torch.float32)).forces
+    rounded = evaluate(HouseKernel.of(model, torch.float32), batch.to(dtype=torch.float32)).forces
     difference = float((rounded - expected).abs().max() / expected.abs().max())
     assert 1e-12 < difference < SINGLE
 
@@ -272,7 +274,7 @@ def test_edges_in_disorder_are_refused():
     model = make()
     batch = batch_of(model)
     with pytest.raises(ValueError, match="sorted by centre"):
-        HouseKernel(model)(batch.species, batch.centers.flip(0), batch.neighbors.flip(0), batch.vectors.flip(0))
+        HouseKernel.of(model)(batch.species, batch.centers.flip(0), batch.neighbors.flip(0), batch.vectors.flip(0))
 
 
 def test_files_choose_their_backend(house_model_file, lj_model_file):
@@ -285,11 +287,67 @@ def test_files_choose_their_backend(house_model_file, lj_model_file):
         read_model(lj_model_file, backend="kernel")
 
 
-def test_other_radial_functions_are_left_to_torch():
+def test_what_is_written_into_the_kernel_is_compared():
     model = make()
-    assert knows(model)
+    assert what_kernel_lacks(model) is None
     model.frequencies *= 1.0 + 1e-8
-    assert not knows(model)
+    assert "frequencies of this model" in what_kernel_lacks(model)
+    model = make(models=2)
+    model.houses[1].envelope_power = 5
+    with pytest.raises(UserError, match="envelope of power 4, this model one of power 5"):
+        HouseKernel.of(model)
+
+
+@pytest.mark.parametrize("changed", [{}, {"members": 3}, {"models": 2, "hidden": [4]}])
+def test_a_block_gives_the_model_back(changed):
+    model, other = make(**changed), make(**changed, seed=100)
+    shape, block = Shape.of(model, version()), pack(model, version())
+    fill(other, block, shape)
+    for house, filled in zip(houses_of(model), houses_of(other), strict=True):
+        assert filled.shifts == house.shifts
+        for name, value in house.state_dict().items():
+            assert torch.equal(filled.state_dict()[name], value), name
+    n_weights = sum(t.numel() for t in model.parameters()) + sum(
+        len(h.shifts) + h.scale.numel() + h.mean.numel() + h.inverse_deviation.numel() for h in houses_of(model)
+    )
+    assert len(block) == len(shape.head()) + 8 * n_weights
+
+
+def changed_word(block: bytes, place: int, value: int) -> bytes:
+    return block[: 8 * place] + struct.pack("<q", value) + block[8 * place + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda block: b"", "end after 0 bytes"),
+        (lambda block: block[:50], "end after 50 bytes"),
+        (lambda block: block[:-8], "before their last number"),
+        (lambda block: block + bytes(8), "go on for 8 bytes"),
+        (lambda block: b"x" + block[1:], "do not begin"),
+        (lambda block: changed_word(block, 1, 99), "are for version 99 of the kernel"),
+        (lambda block: changed_word(block, 2, 6), "an envelope of power 6"),
+        (lambda block: changed_word(block, 4, 0), "state 0 as number of members"),
+        (lambda block: changed_word(block, 6, 1 << 40), "state 1099511627776 as number of radial functions"),
+        (lambda block: changed_word(block, 6, 1 << 15), "before their last number"),
+        (lambda block: changed_word(block, 8, 1), "go on for"),
+    ],
+)
+def test_a_damaged_block_is_one_sentence(damage, words):
+    model = make()
+    block = damage(pack(model, version()))
+
+    class Agreeing(Shape):
+        """States what the block states, so that the C++ code has to find the damage."""
+
+        def head(self) -> bytes:
+            return b""
+
+    shape = Agreeing(**Shape.of(model, version()).model_dump())
+    with pytest.raises(UserError, match=f"the packed weights .*{words}"):
+        HouseKernel(shape, block)
+    with pytest.raises(UserError, match="another shape than their description"):
+        HouseKernel(Shape.of(make(hidden=[3]), version()), block)
 
 
 def test_instructions_are_known():
