@@ -55,7 +55,7 @@ def label_file(
     wanted = [_record(atoms, i, source, part, kind, system) for i, atoms in enumerate(read_structures(source))]
     Dataset(wanted, method.level_of_theory).validate(str(source))
     for record in wanted:
-        method.check_input(record.atoms_only(), f"{record.name} of {source}")
+        method.check_input(record.atoms_only(), f"{record.name} of {source}", hessian=hessian)
 
     store = PartStore(out.with_name(out.name + ".parts"), method, tell)
     finished = {record.name: store.get(record.name, record, hessian=hessian, products=products) for record in wanted}
@@ -158,6 +158,8 @@ def _label(record: Record, method: LabelMethod, hessian: bool, products: int) ->
         return complete(record, method, hessian=hessian, products=products), ""
     except NotConverged as error:
         return record, str(error)
+    except Exception as error:  # whatever a library says of one structure, the others are not lost by it
+        return record, f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason was given'}"
 
 
 def _label_all(

@@ -38,7 +38,7 @@ class LabelMethod(Protocol):
     def provenance(self) -> dict[str, Any]:
         """Program, version and settings; finished labels are taken again only where this is the same."""
 
-    def check_input(self, atoms: Atoms, name: str) -> None:
+    def check_input(self, atoms: Atoms, name: str, *, hessian: bool) -> None:
         """Raise a UserError for a structure or settings that cannot be computed."""
 
     def labels(self, atoms: Atoms, *, hessian: bool) -> Labels:

@@ -4,10 +4,18 @@ Two things differ from a plain PySCF calculation. The coupled-perturbed equation
 controls the true residual: PySCF's own Krylov solver stops early without a word and leaves errors of 0.02 to
 0.5 eV/Å² in Hessians of density functionals. And because second derivatives of the exchange-correlation grid are
 left out by PySCF, the Hessian is symmetrised and its on-site blocks are reset by the acoustic sum rule.
+
+A basis set that belongs to effective core potentials (def2 from Rb on, LANL2DZ, cc-pVTZ-PP, …) gets them. Dispersion by
+simple-dftd3 and dftd4 is asked for in the functional's name (B3LYP-D3BJ, PBE0-D4); its share of a Hessian is made of
+central differences of its gradients.
 """
 
+import contextlib
+import io
+import math
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -16,12 +24,18 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from pydantic import BaseModel, ConfigDict, Field
 from pyscf import dft, gto, lib
+from pyscf.data.elements import CONFIGURATION
+from pyscf.gto.ecp import core_configuration
 from pyscf.hessian.rhf import gen_vind
 
 from hesspot.data.checks import acoustic_defect, rotational_defect
 from hesspot.errors import UserError
 from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
+
+
+#: Largest s exponent of a basis over Z²: 2 in the smallest that describe a 1s shell, 0.1 to 0.4 in valence bases.
+CORE_EXPONENT = 1.0
 
 
 class Method(BaseModel):
@@ -50,14 +64,14 @@ class Method(BaseModel):
     def provenance(self) -> dict[str, Any]:
         return {"program": f"pyscf {version('pyscf')}", "method": self.model_dump(mode="json")}
 
-    def check_input(self, atoms: Atoms, name: str) -> None:
-        check_input(atoms, self, name)
+    def check_input(self, atoms: Atoms, name: str, *, hessian: bool) -> None:
+        check_input(atoms, self, name, hessian=hessian)
 
     def labels(self, atoms: Atoms, *, hessian: bool) -> Labels:
         return compute(atoms, self, hessian=hessian)
 
 
-def check_input(atoms: Atoms, method: Method, name: str = "") -> None:
+def check_input(atoms: Atoms, method: Method, name: str = "", *, hessian: bool = True) -> None:
     """Raise a UserError for a structure or method that cannot be computed."""
     where = f"structure {name!r}" if name else f"the structure {atoms.get_chemical_formula()}"
     if atoms.pbc.any():
@@ -67,14 +81,77 @@ def check_input(atoms: Atoms, method: Method, name: str = "") -> None:
     if method.grid[1] not in dft.gen_grid.LEBEDEV_NGRID:
         near = min(dft.gen_grid.LEBEDEV_NGRID, key=lambda points: abs(points - method.grid[1]))
         raise UserError(f"{method.grid[1]} angular grid points are not a Lebedev grid: use {near} for example")
+    if problem := _problem_of(method.xc, hessian):
+        raise UserError(
+            f"--xc {method.xc} cannot be used ({problem}): use a functional of PySCF such as PBE0, or one with "
+            "dispersion such as B3LYP-D3BJ"
+        )
     try:
         with warnings.catch_warnings(action="ignore"):  # an unknown basis is told below, in one sentence
-            _kohn_sham(atoms, method)
+            molecule = _kohn_sham(atoms, method).mol
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{where} cannot be set up at {method.level_of_theory} ({reason}): check --xc, --basis, elements"
+            f"{where} cannot be set up at {method.level_of_theory} ({_reason(error)}): check --basis and the elements"
         ) from error
+    for index in range(molecule.natm):
+        if missing := _missing_core(molecule, index):
+            raise UserError(
+                f"{where}: --basis {method.basis} {missing}, and PySCF has no effective core potential of this name "
+                "for it; use a basis for all electrons or one whose potentials have its name, such as def2-SVP"
+            )
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+@cache
+def _problem_of(xc: str, hessian: bool) -> str:
+    """Why the functional gives no energies, gradients or Hessians, tried on H2; nothing if it gives them."""
+    try:
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            scf = dft.RKS(gto.M(atom="H 0 0 0; H 0 0 0.75", basis="STO-3G", verbose=0))
+            scf.xc = xc
+            scf.grids.atom_grid = (20, 50)
+            scf.kernel()
+            scf.nuc_grad_method().kernel()
+            if hessian:
+                scf.Hessian().kernel()
+    except Exception as error:
+        return _reason(error)
+    return ""
+
+
+def _effective_cores(atoms: Atoms, basis: str) -> dict[str, Any]:
+    """The potentials that belong to a basis such as def2-SVP, by element; PySCF sets none by itself."""
+    potentials = {}
+    for symbol in sorted(set(atoms.symbols)):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                potential = gto.basis.load_ecp(basis, symbol)
+        except (RuntimeError, TypeError, KeyError):  # PySCF's ways to say that it knows no potentials of this name
+            continue
+        if potential:
+            potentials[symbol] = potential
+    return potentials
+
+
+def _missing_core(molecule: Any, index: int) -> str:
+    """What the basis of one atom lacks of the shells that are occupied and not in an effective core, in words."""
+    symbol, charge = molecule.atom_pure_symbol(index), gto.charge(molecule.atom_symbol(index))
+    in_core = charge - molecule.atom_charge(index)
+    shells = [shell for shell in range(molecule.nbas) if molecule.bas_atom(shell) == index]
+    cores = core_configuration(in_core, atom_symbol=symbol) if in_core else [0, 0, 0, 0]
+    for angular, electrons in enumerate(CONFIGURATION[charge]):
+        functions = sum(molecule.bas_nctr(shell) for shell in shells if molecule.bas_angular(shell) == angular)
+        occupied = math.ceil(electrons / (4 * angular + 2)) - cores[angular]
+        if functions < occupied:
+            return f"has {functions} shells of {'spdf'[angular]} functions where {symbol} fills {occupied}"
+    if charge > 2 and not in_core:
+        exponent = max(molecule.bas_exp(shell).max() for shell in shells if molecule.bas_angular(shell) == 0)
+        if exponent < CORE_EXPONENT * charge**2:
+            return f"describes only the valence of {symbol} (largest s exponent {exponent:.3g})"
+    return ""
 
 
 def compute(
@@ -95,7 +172,7 @@ def compute(
         UserError: periodic structure, open shell, unknown basis or functional.
         NotConverged: nothing that could be stored came out.
     """
-    check_input(atoms, method)
+    check_input(atoms, method, hessian=hessian)
     with lib.with_omp_threads(1):
         scf = _converge(atoms, method, guess)
         gradient = scf.nuc_grad_method()
@@ -157,11 +234,17 @@ def solve_block(
         gap: (m,) positive orbital energy differences.
         rhs: (k, m).
         tol: largest element of the residual.
+
+    Raises:
+        NotConverged: a gap that is not positive.
     """
+    if not (gap > 0.0).all():
+        raise NotConverged("an empty orbital lies below an occupied one: this is not the ground state")
     scale = 1.0 / np.sqrt(gap)
     target = rhs * scale
     space = np.zeros((0, len(gap)))
     image = np.zeros((0, len(gap)))
+    coefficients = np.zeros((len(rhs), 0))
     residual = target
     for _ in range(max_iterations):
         new = _orthonormal(residual, space, 0.1 * tol)
@@ -191,13 +274,13 @@ def _kohn_sham(atoms: Atoms, method: Method) -> Any:
         atom=[(int(z), tuple(r / BOHR)) for z, r in zip(atoms.numbers, atoms.positions, strict=True)],
         unit="Bohr",
         basis=method.basis,
+        ecp=_effective_cores(atoms, method.basis),
         cart=method.cart,
         verbose=0,
     )
     molecule.build(dump_input=False, parse_arg=False)
     scf = dft.RKS(molecule)
     scf.xc = method.xc
-    scf._numint.libxc.parse_xc(method.xc)
     scf.grids.atom_grid = method.grid
     scf.conv_tol = method.conv_tol
     scf.chkfile = None
@@ -284,10 +367,10 @@ def _first_order_orbitals(
     mo1[:, occupied] = -0.5 * s1[:, occupied]
     fixed = h1 - s1 * e_i
     rhs = -(fixed + induced(mo1))[:, virtual].reshape(len(h1), -1)
-    mo1[:, virtual] = solve_block(response, gap.ravel(), rhs, method.cphf_tol).reshape(-1, *gap.shape)
+    mo1[:, virtual] = solve_block(response, gap.ravel(), rhs, method.cphf_tol).reshape(len(h1), *gap.shape)
 
     first_order_fock = fixed + induced(mo1)
-    residual = float(np.abs(first_order_fock[:, virtual] + gap * mo1[:, virtual]).max())
+    residual = float(np.abs(first_order_fock[:, virtual] + gap * mo1[:, virtual]).max(initial=0.0))
     energies = first_order_fock[:, occupied] + mo1[:, occupied] * (e_i[:, None] - e_i)
     shape = (molecule.natm, 3)
     return (mo_coeff @ mo1).reshape(*shape, -1, nocc), energies.reshape(*shape, nocc, nocc), residual

@@ -40,8 +40,14 @@ class TbliteMethod(BaseModel):
     def provenance(self) -> dict[str, Any]:
         return {"program": f"tblite {version('tblite')}", "method": self.model_dump(mode="json")}
 
-    def check_input(self, atoms: Atoms, name: str) -> None:
+    def check_input(self, atoms: Atoms, name: str, *, hessian: bool = True) -> None:
         where = f"structure {name!r}" if name else f"the structure {atoms.get_chemical_formula()}"
+        if atoms.pbc.any() and not atoms.pbc.all():
+            along = " and ".join(axis for axis, periodic in zip("abc", atoms.pbc, strict=True) if periodic)
+            raise UserError(
+                f"{where} is periodic along {along} only, tblite knows molecules and crystals: make it periodic in all "
+                'directions with 15 Å of empty space (pbc="T T T" and the whole cell), or not at all'
+            )
         if int(atoms.numbers.sum()) % 2:
             raise UserError(f"{where} has an odd number of electrons: only closed shells can be computed, leave it out")
         try:

@@ -185,3 +185,13 @@ def test_an_existing_file_and_a_missing_one_are_refused(source: Path, tmp_path: 
     with pytest.raises(UserError, match="exists already"):
         label_file(source, out, QUICK)
     assert out.read_text() == "precious"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_structure_never_costs_the_others(jobs: int, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file, out = tmp_path / "in.xyz", tmp_path / "out.h5"
+    far = Atoms("H2", [[0, 0, 0], [0, 0, 20]], info={"name": "far"})
+    ase.io.write(file, [far, Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], info={"name": "near"})])
+    label_file(file, out, Method(basis="6-31G(d)", grid=(20, 50)), jobs=jobs)
+    assert [record.name for record in Dataset.read(out)] == ["near"]
+    assert "far: left out," in capsys.readouterr().err

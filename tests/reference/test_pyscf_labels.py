@@ -8,8 +8,10 @@ from ase.build import molecule
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data.checks import acoustic_defect, rotational_defect
 from hesspot.errors import UserError
+from hesspot.units import HARTREE
 
 pytest.importorskip("pyscf")
+from hesspot.reference.method import NotConverged
 from hesspot.reference.pyscf_labels import (
     Labels,
     Method,
@@ -28,6 +30,11 @@ ENERGY_TOLERANCE = 1e-7
 HESSIAN_TOLERANCE = 3e-3
 #: cm⁻¹; the published values are rounded to 0.1, the geometry is optimised to 2e-4 eV/Å
 WAVENUMBER_TOLERANCE = 0.2
+
+#: Hartree; RKS B3LYP/def2-SVP with the 28-electron core of iodine; without it −6900, with its valence alone −2046
+HI_ENERGY, HI_ENERGY_TOLERANCE = -298.39, 0.01
+#: eV, eV/Å; central differences of dispersion energies at STEP
+DISPERSION_TOLERANCE = 1e-6
 
 WATER = Atoms("OH2", [[0, 0, 0.120878581], [0, 0.761555315, -0.477855295], [0, -0.761555315, -0.477855295]])
 METHOD = Method()
@@ -116,6 +123,57 @@ def test_other_functional_and_the_calculator() -> None:
     assert compute(stretched, method, hessian=False, stability=True).properties["unrestricted_stability"] == "unstable"
 
 
+@pytest.mark.pyscf
+def test_a_basis_gets_the_core_potentials_that_belong_to_it() -> None:
+    method = Method(basis="def2-SVP", cart=False, grid=(50, 194))
+    atoms = Atoms("HI", [[0, 0, 0], [0, 0, 1.62]])
+    labels = compute(atoms, method)
+    assert labels.energy / HARTREE == pytest.approx(HI_ENERGY, abs=HI_ENERGY_TOLERANCE)
+    bond = np.array([[0, 0, -0.5], [0, 0, 0.5]])
+    pulled = []
+    for step in (STEP, -STEP):
+        moved = atoms.copy()
+        moved.positions += step * bond
+        pulled.append((compute(moved, method, hessian=False).forces * bond).sum())
+    curvature = bond.ravel() @ labels.hessian @ bond.ravel()
+    assert curvature == pytest.approx((pulled[1] - pulled[0]) / (2 * STEP), abs=HESSIAN_TOLERANCE)
+    assert curvature > 100 * HESSIAN_TOLERANCE
+
+
+@pytest.mark.pyscf
+def test_dispersion_is_in_energy_forces_and_hessian() -> None:
+    plain, method = (Method(xc=xc, basis="STO-3G", grid=(30, 110)) for xc in ("B3LYP", "B3LYP-D3BJ"))
+    atoms = Atoms("He2", [[0, 0, 0], [0, 0, 2.6]])
+    direction = np.array([[0, 0, -0.5], [0, 0, 0.5]])
+
+    def dispersion(shift: float) -> tuple[float, float]:
+        moved = atoms.copy()
+        moved.positions += shift * direction
+        with_it, without = (compute(moved, each, hessian=False) for each in (method, plain))
+        return with_it.energy - without.energy, ((with_it.forces - without.forces) * direction).sum()
+
+    (above, pull_above), (below, pull_below) = dispersion(STEP), dispersion(-STEP)
+    energy, pull = dispersion(0.0)
+    assert energy < -1e-3 and -(above - below) / (2 * STEP) == pytest.approx(pull, abs=DISPERSION_TOLERANCE)
+    assert abs(pull) > 10 * DISPERSION_TOLERANCE
+    difference = compute(atoms, method).hessian - compute(atoms, plain).hessian
+    curvature = direction.ravel() @ difference @ direction.ravel()
+    assert curvature == pytest.approx((pull_below - pull_above) / (2 * STEP), abs=10 * DISPERSION_TOLERANCE)
+    assert abs(curvature) > 30 * DISPERSION_TOLERANCE
+
+
+@pytest.mark.pyscf
+def test_a_lone_atom_has_no_curvature() -> None:
+    labels = compute(Atoms("He"), METHOD)
+    np.testing.assert_allclose(labels.hessian, 0.0, atol=HESSIAN_TOLERANCE)
+    np.testing.assert_allclose(labels.forces, 0.0, atol=HESSIAN_TOLERANCE)
+
+
+def test_a_negative_gap_is_no_ground_state() -> None:
+    with pytest.raises(NotConverged, match="below an occupied"):
+        solve_block(lambda x: x, np.array([0.5, -0.1]), np.ones((1, 2)), 1e-9)
+
+
 @pytest.mark.parametrize(
     ("atoms", "changes", "words"),
     [
@@ -124,6 +182,11 @@ def test_other_functional_and_the_calculator() -> None:
         (molecule("H2"), {"basis": "no-such-basis"}, "no-such-basis"),
         (molecule("H2"), {"xc": "no-such-functional"}, "(?i)no-such-functional"),
         (molecule("H2"), {"grid": (75, 433)}, "434"),
+        (molecule("H2"), {"xc": "wb97x-d"}, "wb97x-d.*B3LYP-D3BJ"),
+        (molecule("H2"), {"xc": "B3LYP-D9"}, "B3LYP-D9.*B3LYP-D3BJ"),
+        (molecule("CH4"), {"basis": "ccecp-cc-pvdz"}, "only the valence of C"),
+        (molecule("CH4"), {"basis": "gth-dzvp"}, "only the valence of C"),
+        (Atoms("HI", [[0, 0, 0], [0, 0, 1.6]]), {"basis": "6-31G(d)"}, "cannot be set up|has .* shells"),
     ],
 )
 def test_bad_input_gives_one_sentence(atoms: Atoms, changes: dict, words: str) -> None:

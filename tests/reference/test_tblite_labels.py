@@ -171,3 +171,13 @@ def test_structures_that_cannot_be_computed(symbols: str, words: str) -> None:
     atoms = Atoms(symbols, [[0, 0, 0], [0, 0, 1.0]])
     with pytest.raises(UserError, match=words):
         GFN1.check_input(atoms, "it")
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, False, True)])
+def test_slabs_and_wires_are_refused(pbc: tuple[bool, bool, bool]) -> None:
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]], cell=[8, 8, 8], pbc=pbc)
+    with pytest.raises(UserError, match="only, tblite knows"):
+        GFN1.check_input(atoms, "it")
+    for remedy in (True, False):
+        atoms.pbc = remedy
+        GFN1.check_input(atoms, "it")
