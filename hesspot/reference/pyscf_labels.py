@@ -33,7 +33,6 @@ from hesspot.errors import UserError
 from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 
-
 #: Largest s exponent of a basis over Z²: 2 in the smallest that describe a 1s shell, 0.1 to 0.4 in valence bases.
 CORE_EXPONENT = 1.0
 
