@@ -1,3 +1,5 @@
 """Hessian-informed machine-learning potentials for production molecular dynamics and path integrals."""
 
-__version__ = "0.1.0"
+from hesspot.version import __version__
+
+__all__ = ["__version__"]

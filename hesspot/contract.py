@@ -51,6 +51,13 @@ class Model(Protocol):
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor: ...
 
 
+class Committee(Model, Protocol):
+    """A model that is the mean of members which can be asked one by one."""
+
+    def members(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """Energies of each member, (n_members, n_atoms) float64 eV; arguments as of the model."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """The edges of the centres `first` … `last - 1`, ready to be given to a model.

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hesspot.contract import Batch, Model
-from hesspot.models.ensemble import HouseEnsemble
+from hesspot.contract import Batch, Committee, Model
 
 #: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for the house model in float64).
 MAX_EDGES = 100_000
@@ -129,7 +128,7 @@ def differentiable(
 
 
 def differentiable_members(
-    model: HouseEnsemble, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
+    model: Committee, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
 ) -> list[Differentiable]:
     """`differentiable` of each member of a committee; the descriptors are evaluated once."""
     vectors = batch.vectors.detach().requires_grad_(forces or directions is not None or virial)

@@ -23,9 +23,13 @@ import ase.io
 import numpy as np
 
 from hesspot import units
+from hesspot.accuracy.cases import Case, from_dataset
+from hesspot.accuracy.model_errors import ModelErrors, model_errors
+from hesspot.accuracy.results import EngineResult, one_by_one
+from hesspot.accuracy.table import LEGEND, model_error_rows
 from hesspot.analysis import drift, plots
+from hesspot.analysis.html_report import Report
 from hesspot.analysis.normal_modes import NormalModes, normal_modes
-from hesspot.analysis.report import Report
 from hesspot.analysis.run_output import column, read_ipi_properties, read_lammps_thermo
 from hesspot.data import Dataset
 from hesspot.data.shipped import path as shipped
@@ -33,12 +37,7 @@ from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.ipi.launch import run_ipi
 from hesspot.models.house import HouseModel
 from hesspot.training.checkpoint import load_checkpoint, model_of
-from hesspot.verify.cases import Case, from_dataset
-from hesspot.verify.engines.trained import one_by_one
-from hesspot.verify.model_error import model_errors
-from hesspot.verify.report import ModelErrors, VerifyReport
-from hesspot.verify.results import EngineResult
-from hesspot.verify.tables import LEGEND, model_error_rows
+from hesspot.verify.report import VerifyReport
 
 HERE = Path(__file__).parent
 MODES = {"E-F": "ef", "E-F-H": "efh"}

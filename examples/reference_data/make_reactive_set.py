@@ -24,9 +24,9 @@ from ase import Atoms
 from ase.build import molecule
 
 from hesspot.data import Record
+from hesspot.pool import executor
 from hesspot.reference import search
 from hesspot.reference.partial_results import PartStore, assemble
-from hesspot.reference.pool import executor
 from hesspot.reference.pyscf_labels import Labels, Method, NotConverged, compute
 from hesspot.reference.sampling import sample_modes
 

@@ -32,10 +32,10 @@ from ase.optimize import BFGS, FIRE
 
 from hesspot.data import Record
 from hesspot.files import replacing
+from hesspot.pool import executor
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
-from hesspot.reference.pool import executor
 from hesspot.reference.tblite_labels import TbliteMethod
 
 METHOD = TbliteMethod(method="GFN1-xTB")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hesspot.accuracy.results import one_by_one
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.contract import Model
 from hesspot.data import Dataset
@@ -19,7 +20,6 @@ from hesspot.data.shipped import find_dataset
 from hesspot.export import read_model
 from hesspot.reference.tblite_labels import TbliteMethod
 from hesspot.training.checkpoint import load_checkpoint, model_of
-from hesspot.verify.engines.trained import one_by_one
 
 SOFT = 400.0  #: cm⁻¹
 

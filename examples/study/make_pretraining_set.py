@@ -28,10 +28,10 @@ from tblite.ase import TBLite
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Dataset, Record
 from hesspot.data.shipped import find_dataset
+from hesspot.pool import executor
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
-from hesspot.reference.pool import executor
 from hesspot.reference.sampling import sample_modes
 from hesspot.reference.search import BONDED, fragments
 from hesspot.reference.tblite_labels import TbliteMethod

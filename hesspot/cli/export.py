@@ -13,12 +13,12 @@ def export(
 ) -> None:
     """Write the best model of a run, or the mean of several, as one TorchScript file with metadata and fingerprint."""
     from hesspot.console import say
+    from hesspot.data.sources import read_data
     from hesspot.errors import UserError
     from hesspot.export.file import write_model
     from hesspot.export.fingerprint import make_fingerprint
     from hesspot.models.ensemble import mean_of
     from hesspot.training.checkpoint import load_checkpoint, model_of
-    from hesspot.training.data import read_data
 
     checkpoints = [load_checkpoint(run / "best.pt") for run in runs]
     level = checkpoints[0]["level_of_theory"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hesspot.data.dataset import KINDS, PARTS, Dataset, Record
-from hesspot.data.readers import Options, read_structures
+from hesspot.data.readers import Options, read_labelled
 from hesspot.data.unit_checks import unit_complaints
 from hesspot.errors import UserError
 
@@ -36,7 +36,7 @@ def convert(
     seen: dict[str, int] = {}
     for source in _without_twins(sources):
         first = len(records)
-        for raw in read_structures(source, options, file_format):
+        for raw in read_labelled(source, options, file_format):
             if limit is not None and len(records) - first >= limit:
                 break
             record = raw.record()

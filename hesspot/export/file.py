@@ -19,7 +19,6 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-import hesspot
 from hesspot.contract import Batch, Model, build_batch
 from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
@@ -35,6 +34,7 @@ from hesspot.files import replacing
 from hesspot.kernel import HouseKernel, what_kernel_lacks
 from hesspot.models.ensemble import ARCHITECTURES, Member, build_house, houses_of, name_of
 from hesspot.models.house import House
+from hesspot.version import __version__
 
 #: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
 ENERGY_TOLERANCE = 1e-9  # eV per atom
@@ -146,7 +146,7 @@ def _parse_metadata(text: str | bytes, path: Path) -> ModelMetadata:
     if version > FORMAT_VERSION:
         raise UserError(
             f"model file {path} has format version {version}, newer than {FORMAT_VERSION} which hesspot "
-            f"{hesspot.__version__} reads; update hesspot"
+            f"{__version__} reads; update hesspot"
         )
     try:
         return ModelMetadata.model_validate(content)
@@ -171,7 +171,7 @@ def eager_model(loaded: LoadedModel) -> Model:
         model.load_state_dict(loaded.module.state_dict())
     except RuntimeError as error:
         raise UserError(
-            f"the weights in {loaded.path} do not fit the {architecture.name} of hesspot {hesspot.__version__}: the "
+            f"the weights in {loaded.path} do not fit the {architecture.name} of hesspot {__version__}: the "
             f"file was written by hesspot {loaded.metadata.hesspot_version}; export it again"
         ) from error
     for house, read in zip(houses_of(model), houses_of(loaded.module), strict=True):
@@ -289,7 +289,7 @@ def write_model(
     for entry in fingerprint:
         check_locality(scripted, build_batch([entry.atoms()], elements, cutoff))
     metadata = ModelMetadata(
-        hesspot_version=hesspot.__version__,
+        hesspot_version=__version__,
         torch_version=torch.__version__,
         elements=elements,
         cutoff=cutoff,

@@ -15,9 +15,9 @@ from ase import Atoms
 from hesspot.console import Progress, say
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
+from hesspot.pool import executor
 from hesspot.reference.method import LabelMethod, NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
-from hesspot.reference.pool import executor
 
 
 def label_file(

@@ -28,7 +28,7 @@ from pyscf.data.elements import CONFIGURATION
 from pyscf.gto.ecp import core_configuration
 from pyscf.hessian.rhf import gen_vind
 
-from hesspot.data.checks import acoustic_defect, rotational_defect
+from hesspot.data.sum_rules import acoustic_defect, rotational_defect
 from hesspot.errors import UserError
 from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator, Result
 
-from hesspot.data.checks import acoustic_defect, rotational_defect
+from hesspot.data.sum_rules import acoustic_defect, rotational_defect
 from hesspot.errors import UserError
 from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hesspot.console import Progress
-from hesspot.reference.pool import executor
-from hesspot.study.rows import read_rows, write_rows
+from hesspot.pool import executor
+from hesspot.study.csv_tables import read_rows, write_rows
 from hesspot.training.config import TrainingConfig
 from hesspot.training.loop import Run
 

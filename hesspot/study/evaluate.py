@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from hesspot.accuracy.results import EngineResult, one_by_one
 from hesspot.analysis.normal_modes import mode_overlap, normal_modes
 from hesspot.contract import Model
 from hesspot.data import Dataset, Record
 from hesspot.errors import UserError
-from hesspot.study.rows import read_rows, write_rows
-from hesspot.verify.engines.trained import one_by_one
-from hesspot.verify.results import EngineResult
+from hesspot.study.csv_tables import read_rows, write_rows
 
 #: The part of the comparison that each kind of structure belongs to.
 PART_OF_KIND = {"minimum": "Test", "saddle": "Test", "irc": "IRC", "nms": "NMS"}

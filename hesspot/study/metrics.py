@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import wilcoxon
 
+from hesspot.accuracy.model_errors import SOFT
 from hesspot.study.evaluate import PARTS, Evaluation, StructureErrors
 from hesspot.units import KCAL_PER_MOL
-from hesspot.verify.model_error import SOFT
 
 
 @dataclass(frozen=True)

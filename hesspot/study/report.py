@@ -14,9 +14,9 @@ from hesspot.errors import UserError
 from hesspot.files import write_atomically
 from hesspot.study import plots
 from hesspot.study.cost import read_cost
+from hesspot.study.csv_tables import write_rows
 from hesspot.study.evaluate import Evaluation, is_evaluated, read_evaluation
 from hesspot.study.metrics import PairedTest, Result, Summary, paired_tests, results_of, summarise
-from hesspot.study.rows import write_rows
 from hesspot.study.run import Study
 from hesspot.study.tables import (
     Lookup,

@@ -21,7 +21,7 @@ from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
 from hesspot.errors import UserError
 from hesspot.files import write_atomically
-from hesspot.reference.pool import executor
+from hesspot.pool import executor
 from hesspot.study.config import Arm, StudyConfig
 from hesspot.study.cost import measure_cost, read_cost
 from hesspot.study.evaluate import evaluate, is_evaluated, reactions, tested_records, write_evaluation

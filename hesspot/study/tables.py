@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rich.table import Table as RichTable
 
+from hesspot.accuracy.table import number
 from hesspot.study.cost import Cost
 from hesspot.study.evaluate import PARTS
 from hesspot.study.metrics import Metric, PairedTest, Summary
-from hesspot.verify.tables import number
 
 #: Largest reductions published for training on Hessians, %: change of RMSE against E-F by part and quantity, for
 #: models trained on 28,000 stationary points (Rodriguez, Smith, Mendoza-Cortes, arXiv 2503.07839; the same authors'

@@ -15,21 +15,20 @@ import yaml
 from hesspot.console import Progress, warn
 from hesspot.data import Dataset
 from hesspot.data.quality import label_warnings
+from hesspot.data.sources import read_data, require_known_elements, require_one_level
 from hesspot.errors import UserError
 from hesspot.files import write_atomically
 from hesspot.models.ensemble import name_of
 from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
 from hesspot.training.config import LossSection, ModelSection, ReplaySection, TrainingConfig
-from hesspot.training.data import read_data, require_known_elements, require_one_level
 from hesspot.training.initialise import initial_model, member_weights, refit_shifts
 from hesspot.training.log import RunLog, drop_rows_after, note, root_mean_squares
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
+from hesspot.training.optimizer import Schedule, make_optimizer
 from hesspot.training.parallel import Processes
 from hesspot.training.results import final_results, write_results
 from hesspot.training.samples import Sample, groups_by_edges, hash_of_labels, make_samples
-from hesspot.training.schedule import Schedule
-from hesspot.training.soap import Soap
 
 
 @dataclass
@@ -67,7 +66,7 @@ class Run:
         self.labels = hash_of_labels([*self.training, *self.validation, *self.replayed])
         self.model = self._first_model(elements, start).to(self.processes.device)
         self.average = copy.deepcopy(self.model)
-        self.optimizer = self._optimizer()
+        self.optimizer = make_optimizer(self.model, config.optimizer)
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch, self.step, self.best_epoch, self.best_loss, self.seconds = 0, 0, 0, math.inf, 0.0
@@ -128,11 +127,6 @@ class Run:
         if start["level_of_theory"] != self.dataset.level_of_theory:
             refit_shifts(model, self.training + self.replayed)
         return model
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        settings, parameters = self.config.optimizer, list(self.model.parameters())
-        kind = Soap if settings.method == "soap" else torch.optim.AdamW
-        return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
     def _start(self) -> None:
         if (self.folder / "last.pt").exists():

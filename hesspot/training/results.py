@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from rich.table import Table
 
+from hesspot.accuracy.cases import Case
+from hesspot.accuracy.model_errors import errors_of, model_errors
+from hesspot.accuracy.results import EngineResult
 from hesspot.console import show
 from hesspot.contract import Model, build_batch
 from hesspot.data import KINDS, PARTS, Dataset, Record
@@ -20,9 +23,6 @@ from hesspot.derivatives import evaluate, hessian
 from hesspot.files import write_atomically
 from hesspot.kernel import HouseKernel
 from hesspot.models.house import House
-from hesspot.verify.cases import Case
-from hesspot.verify.model_error import errors_of, model_errors
-from hesspot.verify.results import EngineResult
 
 #: Quantities of the table with their units; each has a mean absolute and a root-mean-square error.
 UNITS = {"energy": "meV/atom", "forces": "eV/Å", "hessian": "eV/Å²", "stress": "eV/Å³", "frequencies": "cm⁻¹"}

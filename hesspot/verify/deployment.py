@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hesspot.accuracy.cases import Case
+from hesspot.accuracy.results import EngineResult
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.errors import UserError
 from hesspot.verify import tolerances
-from hesspot.verify.cases import Case
 from hesspot.verify.report import Check
-from hesspot.verify.results import EngineResult
 
 
 def worst(quantity: str, unit: str, tolerance: float, errors: Sequence[tuple[str, float]]) -> Check:

@@ -3,17 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-import hesspot
+from hesspot.accuracy.model_errors import ModelErrors, Strict
 from hesspot.files import write_atomically
+from hesspot.version import __version__
 
 #: Version of the JSON layout.
 REPORT_VERSION = 1
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
 class Check(Strict):
@@ -38,7 +35,7 @@ class EngineReport(Strict):
     engine: str
     ranks: int | None = None
     seconds: float
-    checks: list[Check] = []
+    checks: list[Check] = Field(default_factory=list)
     failure: str | None = None
     soft_modes: int = 0
 
@@ -56,45 +53,12 @@ class EngineReport(Strict):
         return next((check for check in self.checks if check.quantity == quantity), None)
 
 
-class Errors(Strict):
-    """Mean absolute and root-mean-square error, and the largest, over `count` values."""
-
-    mae: float
-    rmse: float
-    max: float
-    count: int
-
-
-class ModelErrors(Strict):
-    """Model error on one group of structures: the trained model against the reference, physics.
-
-    None where the reference does not give the quantity or where it has no meaning (frequencies away from
-    stationary points). Hessian errors are over all elements of all matrices.
-    """
-
-    group: str
-    n_structures: int
-    energy: Errors | None = None  #: eV
-    energy_per_atom: Errors | None = None  #: eV per atom
-    forces: Errors | None = None  #: eV/Å
-    hessian: Errors | None = None  #: eV/Å²
-    hessian_kcal: Errors | None = None  #: kcal/mol/Å²
-    frequencies: Errors | None = None  #: cm⁻¹
-    frequencies_below_400: Errors | None = None  #: cm⁻¹
-    frequencies_above_400: Errors | None = None  #: cm⁻¹
-    zero_point_energy: Errors | None = None  #: eV
-    imaginary_right: int | None = None  #: structures with the reference's number of imaginary modes …
-    imaginary_wrong: int | None = None  #: … and the others
-    mode_overlap_mean: float | None = None  #: |cos v₁| of the lowest modes at saddle points
-    mode_overlap_min: float | None = None
-
-
 class VerifyReport(Strict):
     """A whole verification: deployment errors of the engines and, where a reference is known, model errors."""
 
     format: Literal["hesspot-verify"] = "hesspot-verify"
     format_version: int = REPORT_VERSION
-    hesspot_version: str = hesspot.__version__
+    hesspot_version: str = __version__
     model: str
     weights_sha256: str
     level_of_theory: str

@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hesspot.accuracy.cases import Case, from_dataset, from_fingerprint, spread
+from hesspot.accuracy.model_errors import model_errors
+from hesspot.accuracy.results import EngineResult, one_by_one
 from hesspot.contract import Model, build_batch
 from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
 from hesspot.export.file import eager_model
 from hesspot.verify import tolerances
-from hesspot.verify.cases import Case, from_dataset, from_fingerprint, spread
 from hesspot.verify.deployment import compare, largest, worst
 from hesspot.verify.engines import ENGINES
-from hesspot.verify.engines.trained import one_by_one
-from hesspot.verify.model_error import model_errors
 from hesspot.verify.report import Check, EngineReport, VerifyReport
-from hesspot.verify.results import EngineResult
 
 #: Called with the name of what starts, and with its report when it is done.
 Progress = Callable[[str, EngineReport | None], None]

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from hesspot.analysis.normal_modes import normal_modes
-from hesspot.data.checks import acoustic_defect, rotational_defect
+from hesspot.data.sum_rules import acoustic_defect, rotational_defect
 from hesspot.errors import UserError
 from hesspot.units import HARTREE
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 #: The rooms from the bottom to the top; each may import from those before it. A module beside the rooms is one itself.
 ROOMS = {
     "hesspot": [
-        *("errors", "units", "files", "structures", "contract", "derivatives", "models", "kernel"),
-        *("analysis", "data", "export", "calculators", "reference", "training", "lammps", "ipi", "verify"),
+        *("version", "errors", "units", "files", "pool", "structures", "contract", "derivatives", "models", "kernel"),
+        *("analysis", "data", "export", "accuracy", "calculators", "reference", "training", "lammps", "ipi", "verify"),
         *("study", "hesspot", "cli"),
     ],
     "ipi_driver": ["settings", "template", "native", "wire", "evaluation", "serving", "pes", "cli"],
@@ -20,10 +20,6 @@ ROOMS = {
 
 #: Arrows that run the wrong way still: (from, to), each to be taken out with its line here.
 WRONG_WAY = {
-    ("hesspot.derivatives", "hesspot.models"),
-    ("hesspot.export", "hesspot"),
-    ("hesspot.training", "hesspot.verify"),
-    ("hesspot.verify", "hesspot"),
     ("ipi_driver.native", "ipi_driver.evaluation"),
     ("ipi_driver.native", "ipi_driver.wire"),
     ("ipi_driver.serving", "ipi_driver.cli"),

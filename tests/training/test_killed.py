@@ -15,7 +15,7 @@ from hesspot.errors import UserError
 from hesspot.training import loop
 from hesspot.training.checkpoint import load_checkpoint
 from hesspot.training.config import TrainingConfig, parse_config
-from hesspot.training.soap import Soap
+from hesspot.training.optimizer import Soap
 
 #: Children are forked from a process that has imported everything: importing torch anew would cost seconds each.
 FORKS = multiprocessing.get_context("forkserver")

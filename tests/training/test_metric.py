@@ -13,8 +13,7 @@ from hesspot.models.house import HouseConfig
 from hesspot.training import loss
 from hesspot.training.config import HessianSection
 from hesspot.training.initialise import initial_model
-from hesspot.training.metric import SOFTEST, UNIT, frequency_metric
-from hesspot.training.samples import make_samples
+from hesspot.training.samples import SOFTEST, UNIT, frequency_metric, make_samples
 
 #: of a change of the Hessian, relative; the second order is below SECOND_ORDER of the change.
 CHANGE = 1e-5

@@ -19,8 +19,8 @@ from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.training.config import OptimizerSection, TrainingConfig, parse_config, read_config
 from hesspot.training.initialise import energy_shifts, member_weights
 from hesspot.training.loop import Run, train
+from hesspot.training.optimizer import Schedule
 from hesspot.training.samples import make_samples
-from hesspot.training.schedule import Schedule
 
 
 def config(data, mode="efh", epochs=6, **changed):

@@ -5,7 +5,7 @@ import torch
 
 from hesspot.training.config import parse_config
 from hesspot.training.loop import train
-from hesspot.training.soap import Soap
+from hesspot.training.optimizer import Soap
 
 RATE = 0.01
 

@@ -14,6 +14,9 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from typer.testing import CliRunner
 
+from hesspot.accuracy.cases import Case, spread
+from hesspot.accuracy.model_errors import ModelErrors, model_errors
+from hesspot.accuracy.results import EngineResult, in_one_batch, one_by_one
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
 from hesspot.data.dataset import Dataset, Record
@@ -24,12 +27,8 @@ from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.units import INVERSE_CM, KCAL_PER_MOL
 from hesspot.verify import tolerances
-from hesspot.verify.cases import Case, spread
 from hesspot.verify.engines import ENGINES, Engine
-from hesspot.verify.engines.trained import in_one_batch, one_by_one
-from hesspot.verify.model_error import model_errors
-from hesspot.verify.report import EngineReport, ModelErrors, VerifyReport
-from hesspot.verify.results import EngineResult
+from hesspot.verify.report import EngineReport, VerifyReport
 from hesspot.verify.run import verify
 
 PYTHON_ENGINES = ["torch", "torchscript", "ase"]

@@ -8,11 +8,11 @@ import h5py
 
 from hesspot.data.dataset import FORMAT, Dataset
 from hesspot.data.readers import ase_file, columns, deepmd, fchk, lmdb_file, orca, pyscf
-from hesspot.data.readers.options import Options
-from hesspot.data.readers.raw import Raw, Units
+from hesspot.data.readers.options import Options, Units
+from hesspot.data.readers.raw import Raw
 from hesspot.errors import UserError
 
-__all__ = ["FORMATS", "Options", "Raw", "Units", "read_structures", "recognise"]
+__all__ = ["FORMATS", "Options", "Raw", "Units", "read_labelled", "recognise"]
 
 Reader = Callable[[Path, Options], Iterator[Raw]]
 
@@ -69,8 +69,8 @@ def recognise(path: Path) -> str:
     return "ase"
 
 
-def read_structures(path: Path, options: Options, file_format: str | None = None) -> Iterator[Raw]:
-    """Structures of a file or folder, one after another; UserError for what cannot be read."""
+def read_labelled(path: Path, options: Options, file_format: str | None = None) -> Iterator[Raw]:
+    """Labelled structures of a file or folder, one after another; UserError for what cannot be read."""
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path")
     name = file_format or recognise(path)

@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
 from hesspot.data.readers.keys import find_key
-from hesspot.data.readers.options import Options
-from hesspot.data.readers.raw import Raw, Units, numbers_of
+from hesspot.data.readers.options import Options, Units
+from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "stress", "virial")

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from hesspot.data.readers.keys import find_key, usual_keys
-from hesspot.data.readers.options import Options
-from hesspot.data.readers.raw import Raw, Units, numbers_of
+from hesspot.data.readers.options import Options, Units
+from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "stress", "virial")

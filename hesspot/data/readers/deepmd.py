@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hesspot.data.readers.options import Options
-from hesspot.data.readers.raw import Raw, Units, numbers_of
+from hesspot.data.readers.options import Options, Units
+from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 _FILES = {"energy": "energy", "forces": "force", "virial": "virial", "hessian": "hessian", "cell": "box"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hesspot.data.readers.options import Options
-from hesspot.data.readers.raw import ATOMIC, Raw, numbers_of
+from hesspot.data.readers.options import ATOMIC, Options
+from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 _WANTED = (

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from hesspot.data.readers.keys import find_key
-from hesspot.data.readers.options import Options
-from hesspot.data.readers.raw import Raw, Units, numbers_of
+from hesspot.data.readers.options import Options, Units
+from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 #: Elements of the columns of HORM's `one_hot`.

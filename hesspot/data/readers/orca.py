@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hesspot.data.readers.options import Options
-from hesspot.data.readers.raw import ATOMIC, Raw, numbers_of
+from hesspot.data.readers.options import ATOMIC, Options
+from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 #: bohr; `.engrad` has seven decimals.

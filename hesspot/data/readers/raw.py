@@ -1,59 +1,19 @@
 """What a reader hands over: the arrays of one structure as they stand in its file, and the units that they are in."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from hesspot.data.dataset import Record
+from hesspot.data.readers.options import Units
 from hesspot.errors import UserError
-from hesspot.units import LENGTHS, energy_per_length
 
 #: Part of the largest element: a Hessian that is less symmetric has its axes mixed up.
 SYMMETRIC = 0.1
 #: eV/Å²; less asymmetry is rounding and is not recorded.
 ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Units:
-    """Factors to eV and Å."""
-
-    energy: float = 1.0
-    length: float = 1.0
-    forces: float = 1.0
-    hessian: float = 1.0
-    stress: float = 1.0
-
-    @classmethod
-    def parse(cls, texts: Mapping[str, str]) -> Self:
-        """From names such as ``{"energy": "Hartree", "length": "bohr"}``.
-
-        Forces, Hessian and stress follow from energy and length unless they are given. UserError for an unknown name.
-        """
-        powers = {"energy": 0, "forces": 1, "hessian": 2, "stress": 3}
-        factors = {}
-        for key, text in texts.items():
-            if key not in (*powers, "length"):
-                raise UserError(f"--units has {key}={text}: give energy, length, forces, hessian or stress")
-            try:
-                if key == "length":
-                    factors[key] = LENGTHS[text.strip().lower()]
-                else:
-                    factors[key] = energy_per_length(text, powers[key])
-            except KeyError as error:
-                raise UserError(
-                    f"--units has {key}={text}, which is not known: combine eV, Hartree, kcal/mol, kJ/mol, Rydberg "
-                    "with Å, bohr, nm, as in hessian=Hartree/bohr^2"
-                ) from error
-        energy, length = factors.get("energy", 1.0), factors.get("length", 1.0)
-        derived = {key: energy / length**power for key, power in powers.items()} | {"length": length}
-        return cls(**(derived | factors))
-
-
-ATOMIC = Units.parse({"energy": "Hartree", "length": "bohr"})
 
 
 @dataclass(eq=False)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ase import Atoms
 
+from hesspot.accuracy.results import EngineResult
 from hesspot.verify import tolerances
-from hesspot.verify.results import EngineResult
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class Engine:
 
 
 def _torch(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
+    from hesspot.accuracy.results import in_one_batch
     from hesspot.export import read_model
     from hesspot.export.file import eager_model
-    from hesspot.verify.engines.trained import in_one_batch
 
     return in_one_batch(eager_model(read_model(model)), structures)
 
 
 def _torchscript(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
+    from hesspot.accuracy.results import one_by_one
     from hesspot.export import read_model
-    from hesspot.verify.engines.trained import one_by_one
 
     return one_by_one(read_model(model, backend="torchscript"), structures)
 

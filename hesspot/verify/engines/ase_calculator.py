@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ase import Atoms
 
+from hesspot.accuracy.results import EngineResult
 from hesspot.calculators import HesspotCalculator
-from hesspot.verify.results import EngineResult
 
 
 def evaluate(model: Path, structures: Sequence[Atoms]) -> list[EngineResult]:

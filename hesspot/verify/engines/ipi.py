@@ -13,11 +13,11 @@ from pathlib import Path
 import ase
 import numpy as np
 
+from hesspot.accuracy.results import EngineResult
 from hesspot.errors import UserError
 from hesspot.ipi.inputs import array, standard_form
 from hesspot.ipi.launch import run_ipi
 from hesspot.units import AMU, BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
-from hesspot.verify.results import EngineResult
 
 #: Displacement of the central differences, Bohr (5e-5 Å). With fourth derivatives of the energy up to 1e4 eV/Å⁴ the
 #: truncation is below 5e-6 eV/Å²; forces good to 1e-12 eV/Å add 2e-8 eV/Å² of rounding.

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from hesspot.accuracy.results import EngineResult
 from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.lammps import run_lammps
 from hesspot.lammps.run import error_of
 from hesspot.lammps.structure import boundary, write_data
-from hesspot.verify.results import EngineResult
 
 #: Displacement of the central differences, Å. With fourth derivatives of the energy up to 1e4 eV/Å⁴ the truncation
 #: is below 5e-6 eV/Å²; forces good to 1e-12 eV/Å add 2e-8 eV/Å² of rounding.

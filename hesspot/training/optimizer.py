@@ -1,5 +1,6 @@
-"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al., ICLR 2025, arXiv 2409.11321).
+"""How weights are stepped: the optimizer, and its learning rate.
 
+SOAP is Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al., ICLR 2025, arXiv 2409.11321).
 Losses with Hessians are badly conditioned: stiff and soft modes differ by orders of magnitude, and the weights that
 move them are mixed in every matrix. Adam scales each element by itself; in the eigenbases of the mean of GGᵀ and GᵀG,
 G being the gradient of a matrix of weights, elements are nearly independent, and scaling each is nearly Newton's step.
@@ -7,11 +8,15 @@ G being the gradient of a matrix of weights, elements are nearly independent, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from hesspot.training.config import OptimizerSection
 
 #: Decay of the means of gradients, of their squares, and of GGᵀ and GᵀG.
 MEMORY = 0.95
@@ -21,6 +26,9 @@ REFRESH = 10
 
 #: Added to root mean squares of gradients.
 EPSILON = 1e-8
+
+#: The rate never falls below this part of its peak.
+LOWEST = 0.01
 
 
 class Soap(torch.optim.Optimizer):
@@ -79,3 +87,49 @@ def _direction(state: dict[str, Any], gradient: Tensor) -> Tensor:
         new_left, new_right = state["left_basis"], state["right_basis"]
         state["mean"] = new_left.mT @ (left @ state["mean"] @ right.mT) @ new_right
     return left @ step @ right.mT
+
+
+def make_optimizer(model: nn.Module, settings: OptimizerSection) -> torch.optim.Optimizer:
+    """The configured optimizer of all weights of a model."""
+    kind = Soap if settings.method == "soap" else torch.optim.AdamW
+    return kind(list(model.parameters()), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+@dataclass
+class Schedule:
+    """Linear warm-up, then half a cosine, or steps down where the validation stays.
+
+    The rate is a function of the epochs done, and of the validations with `plateau`.
+
+    factor: product of the reductions so far; best: the best validation loss; since: the epoch of the last
+    better validation or reduction.
+    """
+
+    settings: OptimizerSection
+    factor: float = 1.0
+    best: float = math.inf
+    since: int = 0
+
+    def rate(self, epochs_done: float, epochs_per_step: float) -> float:
+        """The rate of a step that begins when `epochs_done` epochs, with their fraction, have been done."""
+        settings = self.settings
+        if epochs_done < settings.warmup_epochs:
+            return settings.learning_rate * (epochs_done + epochs_per_step) / settings.warmup_epochs
+        if settings.schedule == "plateau":
+            return settings.learning_rate * self.factor
+        done = (epochs_done - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, epochs_per_step)
+        return settings.learning_rate * (LOWEST + (1 - LOWEST) * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+    def validated(self, epoch: int, loss: float) -> None:
+        """Lower the rate if the validation has not become better for longer than the patience."""
+        if loss < self.best:
+            self.best, self.since = loss, epoch
+        elif self.settings.schedule == "plateau" and epoch - self.since > self.settings.plateau_patience:
+            self.factor = max(self.factor * self.settings.plateau_factor, LOWEST)
+            self.since = epoch
+
+    def state(self) -> dict[str, float]:
+        return {"factor": self.factor, "best": self.best, "since": self.since}
+
+    def load(self, state: dict[str, float]) -> None:
+        self.factor, self.best, self.since = state["factor"], state["best"], int(state["since"])

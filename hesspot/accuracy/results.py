@@ -1,6 +1,7 @@
-"""The trained model itself: Python code in float64, built from the file's configuration and weights."""
+"""What an engine gives for one structure, and how the trained model itself gives it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +11,20 @@ from hesspot.contract import Model, build_batch
 from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.derivatives import hessian as analytic_hessian
 from hesspot.derivatives import hvp
-from hesspot.verify.results import EngineResult
+
+
+@dataclass(frozen=True, eq=False)
+class EngineResult:
+    """One structure as one engine gives it.
+
+    energy eV; forces (n, 3) eV/Å; virial (3, 3) eV, −Σ r⊗∂E/∂r = −stress·volume, or None where the engine has
+    none; hessian (3n, 3n) eV/Å², atom-major (x0, y0, z0, x1, …), not symmetrised, or None where not asked for.
+    """
+
+    energy: float
+    forces: np.ndarray
+    virial: np.ndarray | None
+    hessian: np.ndarray | None
 
 
 def one_by_one(model: Model, structures: Sequence[Atoms]) -> list[EngineResult]:

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hesspot.analysis import plots
-from hesspot.analysis.report import Report
+from hesspot.analysis.html_report import Report
 from hesspot.errors import UserError
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
+from hesspot.accuracy.cases import Case
+from hesspot.accuracy.results import EngineResult
 from hesspot.analysis.normal_modes import IMAGINARY, mode_overlap, normal_modes, zero_point_energy
 from hesspot.errors import UserError
 from hesspot.units import KCAL_PER_MOL
-from hesspot.verify.cases import Case
-from hesspot.verify.report import Errors, ModelErrors
-from hesspot.verify.results import EngineResult
 
 #: Groups of the table and the kinds of structure in each; frequencies are compared at stationary points only.
 GROUPS: dict[str, Callable[[str], bool]] = {
@@ -23,6 +23,43 @@ STATIONARY = ("minimum", "saddle")
 
 #: cm⁻¹; softer modes are torsions and bends of another accuracy, and are listed apart.
 SOFT = 400.0
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+
+class Errors(Strict):
+    """Mean absolute and root-mean-square error, and the largest, over `count` values."""
+
+    mae: float
+    rmse: float
+    max: float
+    count: int
+
+
+class ModelErrors(Strict):
+    """Model error on one group of structures: the trained model against the reference, physics.
+
+    None where the reference does not give the quantity or where it has no meaning (frequencies away from
+    stationary points). Hessian errors are over all elements of all matrices.
+    """
+
+    group: str
+    n_structures: int
+    energy: Errors | None = None  #: eV
+    energy_per_atom: Errors | None = None  #: eV per atom
+    forces: Errors | None = None  #: eV/Å
+    hessian: Errors | None = None  #: eV/Å²
+    hessian_kcal: Errors | None = None  #: kcal/mol/Å²
+    frequencies: Errors | None = None  #: cm⁻¹
+    frequencies_below_400: Errors | None = None  #: cm⁻¹
+    frequencies_above_400: Errors | None = None  #: cm⁻¹
+    zero_point_energy: Errors | None = None  #: eV
+    imaginary_right: int | None = None  #: structures with the reference's number of imaginary modes …
+    imaginary_wrong: int | None = None  #: … and the others
+    mode_overlap_mean: float | None = None  #: |cos v₁| of the lowest modes at saddle points
+    mode_overlap_min: float | None = None
 
 
 def errors_of(differences: Sequence[np.ndarray]) -> Errors | None:
