@@ -11,9 +11,10 @@ ROOT = Path(__file__).parents[2]
 #: The rooms from the bottom to the top; each may import from those before it. A module beside the rooms is one itself.
 ROOMS = {
     "hesspot": [
-        *("version", "errors", "units", "files", "pool", "structures", "contract", "derivatives", "models", "kernel"),
+        *("version", "errors", "console", "units", "files", "pool"),
+        *("structures", "contract", "derivatives", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators", "reference", "training", "lammps", "ipi", "verify"),
-        *("study", "hesspot", "cli"),
+        *("study", "hesspot", "cli", "__main__"),
     ],
     "ipi_driver": ["settings", "template", "native", "wire", "evaluation", "serving", "pes", "cli"],
 }
