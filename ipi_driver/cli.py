@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from hesspot.errors import UserError
-from ipi_driver.serving.signals import Terminated
+from ipi_driver.serving.process import Terminated, log, raise_on_signals
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-def tell(text: str) -> None:
-    """One line on stderr, at once."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"hesspot-ipi: {text}", markup=False)
 
 
 @app.command()
@@ -55,50 +48,37 @@ def serve(
         Path | None, typer.Option(help="file for a structure without an answer [hesspot-ipi-failed-PID.xyz]")
     ] = None,
 ) -> None:
-    """Serve energies, forces and virials of MODEL to i-PI until i-PI says EXIT.
+    """Serve energies, forces and virials of MODEL to i-PI until it says EXIT or closes the connection.
 
-    Exit status 0 after EXIT, 1 after an error (also when i-PI goes away without EXIT), 128 + n after signal n.
+    Exit status 0 after EXIT, or when the server closes in order with every question answered; 1 after an error (also
+    when i-PI goes away before it has its answer), 128 + n after signal n.
     """
-    from ipi_driver.serving.session import serve_ffmpi, serve_socket
-    from ipi_driver.settings import Settings
+    from ipi_driver.serving.session import serve as serve_until_the_end
+    from ipi_driver.serving.transports import TransportOptions, open_transport
+    from ipi_driver.settings import EvaluatorSettings
     from ipi_driver.template import check_expected, periodic_directions, read_template
-    from ipi_driver.wire.connect import inet_address, unix_address
 
-    if [unix, shm, inet, ffmpi].count(None) != 3:
-        raise UserError(
-            "give one of --unix NAME, --shm NAME, --inet HOST:PORT and --ffmpi NAME, as the forcefield in i-PI's input "
-            "has it"
-        )
+    given = {"unix": unix, "shm": shm, "inet": inet, "ffmpi": ffmpi}
+    transport = open_transport(given, TransportOptions(prefix, timeout, group_size))
     atoms = read_template(template)
     if expect is not None:
         check_expected(atoms, expect)
     directions = periodic_directions(atoms, template, pbc)
-    settings = Settings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras, threads)
+    settings = EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras, threads)
     failed = failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz")
-    if ffmpi is not None:
-        serve_ffmpi(settings, atoms, failed, ffmpi, group_size, split, tell)
-    else:
-        name = unix or shm
-        address = unix_address(name, prefix) if name is not None else inet_address(str(inet))
-        serve_socket(settings, atoms, failed, address, timeout, shm is not None, restarts, split, tell)
-
-
-def _terminate(number: int, frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    raise Terminated(number)
+    serve_until_the_end(settings, atoms, failed, transport, restarts, split)
 
 
 def main() -> None:
     """Run the command line; a UserError becomes one sentence on stderr and exit status 1."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, _terminate)
+    raise_on_signals()
     try:
         app()
     except UserError as error:
-        tell(str(error))
+        log(str(error))
         sys.exit(1)
     except Terminated as ended:
-        tell(f"ended by {ended}")
+        log(f"ended by {ended}")
         sys.exit(128 + ended.number)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from hesspot.errors import UserError
 from ipi_driver.evaluation.evaluator import SKIN
 from ipi_driver.evaluation.load import DTYPES, open_evaluator
-from ipi_driver.serving.responder import Answers
+from ipi_driver.serving.responder import Responder
 from ipi_driver.template import Periodicity
 from ipi_driver.wire.protocol import Structures
 
@@ -58,7 +58,7 @@ class HesspotPES:
             Path(model.strip()), Path(template.strip()), dtype, device, PERIODICITY[directions], SKIN, print
         )
         failed = Path(f"hesspot-ipi-failed-{os.getpid()}.xyz")
-        self._answers = Answers(evaluator, self.template, evaluator.pbc, failed)
+        self._answers = Responder(evaluator, self.template, evaluator.pbc, failed)
 
     def __call__(self, cell: Any, pos: Any) -> Result | list[Result]:
         """One structure, or lists of structures: cell (3, 3) Bohr, lattice vectors as columns; pos (n, 3) Bohr."""

@@ -16,7 +16,7 @@ ExtrasKind = Literal["none", "hvp", "hessian", "committee"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluatorSettings:
     """A model file and how it is used, in whichever process.
 
     symbols: of the atoms in i-PI's order; pbc: periodic directions; skin: Å that neighbour lists reach beyond

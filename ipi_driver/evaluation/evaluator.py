@@ -14,11 +14,10 @@ from hesspot.contract import Batch, Model, species_of
 from hesspot.derivatives import edge_gradient
 from hesspot.export import LoadedModel
 from hesspot.export.file import members_of
+from ipi_driver.evaluation.edges import CFunction, Edges
 from ipi_driver.evaluation.extras import ProductsAlongMotion, committee, hessians
 from ipi_driver.evaluation.neighbors import EdgeListCache
-from ipi_driver.evaluation.results import EvaluationError, Results
-from ipi_driver.native.edges import CFunction, Edges
-from ipi_driver.native.fast_lane import Shortcut
+from ipi_driver.evaluation.results import EvaluationError, Results, Shortcut, distinct
 from ipi_driver.settings import ExtrasKind
 
 #: Å that the neighbour lists reach beyond the cutoff.
@@ -110,10 +109,11 @@ class Evaluator:
     def shortcut(self, n_structures: int) -> Shortcut | None:
         """The edges of a batch of distinct structures, if the model is a C function and nothing more is asked for."""
         edges = self._joined.get((n_structures, 0, n_structures * len(self.symbols)))
-        quick = edges is not None and self._function is not None and self._extras == "none"
-        return Shortcut(edges=edges) if quick else None
+        if edges is None or self._function is None or self._extras != "none":
+            return None
+        return Shortcut(task=edges.task, owner=edges)
 
-    def took(self, calls: int, n_structures: int, seconds: float) -> None:
+    def add_counts(self, calls: int, n_structures: int, seconds: float) -> None:
         """As `QuickEvaluate`."""
         self.calls += calls
         self.received += calls * n_structures
@@ -247,20 +247,3 @@ class Evaluator:
             n_structures=1,
             n_elements=n_elements,
         )
-
-
-def distinct(positions: np.ndarray, cells: np.ndarray) -> tuple[list[int], list[int]]:
-    """Indices of the first of each set of equal structures, and for each structure its place among them."""
-    different_sums = set(positions.sum((1, 2)).tolist())
-    if len(different_sums) == len(positions):
-        return list(range(len(positions))), list(range(len(positions)))
-    seen: dict[bytes, int] = {}
-    unique: list[int] = []
-    place: list[int] = []
-    for index, (atoms, cell) in enumerate(zip(positions, cells, strict=True)):
-        key = atoms.tobytes() + cell.tobytes()
-        if key not in seen:
-            seen[key] = len(unique)
-            unique.append(index)
-        place.append(seen[key])
-    return unique, place

@@ -13,13 +13,13 @@ from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
 from hesspot.export.file import ENERGY_TOLERANCE, FORCE_TOLERANCE
 from ipi_driver.evaluation.evaluator import Evaluator
-from ipi_driver.settings import Dtype, Settings
+from ipi_driver.settings import Dtype, EvaluatorSettings
 from ipi_driver.template import Periodicity, periodic_directions, read_template
 
 DTYPES: dict[Dtype, torch.dtype] = {"float64": torch.float64, "float32": torch.float32}
 
 
-def start_evaluator(settings: Settings, tell: Callable[[str], None]) -> Evaluator:
+def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> Evaluator:
     """Read the model, replay its fingerprint on this machine, and say what was found.
 
     UserError for an unreadable model, elements that it lacks, a device that is not there, and in float64 for a
@@ -46,7 +46,7 @@ def start_evaluator(settings: Settings, tell: Callable[[str], None]) -> Evaluato
             f"{force:.2g} eV/Å; export it again with the torch that is installed here ({torch.__version__})"
         )
     along = "".join(axis for axis, periodic in zip("abc", settings.pbc, strict=True) if periodic)
-    tell(
+    log(
         f"{settings.model} ({', '.join(model.elements)}; cutoff {model.cutoff:g} Å) in {settings.dtype} on "
         f"{settings.device}, {len(settings.symbols)} atoms {'periodic along ' + along if along else 'not periodic'}, "
         f"fingerprint met within {energy:.1e} eV per atom and {force:.1e} eV/Å"
@@ -61,12 +61,12 @@ def open_evaluator(
     device: str,
     pbc: Periodicity,
     skin: float,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> tuple[Evaluator, ase.Atoms]:
-    """`start_evaluator` for the atoms of a template, and these atoms."""
+    """`load_evaluator` for the atoms of a template, and these atoms."""
     atoms = read_template(template)
     directions = periodic_directions(atoms, template, pbc)
-    return start_evaluator(Settings(model, tuple(atoms.symbols), directions, dtype, device, skin), tell), atoms
+    return load_evaluator(EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin), log), atoms
 
 
 def fingerprint_errors(

@@ -1,31 +1,73 @@
-"""An evaluator over MPI ranks: whole structures on each, or the atoms of structures spread by centres.
+"""MPI: the job that this process is part of, how all of it ends, and an evaluator over its ranks.
 
-The root has the connection to i-PI and calls the evaluator; the other ranks follow. A rank's share is a range of
-centres, counted through all structures, and the whole is the sum over ranks.
+Ranks have whole structures each, or the atoms of structures are spread by centres. The root has the connection to i-PI
+and calls the evaluator; the other ranks follow. A rank's share is a range of centres, counted through all structures,
+and the whole is the sum over ranks.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 import traceback
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hesspot.errors import UserError
-from ipi_driver.evaluation.evaluator import Evaluator, distinct
-from ipi_driver.evaluation.results import EvaluationError, Results
+from ipi_driver.evaluation.results import EvaluationError, Results, distinct
 from ipi_driver.settings import Split
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
+    from ipi_driver.evaluation.evaluator import Evaluator
+
 ROOT = 0
+
+#: One of these is set for every process that an MPI launcher started.
+LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
+
+#: Seconds for the launcher to forward the last message before MPI_Abort.
+TIME_TO_FORWARD = 0.5
 
 #: Structures with fewer atoms are not worth spreading: a message costs as much as some atoms.
 SMALL = 64
 
 #: What the root broadcasts in the place of a number of structures.
 END, END_WITH_ERROR = 0, -1
+
+
+def world() -> Comm | None:
+    """All ranks of the launcher that started this process; None without one. UserError if mpi4py does not work."""
+    if not any(name in os.environ for name in LAUNCHED):
+        return None
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise UserError(
+            f"hesspot-ipi was started by an MPI launcher, but mpi4py does not work here ({error}); install it with: "
+            "pip install 'hesspot[mpi]'"
+        ) from error
+    return MPI.COMM_WORLD
+
+
+def abort_on_crash(comm: Comm) -> None:
+    """From now on an exception that nobody expects ends all ranks, after it was printed."""
+
+    def crash(*exception: object) -> None:
+        traceback.print_exception(*exception)  # type: ignore[call-overload]
+        abort(comm)
+
+    sys.excepthook = crash
+
+
+def abort(comm: Comm, status: int = 1) -> None:
+    """End all ranks of the job, wherever they are."""
+    sys.stderr.flush()
+    time.sleep(TIME_TO_FORWARD)
+    comm.Abort(status)
 
 
 def bounds(n_structures: int, n_atoms: int, size: int, split: Split) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import ase
@@ -12,23 +10,14 @@ import ase.io
 import numpy as np
 
 from hesspot.errors import UserError
+from hesspot.files import replacing
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
 from ipi_driver.evaluation.results import Evaluate, EvaluationError
 from ipi_driver.template import check_order
-from ipi_driver.wire.protocol import Structures, all_finite
+from ipi_driver.wire.protocol import Answer, Structures, all_finite
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """energies (N,) Hartree, forces (N, n_atoms, 3) Hartree/Bohr, virials (N, 3, 3) Hartree; N extras, or none."""
-
-    energies: np.ndarray
-    forces: np.ndarray
-    virials: np.ndarray
-    extras: Sequence[bytes] = ()
-
-
-class Answers:
+class Responder:
     """Answers structures with an evaluator, in atomic units.
 
     template: the atoms in i-PI's order; pbc: its periodic directions. A structure without a finite answer is written to
@@ -54,7 +43,8 @@ class Answers:
             atoms = ase.Atoms(
                 self.template.numbers, positions=positions[error.index], cell=cells[error.index], pbc=self._pbc
             )
-            write_atomically(self._failed, atoms)
+            with replacing(self._failed) as part:
+                ase.io.write(part, atoms, format="extxyz")
             raise UserError(
                 f"{error} for structure {error.index} of {len(positions)} in evaluation {self.calls}; the structure is "
                 f"in {self._failed}, and nothing was sent to i-PI: look at the run that led there (time step, start "
@@ -64,10 +54,3 @@ class Answers:
         return Answer(
             results.energy / HARTREE, results.forces / HARTREE_PER_BOHR, results.virial / HARTREE, results.extras
         )
-
-
-def write_atomically(path: Path, atoms: ase.Atoms) -> None:
-    """Write extended XYZ so that the file is whole or not there."""
-    part = path.with_name(path.name + ".part")
-    ase.io.write(part, atoms, format="extxyz")
-    os.replace(part, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,105 +12,64 @@ import ase
 
 from hesspot.errors import UserError
 from ipi_driver.evaluation.results import Evaluate, QuickEvaluate
-from ipi_driver.serving.mpi import abort, abort_on_crash, world
-from ipi_driver.serving.responder import Answers
-from ipi_driver.serving.signals import Terminated
-from ipi_driver.settings import Settings, Split
-from ipi_driver.wire.connect import Address, connect
-from ipi_driver.wire.driver import Driver, InStream, Payload
-from ipi_driver.wire.protocol import Connection
-from ipi_driver.wire.shared_memory import InSharedMemory
+from ipi_driver.serving.process import log
+from ipi_driver.serving.ranks import ROOT, Ranks, abort_on_crash
+from ipi_driver.serving.responder import Responder
+from ipi_driver.serving.transports import Transport
+from ipi_driver.settings import EvaluatorSettings, Split
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-Tell = Callable[[str], None]
 
-
-def serve_socket(
-    settings: Settings,
-    atoms: ase.Atoms,
-    failed: Path,
-    address: Address,
-    timeout: float,
-    shared_memory: bool,
-    restarts: int,
-    split: Split,
-    tell: Tell,
+def serve(
+    settings: EvaluatorSettings, template: ase.Atoms, failed: Path, transport: Transport, restarts: int, split: Split
 ) -> None:
-    """Serve the i-PI at `address` until EXIT, with all ranks of an MPI job if this is one."""
-    comm = world()
+    """Serve i-PI until it ends, with all ranks of an MPI job that share the work.
+
+    template: the atoms in i-PI's order; failed: file for a structure without an answer; restarts: how often in a row a
+    process that evaluates and dies is replaced, 0 for none; split: what several ranks share.
+    """
     with contextlib.ExitStack() as stack:
+        comm = stack.enter_context(transport.ranks())
         quick: QuickEvaluate | None = None
         evaluate: Evaluate | None
         if comm is not None and comm.size > 1:
-            evaluate = stack.enter_context(_ranks(settings, comm, split, tell))
+            evaluate = stack.enter_context(_ranks(settings, comm, split))
         else:
-            quick = stack.enter_context(_worker(settings, restarts, tell) if restarts else _here(settings, tell))
+            in_worker = comm is None and restarts > 0
+            quick = stack.enter_context(_worker(settings, restarts) if in_worker else _here(settings))
             evaluate = quick
-        if evaluate is None:
-            return
-        answers = Answers(evaluate, atoms, settings.pbc, failed)
-        connection = stack.enter_context(contextlib.closing(Connection(connect(address, timeout, tell))))
-        tell(f"connected to {address}")
-        payload: Payload = stack.enter_context(contextlib.closing(InSharedMemory())) if shared_memory else InStream()
-        Driver(connection, answers, len(atoms), payload, quick).run()
-        tell("i-PI said EXIT")
-
-
-def serve_ffmpi(
-    settings: Settings, atoms: ase.Atoms, failed: Path, name: str, group_size: int, split: Split, tell: Tell
-) -> None:
-    """Serve the i-PI that is rank 0 of this MPI job until EXIT. An error ends i-PI too: it would wait for ever."""
-    comm = world()
-    if comm is None:
-        raise UserError(
-            "--ffmpi needs an MPI job with i-PI in it; write mpirun -n 1 i-pi input.xml : -n N hesspot-ipi …"
-        )
-    from ipi_driver.wire import ffmpi
-
-    abort_on_crash(comm)
-    try:
-        group = ffmpi.join(comm, name, group_size)
-        with _ranks(settings, group, split, tell) if group.size > 1 else _here(settings, tell) as evaluate:
-            if evaluate is not None:
-                ffmpi.serve(comm, Answers(evaluate, atoms, settings.pbc, failed), len(atoms))
-                tell("i-PI said EXIT")
-    except UserError as error:
-        tell(str(error))
-        abort(comm)
-    except Terminated as ended:
-        tell(f"ended by {ended}")
-        abort(comm, 128 + ended.number)
+        if evaluate is not None:
+            log(transport.serve(Responder(evaluate, template, settings.pbc, failed), quick))
 
 
 @contextlib.contextmanager
-def _worker(settings: Settings, restarts: int, tell: Tell) -> Iterator[QuickEvaluate]:
+def _worker(settings: EvaluatorSettings, restarts: int) -> Iterator[QuickEvaluate]:
     """Another process evaluates, and is replaced when it dies."""
     from ipi_driver.serving.worker import Worker
 
-    with Worker(settings, restarts, tell) as worker:
+    with Worker(settings, restarts, log) as worker:
         yield worker
 
 
 @contextlib.contextmanager
-def _here(settings: Settings, tell: Tell) -> Iterator[QuickEvaluate]:
+def _here(settings: EvaluatorSettings) -> Iterator[QuickEvaluate]:
     """This process evaluates."""
-    from ipi_driver.evaluation.load import start_evaluator
+    from ipi_driver.evaluation.load import load_evaluator
 
-    evaluator = start_evaluator(settings, tell)
+    evaluator = load_evaluator(settings, log)
     try:
         yield evaluator
     finally:
         if evaluator.calls:
-            tell(evaluator.summary())
+            log(evaluator.summary())
 
 
 @contextlib.contextmanager
-def _ranks(settings: Settings, comm: Comm, split: Split, tell: Tell) -> Iterator[Evaluate | None]:
+def _ranks(settings: EvaluatorSettings, comm: Comm, split: Split) -> Iterator[Evaluate | None]:
     """All ranks of `comm` evaluate for the first one; the others get None when they have followed it to the end."""
-    from ipi_driver.evaluation.load import start_evaluator
-    from ipi_driver.serving.ranks import ROOT, Ranks
+    from ipi_driver.evaluation.load import load_evaluator
 
     if settings.extras != "none":
         raise UserError(
@@ -119,7 +78,7 @@ def _ranks(settings: Settings, comm: Comm, split: Split, tell: Tell) -> Iterator
     abort_on_crash(comm)
     failure, evaluator = None, None
     try:
-        evaluator = start_evaluator(settings, tell if comm.rank == ROOT else lambda text: None)
+        evaluator = load_evaluator(settings, log if comm.rank == ROOT else lambda text: None)
     except UserError as error:
         failure = str(error)
     failures = [text for text in comm.allgather(failure) if text is not None]
@@ -140,4 +99,4 @@ def _ranks(settings: Settings, comm: Comm, split: Split, tell: Tell) -> Iterator
     finally:
         ranks.close(in_order)
         if evaluator.calls:
-            tell(f"{evaluator.summary()} on {comm.size} ranks")
+            log(f"{evaluator.summary()} on {comm.size} ranks")

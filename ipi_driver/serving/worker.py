@@ -7,7 +7,7 @@ go to the next one, and i-PI sees a late answer. The worker ends when its pipe d
 ========= ======================================================== ====================================================
 direction bytes of one message                                     next
 ========= ======================================================== ====================================================
-to        `Settings`, pickled                                      from: None, pickled (ready), or an error
+to        `EvaluatorSettings`, pickled                                      from: None, pickled (ready), or an error
 to        int64 N, float64 cells (9 N), positions (3 N n)          from: int64 OK or FAILED, int64 length, float64
                                                                    energies, forces, virials, then as many bytes of
                                                                    extras, or an error
@@ -33,9 +33,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from hesspot.errors import UserError
-from ipi_driver.evaluation.results import EvaluationError, Results
-from ipi_driver.native.fast_lane import Shortcut, WorkerLane
-from ipi_driver.settings import Settings
+from ipi_driver.evaluation.results import EvaluationError, Results, Shortcut
+from ipi_driver.serving.fast_lane import WorkerLane
+from ipi_driver.serving.process import log
+from ipi_driver.settings import EvaluatorSettings
 from ipi_driver.wire.protocol import decode_extras, encode_extras
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ class Worker:
     the workers; the first one is ready when the constructor returns.
     """
 
-    def __init__(self, settings: Settings, restarts: int, tell: Callable[[str], None]):
+    def __init__(self, settings: EvaluatorSettings, restarts: int, log: Callable[[str], None]):
         self.started = 0
         self._settings = settings
         self._restarts = restarts
-        self._tell = tell
+        self._log = log
         self._died = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: socket.socket | None = None
@@ -101,7 +102,7 @@ class Worker:
         """The pipe of the worker, for any number of structures."""
         return Shortcut(pipe=self._pipe.fileno()) if self._pipe and self._settings.extras == "none" else None
 
-    def took(self, calls: int, n_structures: int, seconds: float) -> None:
+    def add_counts(self, calls: int, n_structures: int, seconds: float) -> None:
         """As `QuickEvaluate`; the worker counts by itself."""
 
     def close(self, at_once: bool) -> None:
@@ -121,7 +122,7 @@ class Worker:
             try:
                 return ask(self._pipe or self._start())
             except (EOFError, OSError):
-                self._mourn()
+                self._clear_dead_worker()
 
     def _start(self) -> socket.socket:
         self._pipe, theirs = socket.socketpair()
@@ -135,7 +136,7 @@ class Worker:
             _raise(error)
         return self._pipe
 
-    def _mourn(self) -> None:
+    def _clear_dead_worker(self) -> None:
         """Tidy up after a worker whose pipe broke. UserError if no other one may be started."""
         process = self._process
         self.close(at_once=False)
@@ -146,7 +147,7 @@ class Worker:
                 f"the process that evaluates {reason}, {self._died} times without an evaluation in between; look at "
                 "the memory of this machine and at what was printed before"
             )
-        self._tell(f"the process that evaluates {reason}; the next one starts, and i-PI waits for its answer")
+        self._log(f"the process that evaluates {reason}; the next one starts, and i-PI waits for its answer")
 
 
 def _reason(status: int) -> str:
@@ -216,12 +217,11 @@ def _lane(
 
 def work(pipe: socket.socket) -> None:
     """The worker: evaluate what comes through the pipe until it closes."""
-    from ipi_driver.cli import tell
-    from ipi_driver.evaluation.load import start_evaluator
+    from ipi_driver.evaluation.load import load_evaluator
 
-    settings: Settings = _receive_object(pipe)
+    settings: EvaluatorSettings = _receive_object(pipe)
     try:
-        evaluator = start_evaluator(settings, tell)
+        evaluator = load_evaluator(settings, log)
     except UserError as error:
         _send_object(pipe, (str(error), None))
         return
@@ -236,9 +236,9 @@ def work(pipe: socket.socket) -> None:
             lane = _lane(pipe, evaluator, len(positions), n_atoms, lane)
             begun = lane.drive() if lane else b""
             if lane:
-                evaluator.took(*lane.counts())
+                evaluator.add_counts(*lane.counts())
     if evaluator.calls:
-        tell(evaluator.summary())
+        log(evaluator.summary())
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ def inet_address(text: str) -> InetAddress:
     return InetAddress(match[1] or match[2], int(match[3]))
 
 
-def connect(address: Address, timeout: float, tell: Callable[[str], None] = print) -> socket.socket:
-    """Connect, trying again with growing waits for `timeout` seconds; `tell` gets warnings.
+def connect(address: Address, timeout: float, log: Callable[[str], None] = print) -> socket.socket:
+    """Connect, trying again with growing waits for `timeout` seconds; `log` gets warnings.
 
     UserError if no server answers in that time, or if none can ever answer at this address.
     """
@@ -98,7 +98,7 @@ def connect(address: Address, timeout: float, tell: Callable[[str], None] = prin
         if elapsed >= timeout:
             raise UserError(f"{_why_not(address, reason)}, waited {elapsed:.0f} s; {_remedy(address, reason)}")
         if not warned and elapsed > STALE_AFTER and _is_stale(address, reason):
-            tell(f"{_why_not(address, reason)}; {_remedy(address, reason)}; still trying")
+            log(f"{_why_not(address, reason)}; {_remedy(address, reason)}; still trying")
             warned = True
         time.sleep(min(wait, timeout - elapsed))
         wait = min(2 * wait, LONGEST_WAIT)

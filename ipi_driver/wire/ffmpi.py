@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hesspot.errors import UserError
-from ipi_driver.serving.responder import Answer
-from ipi_driver.wire.protocol import ProtocolError, Structures, check_atoms, check_payload, encode_extras
+from ipi_driver.wire.protocol import Answer, ProtocolError, Structures, check_atoms, check_payload, encode_extras
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm

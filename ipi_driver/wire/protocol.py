@@ -72,6 +72,10 @@ class ServerGone(UserError):
     """The connection ended without EXIT."""
 
 
+class ServerClosed(ServerGone):
+    """The server closed its end in order: it is done, or it was killed between two messages."""
+
+
 class Window(ctypes.Structure):
     """Bytes that came and were not taken, `first` to `last` of `bytes`; `Window` of fast_lane.cpp."""
 
@@ -93,6 +97,11 @@ class Connection:
     def fileno(self) -> int:
         """Of the socket."""
         return self._socket.fileno()
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether every byte that came was taken."""
+        return self.window.first == self.window.last
 
     def make_room(self, size: int) -> None:
         """For `size` bytes that can lie in the window at once."""
@@ -153,7 +162,7 @@ class Connection:
         except OSError as error:
             raise ServerGone(f"the connection to i-PI broke ({error.strerror}); look at i-PI's own output") from error
         if not count:
-            raise ServerGone(
+            raise ServerClosed(
                 "i-PI closed the connection without saying EXIT, so it was killed or it failed; look at its output"
             )
         return count
@@ -217,6 +226,16 @@ class Structures:
 
     cells: np.ndarray
     positions: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Energies (N,) Hartree, forces (N, n_atoms, 3) Hartree/Bohr, virials (N, 3, 3) Hartree; N extras or none."""
+
+    energies: np.ndarray
+    forces: np.ndarray
+    virials: np.ndarray
+    extras: Sequence[bytes] = ()
 
 
 def read_init(connection: Connection) -> Init:

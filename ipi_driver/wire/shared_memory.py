@@ -13,9 +13,8 @@ from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 
-from ipi_driver.serving.responder import Answer
 from ipi_driver.wire import protocol
-from ipi_driver.wire.protocol import Connection, ProtocolError, Structures
+from ipi_driver.wire.protocol import Answer, Connection, ProtocolError, Structures
 
 KINDS = ("positions", "h", "inverse h", "energies", "forces", "virials")
 

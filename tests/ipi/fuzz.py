@@ -17,11 +17,10 @@ import numpy as np
 from ipi_server import batched_posdata, init, posdata, word
 
 from hesspot.errors import UserError
-from ipi_driver.native import fast_lane
-from ipi_driver.native.fast_lane import Shortcut
-from ipi_driver.serving.responder import Answer
-from ipi_driver.wire.driver import Driver, InStream
-from ipi_driver.wire.protocol import Connection
+from ipi_driver.evaluation.results import Shortcut
+from ipi_driver.serving import fast_lane
+from ipi_driver.serving.driver import Driver, InStream
+from ipi_driver.wire.protocol import Answer, Connection
 
 N_ATOMS = 2
 ATOMS = ase.Atoms("H2", positions=[[0, 0, 0], [0, 0, 1]])
@@ -47,13 +46,14 @@ class Sums:
         threading.Thread(target=self.work, args=(theirs,), daemon=True).start()
 
     def __call__(self, structures):
+        self.calls += 1
         positions = structures.positions
         return Answer(positions.sum((1, 2)), positions, structures.cells.transpose(0, 2, 1))
 
     def shortcut(self, n_structures):
         return self._shortcut
 
-    def took(self, calls, n_structures, seconds):
+    def add_counts(self, calls, n_structures, seconds):
         self.in_lane += calls
 
     def work(self, pipe):
@@ -77,6 +77,9 @@ class Interpreter:
         state, batch, held = b"NEEDINIT", 1, b""
         try:
             while True:
+                if state == b"READY" and b"FORCEREADY" in self.sent and self.at == len(self.stream):
+                    self.kind = "exit"
+                    return
                 header = self.take(12).rstrip(b" ")
                 self.messages += 1
                 if header not in COMMANDS:
@@ -183,7 +186,7 @@ def check(stream, sums):
         server.sendall(stream)
         server.shutdown(socket.SHUT_WR)
         connection = Connection(client)
-        kind = "exit"
+        kind, sums.calls = "exit", 0
         try:
             Driver(connection, sums, N_ATOMS, InStream(), sums).run()
         except UserError as error:

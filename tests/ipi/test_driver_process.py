@@ -76,16 +76,21 @@ def test_a_whole_conversation_ends_with_status_0(tmp_path, house, molecule, rng)
     np.testing.assert_allclose(virials * HARTREE, wanted.virial, rtol=0, atol=ROUNDING)
 
 
-def test_it_ends_when_the_server_is_gone(tmp_path, house, molecule):
+@pytest.mark.parametrize("asked", [True, False])
+def test_it_ends_when_the_server_is_gone(tmp_path, house, molecule, asked):
     server = listen(tmp_path / "s_x")
     with driver(tmp_path, house, molecule, "--unix", "x", "--prefix", f"{tmp_path}/s_") as process:
         connection, reply = accept(server)
         connection.sendall(init() + posdata(BOX, molecule.positions / BOHR) + word("GETFORCE"))
         reply.forces(4)
+        if asked:
+            connection.sendall(posdata(BOX, molecule.positions / BOHR))
+            connection.sendall(word("STATUS"))
+            assert reply.header() == "HAVEDATA    "
         connection.close()
         status, said = ending(process)
-    assert status == 1
-    assert "without saying EXIT" in said
+    assert status == (1 if asked else 0)
+    assert ("without saying EXIT" if asked else "after its last answer") in said
 
 
 def test_sigterm_ends_it_without_a_reset(tmp_path, house, molecule):

@@ -13,11 +13,11 @@ from test_shm import named, segments
 
 from hesspot.errors import UserError
 from hesspot.units import BOHR
-from ipi_driver.evaluation.load import start_evaluator
-from ipi_driver.serving.responder import Answers
+from ipi_driver.evaluation.load import load_evaluator
+from ipi_driver.serving.driver import Driver, InStream
+from ipi_driver.serving.responder import Responder
 from ipi_driver.serving.worker import Worker
-from ipi_driver.settings import Settings
-from ipi_driver.wire.driver import Driver, InStream
+from ipi_driver.settings import EvaluatorSettings
 from ipi_driver.wire.protocol import Connection
 from ipi_driver.wire.shared_memory import InSharedMemory
 
@@ -28,7 +28,7 @@ TIMEOUT = 60.0  #: s, for a driver that hangs
 
 
 def settings(model, atoms, pbc=(False, False, False)):
-    return Settings(model, tuple(atoms.symbols), pbc, "float64", "cpu", 0.5)
+    return EvaluatorSettings(model, tuple(atoms.symbols), pbc, "float64", "cpu", 0.5)
 
 
 class Counted:
@@ -41,9 +41,9 @@ class Counted:
     def __call__(self, positions, cells):
         return self.evaluate(positions, cells)
 
-    def took(self, calls, n_structures, seconds):
+    def add_counts(self, calls, n_structures, seconds):
         self.in_lane += calls
-        self.evaluate.took(calls, n_structures, seconds)
+        self.evaluate.add_counts(calls, n_structures, seconds)
 
 
 def message(cells, positions):
@@ -101,7 +101,7 @@ def replies(pieces, atoms, evaluate, quick, failed, payload=None):
     for thread in threads:
         thread.start()
     connection = Connection(client)
-    answers, error = Answers(evaluate, atoms, [True] * 3, failed), None
+    answers, error = Responder(evaluate, atoms, [True] * 3, failed), None
     try:
         Driver(connection, answers, len(atoms), payload or InStream(), quick).run()
     except UserError as caught:
@@ -116,7 +116,7 @@ def replies(pieces, atoms, evaluate, quick, failed, payload=None):
 @contextlib.contextmanager
 def evaluators(model, atoms, place, pbc=(False, False, False)):
     if place == "here":
-        yield Counted(start_evaluator(settings(model, atoms, pbc), print))
+        yield Counted(load_evaluator(settings(model, atoms, pbc), print))
     else:
         with Worker(settings(model, atoms, pbc), 3, print) as worker:
             yield Counted(worker)
@@ -171,13 +171,25 @@ def test_what_cannot_be_answered_is_refused_in_the_same_words(place, batch, hous
     nan[-1, 1, 2] = np.nan
     same[-1, 1] = same[-1, 0]
     ends = [message(cells, wrong) + word("GETFORCE") for wrong in (nan, other, same)]
-    ends += [word("GETFORCE"), word("POSDATA")[:7], b"NONSENSE    ", message(cells, positions)[:-3], b""]
+    ends += [word("GETFORCE"), word("POSDATA")[:7], b"NONSENSE    ", message(cells, positions)[:-3]]
     with evaluators(house, molecule, place) as evaluate:
         for end in ends:
             slow = replies([good + end], molecule, evaluate, None, tmp_path / "failed.xyz")
             fast = replies(cut(good + end, rng), molecule, evaluate, evaluate, tmp_path / "failed.xyz")
             assert fast == slow
             assert slow[1] is not None and slow[0].count(b"FORCEREADY") == STEPS
+
+
+@pytest.mark.parametrize("place", ["here", "worker"])
+def test_a_server_that_closes_after_the_last_answer_is_a_normal_end(place, house, molecule, rng, tmp_path):
+    """As ASE's socket calculator does; not if it still waits for an answer."""
+    stream = run_of(molecule, 1, rng)
+    with evaluators(house, molecule, place) as evaluate:
+        for quick in (None, evaluate):
+            assert replies([stream], molecule, evaluate, quick, tmp_path / "failed.xyz")[1:] == (None, STEPS)
+            unanswered = stream + message(*next(batches(molecule, 1, rng)))
+            _, error, _ = replies([unanswered], molecule, evaluate, quick, tmp_path / "failed.xyz")
+            assert "without saying EXIT" in error
 
 
 def test_signals_interrupt_no_step(house, molecule, rng, tmp_path):

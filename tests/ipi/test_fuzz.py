@@ -2,7 +2,7 @@
 
 import fuzz
 
-from ipi_driver.native import fast_lane
+from ipi_driver.serving import fast_lane
 
 
 def test_damaged_streams_get_what_the_protocol_says(capsys, monkeypatch):

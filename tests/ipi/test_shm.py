@@ -15,8 +15,8 @@ from ipi_server import Reply, init, word
 from hesspot.errors import UserError
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
 from ipi_driver.evaluation.results import Results
-from ipi_driver.serving.responder import Answers
-from ipi_driver.wire.driver import Driver
+from ipi_driver.serving.driver import Driver
+from ipi_driver.serving.responder import Responder
 from ipi_driver.wire.protocol import Connection, ProtocolError
 from ipi_driver.wire.shared_memory import InSharedMemory
 
@@ -54,7 +54,7 @@ def start():
     def serve():
         connection, payload = Connection(client), InSharedMemory()
         try:
-            Driver(connection, Answers(well, ATOMS, ATOMS.pbc, None), 3, payload).run()
+            Driver(connection, Responder(well, ATOMS, ATOMS.pbc, None), 3, payload).run()
             outcome.append(None)
         except UserError as error:
             outcome.append(error)

@@ -15,10 +15,10 @@ from ipi_server import Reply, batched_posdata, init, posdata, word
 
 from hesspot.errors import UserError
 from ipi_driver.evaluation.results import Results
-from ipi_driver.serving.responder import Answers
+from ipi_driver.serving.driver import Driver, InStream
+from ipi_driver.serving.responder import Responder
 from ipi_driver.wire import protocol
-from ipi_driver.wire.driver import Driver, InStream
-from ipi_driver.wire.protocol import Connection, ProtocolError, ServerGone
+from ipi_driver.wire.protocol import Connection, ProtocolError, ServerClosed, ServerGone
 
 ANGSTROM = 1e-10 / scipy.constants.value("Bohr radius")
 EV = scipy.constants.e / scipy.constants.value("Hartree energy")
@@ -50,7 +50,7 @@ def start(tmp_path=Path(".")):
     def serve():
         connection = Connection(client)
         try:
-            answers = Answers(Well(), ATOMS, ATOMS.pbc, tmp_path / "failed.xyz")
+            answers = Responder(Well(), ATOMS, ATOMS.pbc, tmp_path / "failed.xyz")
             Driver(connection, answers, len(ATOMS), InStream()).run()
             outcome.append(None)
         except UserError as error:
@@ -188,9 +188,9 @@ def test_a_damaged_stream_never_gets_forces_of_other_positions():
         (init(0, "batch_size:0"), ProtocolError, ["batch_size '0'"]),
         (init(0, "batch_size: many"), ProtocolError, ["batch_size 'many'"]),
         (init(0, "batch_size:2000000000") + word("POSDATA"), ProtocolError, ["2000000000", "smaller batch_size"]),
-        (b"", ServerGone, ["EXIT"]),
-        (word("STATUS")[:5], ServerGone, ["EXIT"]),
-        (init() + posdata(CELL, PLACES)[:100], ServerGone, ["EXIT"]),
+        (b"", ServerClosed, ["EXIT"]),
+        (word("STATUS")[:5], ServerClosed, ["EXIT"]),
+        (init() + posdata(CELL, PLACES)[:100], ServerClosed, ["EXIT"]),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(stream, kind, words):

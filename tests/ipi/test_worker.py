@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 
 from hesspot.errors import UserError
-from ipi_driver.evaluation.load import start_evaluator
+from ipi_driver.evaluation.load import load_evaluator
 from ipi_driver.evaluation.results import EvaluationError
 from ipi_driver.serving.worker import Worker
-from ipi_driver.settings import Settings
+from ipi_driver.settings import EvaluatorSettings
 
 CELLS = np.tile(np.eye(3) * 20.0, (3, 1, 1))
 
 
 def settings(model, atoms):
-    return Settings(model, tuple(atoms.symbols), (False, False, False), "float64", "cpu", 0.5)
+    return EvaluatorSettings(model, tuple(atoms.symbols), (False, False, False), "float64", "cpu", 0.5)
 
 
 def test_a_worker_that_is_killed_in_flight_is_replaced(house, molecule, rng):
     """Stopped, asked, then killed: the structures in flight are answered by the next one, to the last bit."""
     positions = molecule.positions + 0.1 * rng.standard_normal((3, 4, 3))
-    wanted = start_evaluator(settings(house, molecule), lambda text: None)(positions, CELLS)
+    wanted = load_evaluator(settings(house, molecule), lambda text: None)(positions, CELLS)
     told = []
     with Worker(settings(house, molecule), 3, told.append) as worker:
         for killed in range(2):
@@ -46,7 +46,7 @@ def test_a_worker_that_is_killed_in_flight_is_replaced(house, molecule, rng):
 def test_threads_of_a_worker_change_no_bit(house, molecule, rng):
     positions = molecule.positions + 0.1 * rng.standard_normal((24, 4, 3))
     cells = np.tile(np.eye(3) * 20.0, (24, 1, 1))
-    wanted = start_evaluator(settings(house, molecule), print)(positions, cells)
+    wanted = load_evaluator(settings(house, molecule), print)(positions, cells)
     with Worker(replace(settings(house, molecule), threads=3), 0, print) as worker:
         got = worker(positions, cells)
     for name in ("energy", "forces", "virial"):

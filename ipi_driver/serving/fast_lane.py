@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
+from ipi_driver.evaluation.results import Shortcut
 from ipi_driver.native.library import library
 from ipi_driver.wire.protocol import CHUNK, Connection
-
-if TYPE_CHECKING:
-    from ipi_driver.native.edges import Edges
 
 #: i-PI's shared memory, in the order of `FrontLane` of fast_lane.cpp.
 SEGMENTS = ("positions", "h", "energies", "forces", "virials")
@@ -33,19 +30,6 @@ class Step(IntEnum):
     UNUSUAL = 0
     ANSWERED = 1
     INTERRUPTED = 2
-
-
-@dataclass(frozen=True)
-class Shortcut:
-    """Who answers: a worker at the other end of a `pipe`, or a C function for the `edges` of a whole batch."""
-
-    pipe: int = -1
-    edges: Edges | None = None
-
-    @property
-    def task(self) -> int | None:
-        """The address of the `Task` of the edges."""
-        return None if self.edges is None else self.edges.task
 
 
 class _FrontLane(ctypes.Structure):

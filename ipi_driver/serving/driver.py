@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from ipi_driver.evaluation.results import QuickEvaluate
-from ipi_driver.native.fast_lane import FastLane, fast_lane
-from ipi_driver.serving.responder import Answer, Answers
+from ipi_driver.serving.fast_lane import FastLane, fast_lane
+from ipi_driver.serving.responder import Responder
 from ipi_driver.wire import protocol
-from ipi_driver.wire.protocol import Connection, Header, ProtocolError, Structures
+from ipi_driver.wire.protocol import Answer, Connection, Header, ProtocolError, ServerClosed, Structures
 
 
 class State(Enum):
@@ -46,6 +46,8 @@ class Payload(Protocol):
 
     def message(self, answer: Answer) -> bytes: ...
 
+    def close(self) -> None: ...
+
 
 class InStream:
     """All numbers go through the socket."""
@@ -58,24 +60,27 @@ class InStream:
     def message(self, answer: Answer) -> bytes:
         return protocol.encode_forces(answer.energies, answer.forces, answer.virials, answer.extras)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 class Driver:
-    """Serves one connection with `answers`, for structures of `n_atoms` atoms.
+    """Serves one connection with `responder`, for structures of `n_atoms` atoms.
 
-    quick: what `answers` evaluates with, if that has shortcuts.
+    quick: what `responder` evaluates with, if that has shortcuts.
     """
 
     def __init__(
         self,
         connection: Connection,
-        answers: Answers,
+        responder: Responder,
         n_atoms: int,
         payload: Payload,
         quick: QuickEvaluate | None = None,
     ):
         self.state = State.NEEDINIT
         self._connection = connection
-        self._answers = answers
+        self._responder = responder
         self._n_atoms = n_atoms
         self._payload = payload
         self._batch_size = 1
@@ -83,10 +88,18 @@ class Driver:
         self._quick = quick
         self._lane: FastLane | None = None
 
-    def run(self) -> None:
-        """Answer messages until EXIT. ServerGone at the end of the stream, UserError for what cannot be answered."""
+    def run(self) -> str:
+        """Answer messages until EXIT, or until the server closes its end with every question answered; how it ended.
+
+        ServerGone at any other end of the stream, UserError for what cannot be answered.
+        """
         while True:
-            header = self._connection.read_header()
+            try:
+                header = self._connection.read_header()
+            except ServerClosed:
+                if self._responder.calls and self.state is State.READY and self._connection.between_messages:
+                    return "the server closed the connection after its last answer, without EXIT"
+                raise
             if self.state not in ALLOWED[header]:
                 raise ProtocolError(
                     f"the server sent {header.name} while the driver was {self.state.value}, which i-PI never does; "
@@ -100,14 +113,14 @@ class Driver:
                     self.state = State.READY
                 case Header.POSDATA:
                     structures = self._payload.receive(self._connection, self._n_atoms, self._batch_size)
-                    self._message = self._payload.message(self._answers(structures))
+                    self._message = self._payload.message(self._responder(structures))
                     self.state = State.HAVEDATA
                 case Header.GETFORCE:
                     self._connection.send(self._message)
                     self.state = State.READY
                     self._drive()
                 case Header.EXIT:
-                    return
+                    return "i-PI said EXIT"
 
     def _drive(self) -> None:
         """Answer ordinary steps, which are like the last one, in the fast lane."""
@@ -121,5 +134,5 @@ class Driver:
             self._lane.drive()
         finally:
             counts = self._lane.counts()
-            self._answers.calls += counts[0]
-            self._quick.took(*counts)
+            self._responder.calls += counts[0]
+            self._quick.add_counts(*counts)
