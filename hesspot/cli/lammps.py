@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hesspot.cli import lammps_curvature
+from hesspot.cli.lmp_arguments import CommandWithLmpArguments, Extra
 
 app = typer.Typer(help="Run LAMMPS with pair_style hesspot.", no_args_is_help=True)
 
@@ -70,15 +71,17 @@ def doctor() -> None:
     raise typer.Exit(0 if healthy else 1)
 
 
-@app.command()
+@app.command(cls=CommandWithLmpArguments)
 def run(
-    script: Annotated[Path, typer.Argument(help="LAMMPS input script", metavar="IN_FILE")],
-    extra: Annotated[list[str] | None, typer.Argument(help="further arguments of lmp, after --")] = None,
+    script: Annotated[Path, typer.Argument(help="LAMMPS input script; - for standard input", metavar="IN_FILE")],
+    extra: Extra = None,
     ranks: Annotated[int, typer.Option("-n", "--ranks", help="number of MPI ranks")] = 1,
     lmp: Annotated[Path | None, typer.Option(help="a LAMMPS executable other than pip's")] = None,
 ) -> None:
     """Run LAMMPS with the plugin loaded, and return its exit status. Builds the plugin first if it has to be."""
+    from hesspot import processes
     from hesspot.lammps import build_plugin, find_environment, lammps_environ, mpirun_command
+    from hesspot.lammps.run import STANDARD_INPUT
 
     environment = find_environment()
     command = mpirun_command(environment, ranks, script, extra or [], lmp)
@@ -86,9 +89,10 @@ def run(
     environ = lammps_environ(environment, plugin)
     shown = [f"{name}={environ[name]}" for name in ("OMP_NUM_THREADS", "LD_LIBRARY_PATH", "LAMMPS_PLUGIN_PATH")]
     typer.echo("$ " + shlex.join([*shown, *command]), err=True)
-    raise typer.Exit(subprocess.call(command, env=environ))
+    stdin = None if script == STANDARD_INPUT else subprocess.DEVNULL
+    raise typer.Exit(processes.run(command, stdin=stdin, env=environ).returncode)
 
 
-app.command()(lammps_curvature.hessian)
-app.command()(lammps_curvature.modes)
-app.command()(lammps_curvature.vdos)
+app.command(cls=CommandWithLmpArguments)(lammps_curvature.hessian)
+app.command(cls=CommandWithLmpArguments)(lammps_curvature.modes)
+app.command(cls=CommandWithLmpArguments)(lammps_curvature.vdos)

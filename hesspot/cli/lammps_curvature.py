@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hesspot.cli.lmp_arguments import Extra
+
 Script = Annotated[Path, typer.Argument(help="LAMMPS input script that ends with the structure", metavar="IN_FILE")]
-Extra = Annotated[list[str] | None, typer.Argument(help="further arguments of LAMMPS, after --")]
 Ranks = Annotated[int, typer.Option("-n", "--ranks", help="number of MPI ranks")]
 Group = Annotated[str, typer.Option(help="group of LAMMPS whose atoms move; all others are held")]
 

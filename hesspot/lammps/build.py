@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from hesspot import kernel
+from hesspot import kernel, processes
 from hesspot.errors import UserError
 from hesspot.lammps.environment import Environment, find_environment, program
 
@@ -121,7 +121,7 @@ def _compile(environment: Environment, scratch: Path, log: Path) -> None:
         for command in (configure, [cmake, "--build", build], [cmake, "--install", build]):
             output.write(f"$ {' '.join(command)}\n")
             output.flush()
-            ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            ended = processes.run(command, stdout=output, stderr=subprocess.STDOUT)
             if ended.returncode != 0:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
                 raise UserError(

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hesspot import processes
 from hesspot.errors import UserError
 from hesspot.lammps.build import build_plugin
 from hesspot.lammps.curvature_job import CurvatureJob
 from hesspot.lammps.environment import find_environment
-from hesspot.lammps.run import lammps_environ
+from hesspot.lammps.run import check_script, lammps_environ
+from hesspot.processes import Output
 
 
 def run_curvature(
@@ -36,29 +38,23 @@ def run_curvature(
     if ranks < 1:
         raise UserError(f"-n {ranks}: the number of MPI ranks must be 1 or more")
     script = script.absolute()
-    if not script.is_file():
-        raise UserError(f"LAMMPS input script {script} does not exist; give the path of an input script")
+    check_script(script)
     if importlib.util.find_spec("mpi4py") is None:
         raise UserError("the Python package mpi4py is not installed; install it with `pip install mpi4py`")
     environment = find_environment()
     plugin = build_plugin(environment, report=report)
     styles = plugin.parent / "libhesspot_styles.so"
     job = CurvatureJob(kind, str(script), str(styles), str(out.absolute()), arguments=list(arguments), **asked)
-    return subprocess.run(
-        [
-            str(environment.mpirun),
-            "-n",
-            str(ranks),
-            sys.executable,
-            "-m",
-            "hesspot.lammps.curvature_job",
-            job.to_json(),
-        ],
+    output = Output(out.absolute())
+    module = [sys.executable, "-m", "hesspot.lammps.curvature_job"]
+    ended = processes.run(
+        [environment.mpirun, "-n", str(ranks), *module, job.to_json()],
+        capture=capture,
         cwd=workdir,
         env=lammps_environ(environment, plugin),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if capture else None,
-        stderr=subprocess.STDOUT if capture else None,
-        text=True,
-        errors="replace",
     )
+    if ended.returncode == 0 and not output.is_new():
+        raise UserError(
+            f"LAMMPS ended before {out} was written, as the command `quit` makes it do; take it out of {script}"
+        )
+    return ended

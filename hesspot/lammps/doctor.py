@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from hesspot import processes
 from hesspot.errors import UserError
 from hesspot.lammps.build import PLUGIN_NAME, compiler, json_folder, plugin_path
 from hesspot.lammps.environment import Environment, find_environment, program
@@ -136,16 +137,7 @@ def _run(environment: Environment, script: str, plugin: Path | None = None) -> s
         environ = lammps_environ(environment, plugin or file)
         environ["LAMMPS_PLUGIN_PATH"] = str(plugin.parent) if plugin else ""
         try:
-            return subprocess.run(
-                mpirun_command(environment, 2, file, ["-log", "none"]),
-                cwd=folder,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=PATIENCE,
-            ).stdout
+            command = mpirun_command(environment, 2, file, ["-log", "none"])
+            return processes.run(command, capture=True, timeout=PATIENCE, cwd=folder, env=environ).stdout
         except subprocess.TimeoutExpired:
             return f"no answer within {PATIENCE:.0f} s"

@@ -8,9 +8,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from hesspot import processes
 from hesspot.errors import UserError
 from hesspot.lammps.build import build_plugin
 from hesspot.lammps.environment import Environment, find_environment, with_library_folder
+
+#: A script of this name is read from standard input.
+STANDARD_INPUT = Path("-")
 
 
 def lammps_environ(environment: Environment, plugin: Path) -> dict[str, str]:
@@ -29,15 +33,26 @@ def lammps_environ(environment: Environment, plugin: Path) -> dict[str, str]:
 def mpirun_command(
     environment: Environment, ranks: int, script: Path, extra_args: Sequence[str] = (), lmp: Path | None = None
 ) -> list[str]:
-    """`mpirun -n RANKS lmp -in SCRIPT …`; UserError if there is no such script or executable."""
+    """`mpirun -n RANKS lmp -in SCRIPT …`; UserError if there is no such script or executable.
+
+    The script - is standard input."""
     if ranks < 1:
         raise UserError(f"-n {ranks}: the number of MPI ranks must be 1 or more")
+    if script != STANDARD_INPUT:
+        check_script(script)
+    executable = lmp or environment.lmp
+    if not (executable.is_file() and os.access(executable, os.X_OK)):
+        raise UserError(f"LAMMPS executable {executable} does not exist or cannot be run; give the path of lmp")
+    reading = [] if script == STANDARD_INPUT else ["-in", str(script)]
+    return [str(environment.mpirun), "-n", str(ranks), str(executable), *reading, *extra_args]
+
+
+def check_script(script: Path) -> None:
+    """UserError if there is no such input script."""
+    if script.is_dir():
+        raise UserError(f"LAMMPS input script {script} is a folder; give the path of an input script")
     if not script.is_file():
         raise UserError(f"LAMMPS input script {script} does not exist; give the path of an input script")
-    executable = lmp or environment.lmp
-    if not os.access(executable, os.X_OK):
-        raise UserError(f"LAMMPS executable {executable} does not exist or cannot be run; give the path of lmp")
-    return [str(environment.mpirun), "-n", str(ranks), str(executable), "-in", str(script), *extra_args]
 
 
 def run_lammps(
@@ -55,15 +70,11 @@ def run_lammps(
         script = workdir / "in.lammps"
     environment = find_environment()
     plugin = build_plugin(environment)
-    return subprocess.run(
+    return processes.run(
         mpirun_command(environment, ranks, script.absolute(), extra_args),
+        capture=True,
         cwd=workdir,
         env=lammps_environ(environment, plugin),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
     )
 
 

@@ -145,6 +145,16 @@ def test_failures_are_one_line(tmp_path: Path, house_model_file: Path) -> None:
     assert ended.returncode != 0 and "Unknown units style nonsense" in ended.stdout and "Traceback" not in ended.stdout
 
 
+@pytest.mark.parametrize("kind, name", [("hessian", "h.npy"), ("modes", "m.npz"), ("vdos", "v.csv")])
+def test_a_script_that_quits_is_a_failure(tmp_path: Path, house_model_file: Path, kind: str, name: str) -> None:
+    """Also where there is a file of an earlier run, which stays as it is."""
+    path = script(tmp_path, molecule("H2O"), house_model_file, after="quit")
+    (tmp_path / name).write_text("an earlier result")
+    with pytest.raises(UserError, match=f"ended before .*{name} was written.*quit"):
+        asked(kind, path, name, 2)
+    assert (tmp_path / name).read_text() == "an earlier result"
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

@@ -12,6 +12,7 @@ from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.derivatives import hessian
 from hesspot.errors import UserError
 from hesspot.export import read_model
+from hesspot.verify.engines import lammps as engine
 from hesspot.verify.engines.lammps import evaluate
 
 pytestmark = pytest.mark.lammps
@@ -64,3 +65,14 @@ def test_a_failed_run_is_one_sentence(house_model_file: Path) -> None:
         evaluate(house_model_file, [Atoms("Xe")])
     with pytest.raises(UserError, match="structure 0 has no atoms"):
         evaluate(house_model_file, [Atoms()])
+
+
+def test_files_of_an_earlier_run_do_not_count(
+    tmp_path: Path, house_model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atoms = [molecule("H2O")]
+    evaluate(house_model_file, atoms, workdir=tmp_path, hessian=False)
+    script = engine._script
+    monkeypatch.setattr(engine, "_script", lambda *arguments: "quit\n" + script(*arguments))
+    with pytest.raises(UserError, match=r"did not write .*0\.json"):
+        evaluate(house_model_file, atoms, workdir=tmp_path, hessian=False)

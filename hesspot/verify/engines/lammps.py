@@ -20,6 +20,7 @@ from hesspot.export import read_model
 from hesspot.lammps import run_lammps
 from hesspot.lammps.run import error_of
 from hesspot.lammps.structure import boundary, write_data
+from hesspot.processes import Output
 
 #: Displacement of the central differences, Å. With fourth derivatives of the energy up to 1e4 eV/Å⁴ the truncation
 #: is below 5e-6 eV/Å²; forces good to 1e-12 eV/Å add 2e-8 eV/Å² of rounding.
@@ -61,9 +62,13 @@ def evaluate(
             script.append(_script(number, atoms, Path(model).absolute(), metadata.elements, metadata.cutoff, hessian))
         if not structures:
             return []
+        kinds = ["json", "forces", *(["hessian"] if hessian else [])]
+        outputs = [Output(folder / f"{number}.{kind}") for number in range(len(structures)) for kind in kinds]
         ended = run_lammps("\n".join(script), ranks, folder, ["-log", "none"])
         if ended.returncode != 0:
             raise UserError(f"LAMMPS on {ranks} rank(s) ended with status {ended.returncode}: {error_of(ended.stdout)}")
+        if missing := [output.path for output in outputs if not output.is_new()]:
+            raise UserError(f"LAMMPS on {ranks} rank(s) ended without an error, but did not write {missing[0]}")
         return [
             _read(folder, number, len(atoms), rotation, hessian)
             for number, (atoms, rotation) in enumerate(zip(structures, rotations, strict=True))
