@@ -27,16 +27,11 @@ from typing import Protocol
 import ase
 import numpy as np
 import torch
-import vesin
 from torch import Tensor
 
 from hesspot.errors import UserError
-
-#: Two atoms closer than this (Å) are taken for one atom given twice.
-COINCIDENT = 1e-3
-
-#: Å; neighbour searches over larger extents overflow their grids.
-FARTHEST = 1e6
+from hesspot.neighbors import find_edges
+from hesspot.structures import check_atoms
 
 
 class Model(Protocol):
@@ -152,35 +147,6 @@ def species_of(symbols: Sequence[str], elements: Sequence[str]) -> np.ndarray:
     return np.array([index[symbol] for symbol in symbols], dtype=np.int64)
 
 
-def find_edges(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres (n_edges,), neighbours (n_edges,) and vectors (n_edges, 3) Å within `cutoff` Å, sorted by centre.
-
-    Cells smaller than the cutoff are covered by their images. UserError where two atoms coincide, and for
-    coordinates beyond `FARTHEST`.
-    """
-    farthest = np.abs(positions).max(initial=0.0)
-    if not farthest < FARTHEST:
-        raise UserError(
-            f"a coordinate of {farthest:.3g} Å is beyond {FARTHEST:g} Å: the run has blown up, or the unit is wrong"
-        )
-    finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    centers, neighbors, distances, vectors = finder.compute(
-        points=np.ascontiguousarray(positions, dtype=np.float64),
-        box=np.ascontiguousarray(cell, dtype=np.float64),
-        periodic=np.asarray(pbc, dtype=bool),
-        quantities="ijdD",
-    )
-    if len(distances) and distances.min() < COINCIDENT:
-        edge = int(distances.argmin())
-        raise UserError(
-            f"atoms {centers[edge]} and {neighbors[edge]} are {distances[edge]:.2g} Å apart, on one place; "
-            "remove one of them"
-        )
-    return centers.astype(np.int64), neighbors.astype(np.int64), vectors
-
-
 def build_batch(
     structures: Sequence[ase.Atoms],
     elements: Sequence[str],
@@ -190,14 +156,14 @@ def build_batch(
 ) -> Batch:
     """Join structures into a `Batch` for a model with these elements and this cutoff (Å).
 
-    UserError for an element that the model lacks, for non-finite positions, and for coincident atoms.
+    UserError for what `hesspot.structures` refuses, and for an element that the model lacks.
     """
     graphs = []
     for number, atoms in enumerate(structures):
-        if not np.isfinite(atoms.positions).all():
-            raise UserError(f"structure {number} has a position that is not a finite number; check its file")
+        place = f"structure {number}" if len(structures) > 1 else "the structure"
+        check_atoms(atoms, place)
         species = species_of(atoms.get_chemical_symbols(), elements)
-        centers, neighbors, vectors = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        centers, neighbors, vectors = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, cutoff, place)
         graphs.append(
             Batch(
                 species=torch.from_numpy(species),

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from hesspot.contract import COINCIDENT
+from hesspot.structures import COINCIDENT
 from ipi_driver.evaluation.neighbors import EdgeList
 from ipi_driver.evaluation.results import EvaluationError
 from ipi_driver.native.library import library

@@ -12,8 +12,10 @@ import torch
 
 from hesspot.contract import Batch, Model, species_of
 from hesspot.derivatives import edge_gradient
+from hesspot.errors import UserError
 from hesspot.export import LoadedModel
 from hesspot.export.file import members_of
+from hesspot.structures import FARTHEST, check_geometry
 from ipi_driver.evaluation.edges import CFunction, Edges
 from ipi_driver.evaluation.extras import ProductsAlongMotion, committee, hessians
 from ipi_driver.evaluation.neighbors import EdgeListCache
@@ -22,13 +24,6 @@ from ipi_driver.settings import ExtrasKind
 
 #: Å that the neighbour lists reach beyond the cutoff.
 SKIN = 0.5
-
-#: Å; coordinates beyond this come from a run that has blown up, and a search for neighbours does not survive them.
-#: Along a direction that is not periodic, next to one that is, the time of the search grows with the extent.
-LARGEST, LARGEST_MIXED = 1e6, 1e4
-
-#: Å between opposite faces of a cell; a flatter one has more images of an atom than memory can hold.
-FLATTEST = 0.5
 
 #: Joined lists that are kept, for batches that come in fragments of several sizes.
 JOINED = 8
@@ -186,9 +181,9 @@ class Evaluator:
 
     def _join(self, positions: np.ndarray, cells: np.ndarray, first: int, last: int) -> Edges:
         """Edges from lists that reach far enough. EvaluationError for what no search for neighbours can take."""
-        self._check_input(positions, cells)
         if not self._periodic:
             cells = np.broadcast_to(np.eye(3), cells.shape)
+        self._check_input(positions, cells)
         key = len(positions), first, last
         edges = self._joined.pop(key, None)
         if edges is None or not self.lists.fit(edges.lists, positions, cells):
@@ -196,7 +191,7 @@ class Evaluator:
                 self.lists.find(positions, cells),
                 self._species,
                 self.model.cutoff,
-                min(LARGEST, self.lists.allowed(len(self.symbols))),
+                min(FARTHEST, self.lists.allowed(len(self.symbols))),
                 self._periodic,
                 first,
                 last,
@@ -209,19 +204,12 @@ class Evaluator:
         return edges
 
     def _check_input(self, positions: np.ndarray, cells: np.ndarray) -> None:
-        """EvaluationError for what no search for neighbours can take; comparisons are such that NaN fails them."""
-        limit = LARGEST_MIXED if self._periodic and not self.pbc.all() else LARGEST
-        for index, atoms in enumerate(positions):
-            if not np.abs(atoms).max() <= limit:
-                raise EvaluationError(f"i-PI sent a position that is not finite or beyond {limit:g} Å", index)
-        if not self._periodic:
-            return
-        for index, cell in enumerate(cells):
-            if not np.abs(cell).max() <= LARGEST or np.linalg.det(cell) == 0.0:
-                raise EvaluationError(f"i-PI sent a cell without a volume or beyond {LARGEST:g} Å", index)
-            heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-            if heights[self.pbc].min() < FLATTEST:
-                raise EvaluationError(f"i-PI sent a cell with opposite faces nearer than {FLATTEST} Å", index)
+        """EvaluationError for what no search for neighbours can take."""
+        for index, (atoms, cell) in enumerate(zip(positions, cells, strict=True)):
+            try:
+                check_geometry(atoms, cell, self.pbc, "what i-PI sent")
+            except UserError as error:
+                raise EvaluationError(str(error), index) from error
 
     def _batch(self, edges: Edges) -> Batch:
         """The edges within the cutoff as a model takes them; while these are all edges, only vectors are new."""

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from hesspot import derivatives
-from hesspot.contract import build_batch, find_edges
+from hesspot.contract import build_batch
 from hesspot.export import read_model
+from hesspot.neighbors import find_edges
 from ipi_driver.evaluation.evaluator import EvaluationError, Evaluator
 from ipi_driver.evaluation.neighbors import EdgeListCache
 from ipi_driver.template import check_order, periodic_directions, read_template
@@ -111,7 +112,7 @@ def test_numbers_that_kill_a_neighbour_search_are_refused(house, molecule, pbc, 
     if far == 1.0 and not any(pbc):
         assert np.isfinite(evaluator(positions[None], np.eye(3)[None] * cell).energy).all()
         return
-    with pytest.raises(EvaluationError, match="i-PI sent a"):
+    with pytest.raises(EvaluationError, match=r"what i-PI sent (has|is)"):
         evaluator(positions[None], np.eye(3)[None] * cell)
 
 

@@ -1,0 +1,28 @@
+"""The search for neighbours: which atoms, images included, are within reach of each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import vesin
+
+from hesspot.structures import COINCIDENT, check_geometry, refuse_coincident
+
+
+def find_edges(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, place: str = "the structure"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres (n_edges,), neighbours (n_edges,) and vectors (n_edges, 3) Å within `cutoff` Å, sorted by centre.
+
+    Cells smaller than the cutoff are covered by their images; a cell is not looked at along directions that are not
+    periodic. UserError, which begins with `place`, for what `check_geometry` refuses and for coincident atoms.
+    """
+    positions, pbc = np.ascontiguousarray(positions, dtype=np.float64), np.asarray(pbc, dtype=bool)
+    check_geometry(positions, cell, pbc, place)
+    finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    centers, neighbors, distances, vectors = finder.compute(
+        points=positions, box=np.ascontiguousarray(cell, dtype=np.float64), periodic=pbc, quantities="ijdD"
+    )
+    if len(distances) and distances.min() < COINCIDENT:
+        edge = int(distances.argmin())
+        refuse_coincident(place, int(centers[edge]), int(neighbors[edge]), float(distances[edge]))
+    return centers.astype(np.int64), neighbors.astype(np.int64), vectors
