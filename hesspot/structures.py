@@ -149,9 +149,9 @@ def check_cell(cell: np.ndarray, pbc: np.ndarray, place: str) -> None:
         )
     heights = cell_heights(cell, pbc)
     if heights.min() < FLATTEST:
-        axis = int(heights.argmin())
+        flattest = int(heights.argmin())
         raise UserError(
-            f"{place} has a cell {heights[axis]:.3g} Å high along {'abc'[axis]}, less than {FLATTEST} Å; give the "
+            f"{place} has a cell {heights[flattest]:.3g} Å high along {'abc'[flattest]}, less than {FLATTEST} Å; give the "
             "lattice vectors in Å"
         )
 
