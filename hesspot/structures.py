@@ -151,8 +151,8 @@ def check_cell(cell: np.ndarray, pbc: np.ndarray, place: str) -> None:
     if heights.min() < FLATTEST:
         flattest = int(heights.argmin())
         raise UserError(
-            f"{place} has a cell {heights[flattest]:.3g} Å high along {'abc'[flattest]}, less than {FLATTEST} Å; give the "
-            "lattice vectors in Å"
+            f"{place} has a cell {heights[flattest]:.3g} Å high along {'abc'[flattest]}, less than {FLATTEST} Å; give "
+            "the lattice vectors in Å"
         )
 
 
