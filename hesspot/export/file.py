@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hesspot.contract import Batch, Model, build_batch
 from hesspot.derivatives import evaluate, hvp
+from hesspot.devices import torch_device
 from hesspot.errors import UserError
 from hesspot.export.metadata import (
     FORMAT_VERSION,
@@ -96,9 +97,10 @@ def read_model(
     backend: the kernel of the house model, which runs on the CPU and needs edges sorted by centre; the file's
     TorchScript; or the kernel where the model has one.
 
-    UserError if the file is missing, is no hesspot model, is truncated or changed, or has a newer format.
+    UserError if the file is missing, is no hesspot model, is truncated or changed, or has a newer format, and for a
+    device that is not there.
     """
-    path = Path(path)
+    path, device = Path(path), torch_device(device)
     if not path.is_file():
         raise UserError(f"model file {path} does not exist; give the path of a file made by `hesspot export`")
     if not zipfile.is_zipfile(path):
@@ -127,7 +129,7 @@ def read_model(
     for tensor in [*module.parameters(), *module.buffers()]:
         tensor.requires_grad_(False)
     eager = eager_model(LoadedModel(module, metadata, path))
-    on_cpu = torch.device(device).type == "cpu"
+    on_cpu = device.type == "cpu"
     has_kernel = metadata.architecture.name in ARCHITECTURES and on_cpu and what_kernel_lacks(eager) is None
     if backend == "kernel" and not has_kernel:
         raise UserError(

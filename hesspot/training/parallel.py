@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from hesspot.errors import UserError
+from hesspot.devices import torch_device
 from hesspot.training.loss import LossTerms
 
 
@@ -70,17 +70,10 @@ class Processes:
 
 def _device(name: str, local_rank: int | None) -> torch.device:
     """The torch device of that name; with several processes `cuda` is each one's own."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"device {name!r} is not known to torch; use cpu, cuda or cuda:NUMBER") from error
+    device = torch_device(name)
     if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise UserError(f"device {name} is not there: torch {torch.__version__} finds no GPU; use device cpu")
         if local_rank is not None:
-            device = torch.device("cuda", local_rank)
-        if device.index is not None and device.index >= torch.cuda.device_count():
-            raise UserError(f"device {device} is not there: torch finds {torch.cuda.device_count()} GPUs")
+            device = torch_device(f"cuda:{local_rank}")
         if device.index is not None:
             torch.cuda.set_device(device)
     return device

@@ -25,13 +25,6 @@ def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> E
     UserError for an unreadable model, elements that it lacks, a device that is not there, and in float64 for a
     fingerprint that is not met.
     """
-    try:
-        torch.empty(0, device=settings.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"--device {settings.device} cannot be used ({reason}); use cpu or a device of this machine"
-        ) from error
     dtype = DTYPES[settings.dtype]
     model = read_model(settings.model, dtype=dtype, device=settings.device)
     if model.kernel is not None:

@@ -1,5 +1,9 @@
 """The ASE calculator against ASE's own finite differences of its energy, and against ASE's Lennard-Jones."""
 
+import copy
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +150,136 @@ def test_elements_that_the_model_lacks_are_named() -> None:
     atoms.calc = HesspotCalculator(house())
     with pytest.raises(UserError, match="element N of atom 0"):
         atoms.get_potential_energy()
+
+
+def written(tmp_path: Path) -> Path:
+    model = house()
+    write_model(tmp_path / "model.pt", model, [fingerprint_entry(model, "water", molecule("H2O"))])
+    return tmp_path / "model.pt"
+
+
+def energy_of(calculator: HesspotCalculator, atoms: Atoms) -> float:
+    atoms.calc = calculator
+    return float(atoms.get_potential_energy())
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("kind", ["file", "in memory"])
+@pytest.mark.parametrize("again", [lambda c: pickle.loads(pickle.dumps(c)), copy.deepcopy, copy.copy])
+def test_a_calculator_can_be_copied_and_sent(tmp_path, monkeypatch, used, kind, again) -> None:
+    monkeypatch.chdir(tmp_path)
+    calculator = HesspotCalculator(written(tmp_path).name if kind == "file" else house(), directory="runs")
+    atoms, ethanol = molecule("H2O"), molecule("CH3CH2OH")
+    before = energy_of(calculator, ethanol)
+    if used:
+        energy_of(calculator, atoms)
+        calculator.get_hessian(atoms)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    copied = again(calculator)
+    if used:
+        assert copied.results["energy"] == calculator.results["energy"]
+    assert energy_of(copied, ethanol) == before
+    assert copied.directory == "runs" and copied.dtype == calculator.dtype
+    np.testing.assert_array_equal(copied.get_hessian(atoms), calculator.get_hessian(atoms))
+
+
+def test_a_structure_with_its_calculator_goes_to_other_processes(tmp_path) -> None:
+    calculator, frames = HesspotCalculator(written(tmp_path)), []
+    for number in range(4):
+        frames.append(molecule("CH3OH"))
+        frames[-1].rattle(0.05, seed=number)
+        frames[-1].calc = copy.deepcopy(calculator)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        energies = list(pool.map(Atoms.get_potential_energy, frames))
+    assert energies == [frame.get_potential_energy() for frame in frames]
+    assert len(set(energies)) == 4
+
+
+def test_a_file_that_was_changed_since_is_refused(tmp_path) -> None:
+    sent = pickle.dumps(HesspotCalculator(written(tmp_path)))
+    other = house(seed=4)
+    write_model(tmp_path / "model.pt", other, [fingerprint_entry(other, "water", molecule("H2O"))])
+    with pytest.raises(UserError, match=r"model.pt is another one than the calculator was made with"):
+        pickle.loads(sent)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"default_dtype": "float32"}, "'default_dtype' of HesspotCalculator is not known; did you mean dtype"),
+        ({"devise": "cpu"}, "'devise' .* did you mean device"),
+        ({"foo": 1}, "'foo' .* give some of model, dtype, device, atoms, label, directory"),
+        ({"restart": "old"}, "'restart' .* is not known"),
+        ({"device": "gpu"}, "device 'gpu' is not known to torch .torch calls a GPU cuda.; use cpu"),
+        ({"device": "meta"}, "device meta cannot be used with float64"),
+        ({"device": None}, "device None is not known to torch"),
+        ({"dtype": "float32"}, "the model in memory is in float64 on cpu, the calculator is asked for float32 on cpu"),
+    ],
+)
+def test_keywords_that_would_be_ignored_are_refused(settings, words) -> None:
+    with pytest.raises(UserError, match=words):
+        HesspotCalculator(house(), **settings)
+    with pytest.raises(UserError, match="'foo'"):
+        HesspotCalculator(house()).set(foo=1)
+
+
+def test_keywords_of_ase_have_their_effect(tmp_path) -> None:
+    atoms = molecule("H2O")
+    calculator = HesspotCalculator(house(), torch.float64, atoms=atoms, label="water", directory=tmp_path)
+    assert atoms.calc is calculator and np.isfinite(atoms.get_potential_energy())
+    assert calculator.label == f"{tmp_path}/water"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_said_to_be_so(tmp_path) -> None:
+    for model in (house(), written(tmp_path)):
+        with pytest.raises(UserError, match=r"device cuda is not there: torch .* finds no GPU; use device cpu"):
+            HesspotCalculator(model, device="cuda")
+
+
+def test_after_a_caught_error_all_is_as_before() -> None:
+    calculator = HesspotCalculator(house())
+    good, bad = molecule("CH3OH"), molecule("CH3OH")
+    energy = energy_of(calculator, good)
+    for spoil in ({"positions": np.full((6, 3), np.nan)}, {"pbc": True}, {"numbers": np.full(6, 26)}):
+        for name, value in spoil.items():
+            setattr(bad, name, value)
+        bad.calc = calculator
+        for _ in range(2):
+            with pytest.raises(UserError):
+                bad.get_potential_energy()
+            with pytest.raises(UserError):
+                calculator.calculate(bad, ["energy"])
+            assert calculator.results["energy"] == energy
+            assert calculator.get_potential_energy() == energy
+            assert calculator.get_property("forces", good, allow_calculation=False) is not None
+            assert calculator.get_property("forces", bad, allow_calculation=False) is None
+            good.get_potential_energy()
+        bad = molecule("CH3OH")
+
+
+def test_results_follow_cell_and_periodic_directions() -> None:
+    calculator = HesspotCalculator(house())
+    atoms = bulk("C", "diamond", a=3.6)
+    alone = energy_of(calculator, Atoms("C2", atoms.positions))
+    found = [energy_of(calculator, atoms)]
+    atoms.pbc = [True, True, False]
+    found.append(atoms.get_potential_energy())
+    atoms.set_cell(atoms.cell * 1.1)
+    found.append(atoms.get_potential_energy())
+    atoms.pbc = False
+    assert atoms.get_potential_energy() == pytest.approx(alone, abs=ROUNDING)
+    assert len({round(energy, 6) for energy in [*found, alone]}) == 4
+
+
+def test_a_left_handed_cell_has_the_same_physics() -> None:
+    atoms = structures()["triclinic"]
+    left = atoms.copy()
+    left.set_cell(atoms.cell[[0, 2, 1]])
+    for each in (atoms, left):
+        each.calc = HesspotCalculator(house())
+    assert np.linalg.det(left.cell) < 0 < np.linalg.det(atoms.cell)
+    np.testing.assert_allclose(left.get_forces(), atoms.get_forces(), atol=ROUNDING)
+    np.testing.assert_allclose(left.get_stress(), atoms.get_stress(), atol=ROUNDING)
+    np.testing.assert_allclose(left.get_stress(), calculate_numerical_stress(left, eps=1e-4), atol=STRESS)

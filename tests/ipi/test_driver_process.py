@@ -132,7 +132,7 @@ def test_a_number_that_is_not_finite_is_never_sent(tmp_path, cliff):
         (["--unix", "x", "--inet", "localhost:1"], "one of --unix NAME, --shm NAME, --inet"),
         (["--unix", "x" * 200], "bytes"),
         (["--unix", "x", "--timeout", "0"], "no i-PI server"),
-        (["--unix", "x", "--device", "cuda:77"], "--device cuda:77"),
+        (["--unix", "x", "--device", "cuda:77"], "device cuda:77 is not there"),
         (["--unix", "x", "--template", "missing.xyz"], "missing.xyz does not exist"),
         (["--unix", "x", "--template", "empty.xyz"], "empty.xyz cannot be read"),
         (["--unix", "x", "--template", "gold.xyz"], "element Au"),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = {
     "hesspot": [
         *("version", "errors", "console", "units", "files", "processes", "settings", "pool"),
-        *("structures", "neighbors", "contract", "derivatives", "models", "kernel"),
+        *("devices", "structures", "neighbors", "contract", "derivatives", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators", "reference", "training", "lammps", "ipi", "verify"),
         *("study", "hesspot", "cli", "__main__"),
     ],
