@@ -16,9 +16,11 @@ test: plugin lint
 install: $(VENV)/.installed
 
 # torch first and pinned: a range, or another package asking for torch, would fetch the CUDA build of several GB.
-$(VENV)/.installed: pyproject.toml setup.py constraints.txt $(shell find hesspot ipi_driver -name '*.cpp' -o -name '*.h')
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt \
+		$(shell find hesspot ipi_driver -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt cmake ninja
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e '.[all]'
 	touch $@

@@ -1,63 +1,48 @@
-"""Builds the kernel of the house model and the loops of the i-PI driver; everything else is in pyproject.toml."""
+"""Builds the kernels and the loops of the i-PI driver by their CMakeLists.txt; everything else is in pyproject.toml."""
 
-import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = Path("hesspot/kernel")
-FLAGS = [
-    "-std=c++20",
-    "-O3",
-    "-fPIC",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-fno-signed-zeros",
-    "-pthread",
-]
-AVX2 = ["-mavx2", "-mfma"]
-#: The kernel is compiled once for each instruction set, and picks one when it runs.
-VARIANTS = {"baseline": []}
-if platform.machine() in ("x86_64", "AMD64"):
-    VARIANTS |= {"avx2": AVX2, "avx512": [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]}
+
+def program(name: str) -> str:
+    """Beside this Python, as pip installs it, or on the PATH."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if found is None:
+        sys.exit(f"{name}, which builds hesspot's C++ parts, was not found; install it with `pip install {name}`")
+    return found
 
 
-class BuildKernel(build_ext):
-    """Compiles the kernel's source several times with flags of its own."""
+class BuildWithCMake(build_ext):
+    """The one source of an extension is the folder of its CMakeLists.txt; the target has its last name."""
 
     def build_extension(self, ext: Extension) -> None:
-        if ext.sources:
-            return super().build_extension(ext)
-        objects = []
-        for name, flags in VARIANTS.items():
-            objects += self.compiler.compile(
-                [str(SOURCES / "house_kernel.cpp")],
-                output_dir=str(Path(self.build_temp) / name),
-                macros=[("HESSPOT_INSTRUCTIONS", name)],
-                extra_postargs=[*FLAGS, *flags],
-            )
-        objects += self.compiler.compile(
-            [str(SOURCES / name) for name in ("house.cpp", "block.cpp", "python.cpp")],
-            output_dir=self.build_temp,
-            macros=[("HESSPOT_X86", "1")] if len(VARIANTS) > 1 else [],
-            extra_postargs=FLAGS,
-        )
-        self.compiler.link_shared_object(
-            objects, self.get_ext_fullpath(ext.name), target_lang="c++", libraries=["stdc++"]
-        )
+        name, build = ext.name.rpartition(".")[2], Path(self.build_temp).absolute() / ext.name
+        cmake, ninja = program("cmake"), program("ninja")
+        configure = [cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-S", ext.sources[0], "-B", str(build)]
+        for command in (configure, [cmake, "--build", str(build), "--target", name]):
+            if subprocess.run(command).returncode:
+                sys.exit(f"`{' '.join(command)}` failed; g++ 11 or clang++ 16, or newer, builds hesspot's C++ parts")
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".part")
+        shutil.copyfile(build / f"{name}.so", partial)
+        partial.replace(target)  # a process that has the old one open keeps it
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """These are libraries for ctypes, the same for each version of Python."""
+        return str(Path(*fullname.split("."))) + ".so"
 
 
 setup(
     ext_modules=[
-        Extension("hesspot.kernel._house", sources=[], depends=[str(p) for p in SOURCES.glob("*.[hc]*")]),
-        Extension(
-            "ipi_driver.native._steps",
-            sources=["ipi_driver/native/edges.cpp", "ipi_driver/native/fast_lane.cpp"],
-            depends=["ipi_driver/native/edges.h"],
-            extra_compile_args=FLAGS,
-            language="c++",
-        ),
+        Extension("hesspot.kernel._house", sources=["hesspot/kernel"]),
+        Extension("ipi_driver.native._steps", sources=["ipi_driver/native"]),
     ],
-    cmdclass={"build_ext": BuildKernel},
+    cmdclass={"build_ext": BuildWithCMake},
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hesspot.compiled import address, load
 from hesspot.errors import UserError
 from hesspot.kernel.block import Shape, is_constant, pack
 from hesspot.models.ensemble import houses_of
@@ -25,36 +27,48 @@ from hesspot.models.ensemble import houses_of
 #: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
 SOURCES = Path(__file__).parent
 
+#: What callers of the C functions are compiled with.
+HEADERS = [SOURCES / "hesspot_kernel.h"]
+
 _POINTER: Any = ctypes.c_void_p
 
-#: Bytes for a sentence from C++.
-MESSAGE_ROOM = 1024
+#: `HESSPOT_NO_MEMORY` of hesspot_kernel.h.
+_NO_MEMORY = 2
 
 
+@cache
 def _library() -> ctypes.CDLL:
-    found = sorted(SOURCES.glob("_house*.so"))
-    if not found:
-        raise UserError(f"the kernel of the house model is not built in {SOURCES}; install hesspot again with pip")
-    library = ctypes.CDLL(str(found[0]))
-    library.hesspot_house_new.restype = _POINTER
-    library.hesspot_house_new.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int, _POINTER, ctypes.c_int64]
+    library = load(SOURCES, "_house", "hesspot_kernel_interface", HEADERS)
+    library.hesspot_instruction_sets.restype = ctypes.c_char_p
+    library.hesspot_house_new.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int, _POINTER, _POINTER]
     library.hesspot_house_n_members.argtypes = [_POINTER]
     library.hesspot_house_delete.argtypes = [_POINTER]
     library.hesspot_house_delete.restype = None
-    library.hesspot_house_set_threads.argtypes = [_POINTER, ctypes.c_int]
-    library.hesspot_house_set_threads.restype = None
-    edges: list[Any] = [_POINTER, ctypes.c_int64] + [_POINTER] * 6
-    library.hesspot_house_evaluate.argtypes = edges
-    library.hesspot_house_members.argtypes = edges
-    library.hesspot_house_hvp.argtypes = edges
+    library.hesspot_house_instructions.argtypes = [_POINTER]
     library.hesspot_house_instructions.restype = ctypes.c_char_p
+    library.hesspot_house_set_threads.argtypes = [_POINTER, ctypes.c_int, _POINTER]
+    for name in ("evaluate", "members", "hvp"):
+        getattr(library, f"hesspot_house_{name}").argtypes = [_POINTER, ctypes.c_int64, ctypes.c_int64] + [_POINTER] * 7
     return library
 
 
-def instructions() -> str:
-    """The instruction set that the kernel uses on this processor: baseline, avx2 or avx512."""
-    name: bytes = _library().hesspot_house_instructions()
-    return name.decode()
+def _call(function: Any, *arguments: Any) -> None:
+    """A function of hesspot_kernel.h; UserError with its sentence, MemoryError if memory ran out."""
+    error = ctypes.c_char_p()
+    status = function(*arguments, ctypes.byref(error))
+    if status == _NO_MEMORY:
+        raise MemoryError("the kernel of the house model ran out of memory")
+    if status:
+        raise UserError((error.value or b"").decode())
+
+
+def instruction_sets() -> list[str]:
+    """Those of this processor that the kernel is compiled for, the best one first: avx512, avx2, baseline.
+
+    A model takes the first one, or the one that the environment variable HESSPOT_INSTRUCTIONS names when it is made.
+    """
+    names: bytes = _library().hesspot_instruction_sets()
+    return names.decode().split()
 
 
 def version() -> int:
@@ -90,13 +104,18 @@ class HouseKernel:
         self._library = _library()
         if not block.startswith(shape.head()):
             raise UserError("the packed weights state another shape than their description")
-        message = ctypes.create_string_buffer(MESSAGE_ROOM)
-        pointer = self._library.hesspot_house_new(block, len(block), int(dtype == torch.float32), message, MESSAGE_ROOM)
-        if not pointer:
-            raise UserError(f"the packed weights {message.value.decode()}")
-        self._pointer = pointer
-        self.n_members: int = self._library.hesspot_house_n_members(pointer)
-        weakref.finalize(self, self._library.hesspot_house_delete, pointer)
+        pointer = _POINTER()
+        single = int(dtype == torch.float32)
+        _call(self._library.hesspot_house_new, block, len(block), single, ctypes.byref(pointer))
+        self._pointer: int = pointer.value or 0
+        self.n_members: int = self._library.hesspot_house_n_members(self._pointer)
+        weakref.finalize(self, self._library.hesspot_house_delete, self._pointer)
+
+    @property
+    def instructions(self) -> str:
+        """The instruction set that it uses, one of `instruction_sets()`."""
+        name: bytes = self._library.hesspot_house_instructions(self._pointer)
+        return name.decode()
 
     @classmethod
     def of(cls, model: Any, dtype: torch.dtype = torch.float64) -> HouseKernel:
@@ -107,16 +126,15 @@ class HouseKernel:
         return cls(Shape.of(model, version()), pack(model, version()), dtype)
 
     def set_threads(self, threads: int) -> None:
-        """Threads that share the centres, to the same last bit; 1 at first."""
-        self._library.hesspot_house_set_threads(self._pointer, threads)
+        """Threads that share the centres, to the same last bit; 1 at first. UserError for fewer than 1."""
+        _call(self._library.hesspot_house_set_threads, self._pointer, threads)
 
     def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:
         """Addresses of `hesspot_house_evaluate` or `…_members` and of this model, for C code that calls the kernel."""
-        function = ctypes.cast(self._library[f"hesspot_house_{name}"], _POINTER).value
-        assert function is not None
-        return function, self._pointer
+        return address(getattr(self._library, f"hesspot_house_{name}")), self._pointer
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """As the contract says; UserError for what is not as it says."""
         energies: Tensor = _Energies.apply(vectors, self._graph(species, centers, neighbors))
         return energies
 
@@ -126,12 +144,29 @@ class HouseKernel:
         return energies
 
     def _graph(self, species: Tensor, centers: Tensor, neighbors: Tensor) -> _Graph:
-        counts = torch.bincount(centers, minlength=species.shape[0])
-        if centers.shape[0] > 1 and not bool((centers[1:] >= centers[:-1]).all()):
-            raise ValueError("the kernel needs edges that are sorted by centre")
-        first_edge = torch.zeros(species.shape[0] + 1, dtype=torch.int64)
-        torch.cumsum(counts, 0, out=first_edge[1:])
+        n_atoms, n_edges = len(_checked("species", species, "n_atoms")), len(_checked("centers", centers, "n_edges"))
+        if len(_checked("neighbors", neighbors, "n_edges")) != n_edges:
+            raise UserError(f"there are {n_edges} centers of edges, but {len(neighbors)} neighbors; give one each")
+        if n_edges:
+            if bool((centers[1:] < centers[:-1]).any()):
+                raise UserError("the kernel needs edges that are sorted by centre; sort them by `centers`")
+            for name, first, last in (
+                ("centers", int(centers[0]), int(centers[-1])),
+                ("neighbors", *map(int, torch.aminmax(neighbors))),
+            ):
+                if first < 0 or last >= n_atoms:
+                    raise UserError(f"{name} go from {first} to {last}, but there are {n_atoms} atoms to point to")
+        first_edge = torch.searchsorted(centers.contiguous(), torch.arange(n_atoms + 1))
         return _Graph(self, species.contiguous(), centers, first_edge, species[neighbors])
+
+
+def _checked(name: str, indices: Tensor, size: str) -> Tensor:
+    if indices.dtype != torch.int64 or indices.dim() != 1 or indices.device.type != "cpu":
+        raise UserError(
+            f"{name} are {indices.dtype} of shape {tuple(indices.shape)} on {indices.device}; the kernel takes "
+            f"torch.int64 of shape ({size},) on cpu"
+        )
+    return indices
 
 
 class _Graph:
@@ -140,50 +175,43 @@ class _Graph:
     def __init__(self, model: HouseKernel, species: Tensor, centers: Tensor, first_edge: Tensor, neighbors: Tensor):
         self.model, self.centers = model, centers
         self._kept = species, first_edge, neighbors
-        self._arguments = (
-            model._pointer,
-            species.shape[0],
-            species.data_ptr(),
-            first_edge.data_ptr(),
-            neighbors.data_ptr(),
-        )
+        self._n_centers, self._n_edges = len(species), len(neighbors)
 
     def evaluate(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n_centers,) and gradient (n_edges, 3), float64."""
-        plain = vectors.detach().to(torch.float64).contiguous()
-        energies, gradient = torch.empty(self._kept[0].shape[0], dtype=torch.float64), torch.empty_like(plain)
-        library = self.model._library
-        self._check(
-            library.hesspot_house_evaluate(*self._arguments, plain.data_ptr(), energies.data_ptr(), gradient.data_ptr())
-        )
+        energies, gradient = torch.empty(self._n_centers, dtype=torch.float64), self._empty()
+        self._call("evaluate", self._plain("vectors", vectors), energies, gradient)
         return energies, gradient
 
     def members(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Of each member: energies (n_members, n_centers) and gradient (n_members, n_edges, 3), float64."""
-        plain = vectors.detach().to(torch.float64).contiguous()
         n_members = self.model.n_members
-        energies = torch.empty(n_members, self._kept[0].shape[0], dtype=torch.float64)
-        gradient = torch.empty(n_members, *plain.shape, dtype=torch.float64)
-        library = self.model._library
-        self._check(
-            library.hesspot_house_members(*self._arguments, plain.data_ptr(), energies.data_ptr(), gradient.data_ptr())
-        )
+        energies = torch.empty(n_members, self._n_centers, dtype=torch.float64)
+        gradient = self._empty(n_members)
+        self._call("members", self._plain("vectors", vectors), energies, gradient)
         return energies, gradient
 
     def hvp(self, vectors: Tensor, directions: Tensor) -> Tensor:
         """Σ over each centre's own Hessian times directions (n_edges, 3), float64."""
-        plain, along = (value.detach().to(torch.float64).contiguous() for value in (vectors, directions))
-        products = torch.empty_like(plain)
-        library = self.model._library
-        self._check(
-            library.hesspot_house_hvp(*self._arguments, plain.data_ptr(), along.data_ptr(), products.data_ptr())
-        )
+        products = self._empty()
+        self._call("hvp", self._plain("vectors", vectors), self._plain("directions", directions), products)
         return products
 
-    @staticmethod
-    def _check(status: int) -> None:
-        if status:
-            raise MemoryError("the kernel of the house model ran out of memory")
+    def _empty(self, *members: int) -> Tensor:
+        return torch.empty(*members, self._n_edges, 3, dtype=torch.float64)
+
+    def _plain(self, name: str, values: Tensor) -> Tensor:
+        if not values.is_floating_point() or values.shape != (self._n_edges, 3) or values.device.type != "cpu":
+            raise UserError(
+                f"{name} are {values.dtype} of shape {tuple(values.shape)} on {values.device}; the kernel takes "
+                f"floating-point numbers of shape ({self._n_edges}, 3), one row for each edge, on cpu"
+            )
+        return values.detach().to(torch.float64).contiguous()
+
+    def _call(self, name: str, *arrays: Tensor) -> None:
+        addresses = [array.data_ptr() for array in (*self._kept, *arrays)]
+        function = getattr(self.model._library, f"hesspot_house_{name}")
+        _call(function, self.model._pointer, self._n_centers, self._n_edges, *addresses)
 
 
 class _Energies(torch.autograd.Function):

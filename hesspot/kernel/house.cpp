@@ -2,36 +2,50 @@
 
 #include "house.h"
 
+#include "instruction_sets.h"
+
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <stdexcept>
+#include <string>
 
 namespace hesspot {
 
-namespace baseline {
-extern const HouseKernel kernel;
-}
-#ifdef HESSPOT_X86
-namespace avx2 {
-extern const HouseKernel kernel;
-}
-namespace avx512 {
-extern const HouseKernel kernel;
-}
-#endif
-
-const HouseKernel &house_kernel() {
-#ifdef HESSPOT_X86
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return avx512::kernel;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return avx2::kernel;
-#endif
-  return baseline::kernel;
-}
+#define HESSPOT_DECLARE(name, supported)                                       \
+  namespace name {                                                             \
+  extern const HouseKernel kernel;                                             \
+  }
+HESSPOT_INSTRUCTION_SETS(HESSPOT_DECLARE)
 
 namespace {
+
+/// The kernels for this processor, the best one first.
+const std::vector<const HouseKernel *> &kernels() {
+  static const auto found = [] {
+    std::vector<const HouseKernel *> all;
+#define HESSPOT_ADD(name, supported)                                           \
+  if (supported)                                                               \
+    all.push_back(&name::kernel);
+    HESSPOT_INSTRUCTION_SETS(HESSPOT_ADD)
+    return all;
+  }();
+  return found;
+}
+
+/// The best kernel, or the one that the environment names.
+const HouseKernel &chosen_kernel() {
+  const char *const wanted = std::getenv("HESSPOT_INSTRUCTIONS");
+  if (!wanted || !*wanted)
+    return *kernels().front();
+  for (const auto *kernel : kernels())
+    if (!std::strcmp(kernel->name, wanted))
+      return *kernel;
+  throw std::runtime_error(
+      std::string("the environment variable HESSPOT_INSTRUCTIONS is ") +
+      wanted + ", but this processor and this build have: " +
+      instruction_sets() + "; set it to one of these, or not at all");
+}
 
 /// Their work is several times what waking a thread costs.
 constexpr std::size_t CENTERS_WORTH_A_THREAD = 64;
@@ -42,7 +56,58 @@ void add_shifts(const HouseEdges &edges, const double *shifts,
     energies[c] += shifts[edges.species[c]];
 }
 
+/// Whether all `n` numbers are below `end` and none is below zero. Without a
+/// branch, so that it costs nothing beside what is done with them.
+bool all_below(const std::int64_t *numbers, std::size_t n, std::size_t end) {
+  std::uint64_t high_bits = 0;
+  for (std::size_t i = 0; i < n; i++) {
+    const auto number = static_cast<std::uint64_t>(numbers[i]);
+    high_bits |= number | (end - 1 - number);
+  }
+  return !(high_bits >> 63);
+}
+
+void need_elements(const std::int64_t *species, std::size_t n,
+                   std::size_t n_elements, const char *whose) {
+  if (all_below(species, n, n_elements))
+    return;
+  std::size_t i = 0;
+  while (all_below(species + i, 1, n_elements))
+    i++;
+  throw std::invalid_argument(
+      "species " + std::to_string(species[i]) + " of " + whose + " " +
+      std::to_string(i) + " is no element of the model; they are 0 to " +
+      std::to_string(n_elements - 1));
+}
+
+/// std::invalid_argument for edges that would lead out of an array.
+void check(const HouseEdges &edges, std::size_t n_elements) {
+  const std::size_t *const first = edges.first_edge;
+  std::uint64_t high_bits = first[0] ? std::uint64_t(1) << 63 : 0;
+  for (std::size_t c = 0; c < edges.n_centers; c++)
+    high_bits |= first[c + 1] - first[c];
+  if (high_bits >> 63)
+    throw std::invalid_argument("the edges of the centres do not follow one "
+                                "another; first_edge must rise from 0");
+  need_elements(edges.species, edges.n_centers, n_elements, "centre");
+  need_elements(edges.neighbor_species, first[edges.n_centers], n_elements,
+                "the neighbour of edge");
+}
+
 } // namespace
+
+const char *instruction_sets() {
+  static const auto names = [] {
+    std::string all;
+    for (const auto *kernel : kernels()) {
+      if (!all.empty())
+        all += " ";
+      all += kernel->name;
+    }
+    return all;
+  }();
+  return names.c_str();
+}
 
 /// Weights in the arrangement and the precision of the kernel.
 template <typename Real> class House::Parameters {
@@ -140,7 +205,7 @@ private:
 };
 
 House::House(const HouseWeights &weights, bool single_precision)
-    : team_(std::make_unique<Team>(1)) {
+    : kernel_(chosen_kernel()), team_(std::make_unique<Team>(1)) {
   if (single_precision)
     single_ = std::make_unique<Parameters<float>>(weights);
   else
@@ -158,6 +223,8 @@ House::House(const HouseWeights &weights, bool single_precision)
 
 House::~House() = default;
 
+const char *House::instructions() const { return kernel_.name; }
+
 void House::set_threads(std::size_t threads) {
   team_ = std::make_unique<Team>(threads);
 }
@@ -166,6 +233,7 @@ void House::set_threads(std::size_t threads) {
 /// the centres.
 template <typename Work>
 void House::share(const HouseEdges &edges, Work work) const {
+  check(edges, mean_shifts_.size());
   const std::size_t parts = std::clamp<std::size_t>(
       edges.n_centers / CENTERS_WORTH_A_THREAD, 1, team_->size());
   team_->run(parts, [&](std::size_t k) {
@@ -183,10 +251,10 @@ void House::evaluate(const HouseEdges &edges, double *energies,
                      double *gradient) const {
   share(edges, [&](const HouseEdges &own, std::size_t first) {
     if (double_)
-      house_kernel().evaluate_double(double_->kernel, own, energies + first,
+      kernel_.evaluate_double(double_->kernel, own, energies + first,
                                      gradient);
     else
-      house_kernel().evaluate_single(single_->kernel, own, energies + first,
+      kernel_.evaluate_single(single_->kernel, own, energies + first,
                                      gradient);
   });
   add_shifts(edges, mean_shifts_.data(), energies);
@@ -196,9 +264,9 @@ void House::hvp(const HouseEdges &edges, const double *directions,
                 double *products) const {
   share(edges, [&](const HouseEdges &own, std::size_t) {
     if (double_)
-      house_kernel().hvp_double(double_->kernel, own, directions, products);
+      kernel_.hvp_double(double_->kernel, own, directions, products);
     else
-      house_kernel().hvp_single(single_->kernel, own, directions, products);
+      kernel_.hvp_single(single_->kernel, own, directions, products);
   });
 }
 
@@ -207,10 +275,10 @@ void House::members(const HouseEdges &edges, double *energies,
   const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
   share(edges, [&](const HouseEdges &own, std::size_t first) {
     if (double_)
-      house_kernel().members_double(double_->kernel, own, energies + first, n,
+      kernel_.members_double(double_->kernel, own, energies + first, n,
                                     gradient, size);
     else
-      house_kernel().members_single(single_->kernel, own, energies + first, n,
+      kernel_.members_single(single_->kernel, own, energies + first, n,
                                     gradient, size);
   });
   for (std::size_t m = 0; m < static_cast<std::size_t>(n_members_); m++)

@@ -44,20 +44,31 @@ struct HouseWeights {
   std::vector<Description> descriptions; ///< several: models of their own
 };
 
+/// Names of the instruction sets that this processor has, the best one first,
+/// separated by spaces.
+const char *instruction_sets();
+
 /// Energies are summed in double; everything else is computed in double, or in
 /// single precision.
 class House {
 public:
-  /// std::invalid_argument if the sizes of the weights do not fit together.
+  /// std::invalid_argument if the sizes of the weights do not fit together;
+  /// std::runtime_error if HESSPOT_INSTRUCTIONS names what the processor lacks.
   House(const HouseWeights &weights, bool single_precision);
   ~House();
 
   /// Networks for each element in all; 1 if the model is no committee.
   int n_members() const { return n_members_; }
 
+  /// Name of the instruction set that is used.
+  const char *instructions() const;
+
   /// Threads that share the centres, to the same last bit; 1 at first. Not
   /// while something is evaluated.
   void set_threads(std::size_t threads);
+
+  /// All evaluations: std::invalid_argument for a species that is no element,
+  /// and for first_edge that does not rise from 0.
 
   /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
   /// eV/Angstrom; of a committee, the means.
@@ -77,6 +88,7 @@ public:
 private:
   template <typename Real> class Parameters;
   template <typename Work> void share(const HouseEdges &edges, Work work) const;
+  const HouseKernel &kernel_;
   int n_members_;
   std::unique_ptr<Team> team_;
   std::vector<double> mean_shifts_;   // (elements)

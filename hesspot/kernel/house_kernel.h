@@ -2,8 +2,8 @@
 //
 // The house model, and committees of it, (docs/model.md) as plain loops:
 // energy, gradient and Hessian products of as many centres at once as a
-// register holds. The same source is compiled for several instruction sets;
-// `house_kernel()` picks the best that the processor has.
+// register holds. The same source is compiled for each instruction set of
+// CMakeLists.txt; house.cpp chooses one.
 
 #ifndef HESSPOT_HOUSE_KERNEL_H
 #define HESSPOT_HOUSE_KERNEL_H
@@ -91,9 +91,6 @@ struct HouseKernel {
                          double *energies, std::size_t energy_step,
                          double *gradient, std::size_t gradient_step);
 };
-
-/// The best kernel for the processor that this runs on.
-const HouseKernel &house_kernel();
 
 } // namespace hesspot
 

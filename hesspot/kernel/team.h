@@ -12,7 +12,9 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <pthread.h>
 #include <thread>
 #include <vector>
 
@@ -20,19 +22,16 @@ namespace hesspot {
 
 /// The calling thread and up to `size` - 1 others, which start when a call
 /// first needs them. After a call they look for the next one for a while before
-/// they sleep, and let other threads go first.
+/// they sleep, and let other threads go first. A process made by fork has none
+/// of the threads of its parent, and starts its own.
 class Team {
 public:
-  explicit Team(std::size_t size) : size_(size) {}
+  explicit Team(std::size_t size) : size_(size), crew_(new Crew) {}
 
   ~Team() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-    }
-    wake_.notify_all();
-    for (auto &other : others_)
-      other.join();
+    Crew *const crew = crew_;
+    if (crew->is_here())
+      delete crew;
   }
 
   Team(const Team &) = delete;
@@ -46,70 +45,119 @@ public:
   void run(std::size_t parts, const std::function<void(std::size_t)> &part) {
     if (parts == 1)
       return part(0);
-    const std::lock_guard one_call(calls_);
-    while (others_.size() + 1 < parts)
-      others_.emplace_back([this, member = others_.size() + 1,
-                            seen = round_.load()] { serve(member, seen); });
-    {
-      const std::lock_guard lock(mutex_);
-      part_ = &part;
-      parts_ = parts;
-      running_ = parts - 1;
-      error_ = nullptr;
-      round_++;
-    }
-    wake_.notify_all();
-    attempt(0);
-    while (running_.load(std::memory_order_acquire))
-      std::this_thread::yield();
-    if (error_)
-      std::rethrow_exception(error_);
+    crew()->run(parts, part);
   }
 
 private:
-  /// Longer than what a step of a simulation takes outside of the model, and
-  /// than the wake-up of a processor that sleeps.
-  static constexpr std::chrono::microseconds AWAKE{300};
+  /// Threads of one process.
+  class Crew {
+  public:
+    Crew() = default;
+
+    ~Crew() {
+      {
+        const std::lock_guard lock(mutex_);
+        ended_ = true;
+      }
+      wake_.notify_all();
+      for (auto &other : others_)
+        other.join();
+    }
+
+    Crew(const Crew &) = delete;
+    Crew &operator=(const Crew &) = delete;
+
+    /// Whether its threads are of this process.
+    bool is_here() const { return generation_ == generation(); }
+
+    void run(std::size_t parts, const std::function<void(std::size_t)> &part) {
+      const std::lock_guard one_call(calls_);
+      while (others_.size() + 1 < parts)
+        others_.emplace_back([this, member = others_.size() + 1,
+                              seen = round_.load()] { serve(member, seen); });
+      {
+        const std::lock_guard lock(mutex_);
+        part_ = &part;
+        parts_ = parts;
+        running_ = parts - 1;
+        error_ = nullptr;
+        round_++;
+      }
+      wake_.notify_all();
+      attempt(0);
+      while (running_.load(std::memory_order_acquire))
+        std::this_thread::yield();
+      if (error_)
+        std::rethrow_exception(error_);
+    }
+
+  private:
+    /// Longer than what a step of a simulation takes outside of the model, and
+    /// than the wake-up of a processor that sleeps.
+    static constexpr std::chrono::microseconds AWAKE{300};
+
+    const unsigned generation_ = generation();
+    std::vector<std::thread> others_;
+    std::mutex calls_, mutex_;
+    std::condition_variable wake_;
+    bool ended_ = false;
+    std::atomic<std::size_t> round_ = 0;
+    std::size_t parts_ = 0;
+    const std::function<void(std::size_t)> *part_ = nullptr;
+    std::atomic<std::size_t> running_ = 0;
+    std::exception_ptr error_;
+
+    /// How often this process and those that it came from were made by fork.
+    static unsigned generation() {
+      static std::atomic<unsigned> forks = 0;
+      [[maybe_unused]] static const int asked =
+          pthread_atfork(nullptr, nullptr, [] { forks++; });
+      return forks;
+    }
+
+    /// What thread `member` does in all rounds after the one that it has seen.
+    void serve(std::size_t member, std::size_t seen) {
+      std::unique_lock lock(mutex_, std::defer_lock);
+      while (true) {
+        const auto asleep = std::chrono::steady_clock::now() + AWAKE;
+        while (round_ == seen && std::chrono::steady_clock::now() < asleep)
+          std::this_thread::yield();
+        lock.lock();
+        wake_.wait(lock, [&] { return ended_ || round_ != seen; });
+        if (ended_)
+          return;
+        seen = round_;
+        const bool takes_part = member < parts_;
+        lock.unlock();
+        if (!takes_part)
+          continue;
+        attempt(member);
+        running_.fetch_sub(1, std::memory_order_release);
+      }
+    }
+
+    void attempt(std::size_t number) {
+      try {
+        (*part_)(number);
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        error_ = std::current_exception();
+      }
+    }
+  };
 
   const std::size_t size_;
-  std::vector<std::thread> others_;
-  std::mutex calls_, mutex_;
-  std::condition_variable wake_;
-  bool ended_ = false;
-  std::atomic<std::size_t> round_ = 0;
-  std::size_t parts_ = 0;
-  const std::function<void(std::size_t)> *part_ = nullptr;
-  std::atomic<std::size_t> running_ = 0;
-  std::exception_ptr error_;
+  std::atomic<Crew *> crew_;
 
-  /// What thread `member` does in all rounds after the one that it has seen.
-  void serve(std::size_t member, std::size_t seen) {
-    std::unique_lock lock(mutex_, std::defer_lock);
-    while (true) {
-      const auto asleep = std::chrono::steady_clock::now() + AWAKE;
-      while (round_ == seen && std::chrono::steady_clock::now() < asleep)
-        std::this_thread::yield();
-      lock.lock();
-      wake_.wait(lock, [&] { return ended_ || round_ != seen; });
-      if (ended_)
-        return;
-      seen = round_;
-      const bool takes_part = member < parts_;
-      lock.unlock();
-      if (!takes_part)
-        continue;
-      attempt(member);
-      running_.fetch_sub(1, std::memory_order_release);
-    }
-  }
-
-  void attempt(std::size_t number) {
-    try {
-      (*part_)(number);
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      error_ = std::current_exception();
-    }
+  /// Of this process. The parent's is left behind after a fork, locks and all:
+  /// nobody can say in which state its threads were.
+  Crew *crew() {
+    Crew *crew = crew_;
+    if (crew->is_here())
+      return crew;
+    auto own = std::make_unique<Crew>();
+    return crew_.compare_exchange_strong(crew, own.get()) ? own.release()
+                                                          : crew;
   }
 };
 

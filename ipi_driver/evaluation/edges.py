@@ -8,47 +8,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
+from hesspot.errors import UserError
 from hesspot.structures import COINCIDENT
 from ipi_driver.evaluation.neighbors import EdgeList
 from ipi_driver.evaluation.results import EvaluationError
-from ipi_driver.native.library import library
-
-_COUNTS = ("n_structures", "n_atoms", "first_center", "n_centers", "n_members")
-_NUMBERS = ("cutoff_squared", "coincident_squared", "allowed_squared", "model_seconds")
-_ARRAYS = (
-    *("positions", "cells", "reference", "reference_cells", "shifts", "species", "first_listed", "neighbors"),
-    *("listed_species", "near", "first_edge", "neighbor_species", "vectors", "energies", "gradient", "sums"),
-)
-
-
-class _Task(ctypes.Structure):
-    """`Task` of edges.h."""
-
-    _fields_ = (
-        [(name, ctypes.c_int64) for name in _COUNTS]
-        + [(name, ctypes.c_double) for name in _NUMBERS]
-        + [(name, ctypes.c_void_p) for name in (*_ARRAYS, "function", "model")]
-    )
-
-
-class _Answer(ctypes.Structure):
-    """`Answer` of edges.h."""
-
-    _fields_ = [("status", ctypes.c_int64), ("where", ctypes.c_int64)]
-
-
-class Status(IntEnum):
-    """`Status` of edges.h."""
-
-    DONE = 0
-    STALE = 1
-    COINCIDENT = 2
-    NOT_FINITE = 3
-    NO_MEMORY = 4
+from ipi_driver.native.library import Status, library, structures
 
 
 @dataclass(frozen=True)
@@ -92,18 +59,28 @@ class Edges:
         shifts = np.concatenate([edges.shifts for edges in lists])[own]
         n_listed = len(self.centers)
         self.n_near = 0
+        reference = np.array([edges.positions for edges in lists])
+        reference_cells = np.array([edges.cell for edges in lists])
+        _need("species", self.species, np.int64, n_structures * n_atoms)
+        _need("centers", self.centers, np.int64, n_listed)
+        _need("neighbors", self.neighbors, np.int64, n_listed)
+        _need("shifts", shifts, np.float64, n_listed, 3)
+        _need("positions of the lists", reference, np.float64, n_structures, n_atoms, 3)
+        _need("cells of the lists", reference_cells, np.float64, n_structures, 3, 3)
+        if (self.centers[1:] < self.centers[:-1]).any():
+            raise UserError("the pairs of a neighbour list are not sorted by centre; sort them")
         self._arrays = {
             "positions": np.empty((n_structures, n_atoms, 3)),
             "cells": np.empty((n_structures, 3, 3)),
-            "reference": np.array([edges.positions for edges in lists]),
-            "reference_cells": np.array([edges.cell for edges in lists]),
+            "reference": reference,
+            "reference_cells": reference_cells,
             "shifts": shifts,
             "species": self.species[first:last].copy(),
             "first_listed": np.searchsorted(self.centers, np.arange(first, last + 1)),
             "neighbors": self.neighbors,
-            "listed_species": self.species[self.neighbors],
+            "listed_species": self.species.take(self.neighbors, mode="clip"),
             "near": np.empty(n_listed, dtype=np.int64),
-            "first_edge": np.empty(last - first + 1, dtype=np.int64),
+            "first_edge": np.zeros(last - first + 1, dtype=np.int64),
             "neighbor_species": np.empty(n_listed, dtype=np.int64),
             "vectors": np.empty((n_listed, 3)),
             "energies": np.empty((n_members, last - first)),
@@ -117,16 +94,26 @@ class Edges:
         if function is not None:
             addresses |= {"function": function.function, "model": function.model}
         self._function = function
-        self._task = _Task(
-            n_structures, n_atoms, first, last - first, n_members, cutoff**2, COINCIDENT**2, allowed**2, **addresses
+        self._task = structures()["Task"](
+            n_structures=n_structures,
+            n_atoms=n_atoms,
+            first_center=first,
+            n_centers=last - first,
+            n_members=n_members,
+            cutoff_squared=cutoff**2,
+            coincident_squared=COINCIDENT**2,
+            allowed_squared=allowed**2,
+            **addresses,
         )
-        self._answer = _Answer()
+        self._answer = structures()["Answer"]()
         self._pointers = (
             ctypes.c_void_p(ctypes.addressof(self._task)),
             ctypes.c_void_p(ctypes.addressof(self._answer)),
         )
         self._library = library()
+        self._library.hesspot_edges_check(*self._pointers)
         self._positions, self._cells, self._sums = (self._arrays[name] for name in ("positions", "cells", "sums"))
+        self._ended_well()
 
     @property
     def task(self) -> int:
@@ -159,6 +146,8 @@ class Edges:
     def sum(self, energies: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """(n_members, n_structures (10 + 3 n_atoms)): for each member energies, forces, virials of the structures, of
         what the model gave for the edges. EvaluationError for a structure whose sums are not finite."""
+        _need("energies", energies, np.float64, self.n_members, self.last - self.first)
+        _need("gradient", gradient, np.float64, self.n_members, self.n_near, 3)
         self._arrays["energies"][:] = energies
         self._arrays["gradient"][: gradient.size] = gradient.ravel()
         task, answer = self._pointers
@@ -173,9 +162,13 @@ class Edges:
         self._library.hesspot_edges_evaluate(task, int(anyhow), answer)
         if not self._ended_well():
             return None
+        self.n_near = int(self._arrays["first_edge"][-1])
         return self._sums.copy()
 
     def _set(self, positions: np.ndarray, cells: np.ndarray) -> None:
+        self.n_near = 0
+        _need("positions", positions, np.float64, *self._positions.shape)
+        _need("cells", cells, np.float64, *self._cells.shape)
         self._positions[:] = positions
         if self._periodic:
             self._cells[:] = cells
@@ -192,4 +185,14 @@ class Edges:
             raise EvaluationError(f"atoms {i} and {int(self.neighbors[where]) % n_atoms} are on one place", structure)
         if status == Status.NOT_FINITE:
             raise EvaluationError("the model gave an energy, force or virial that is not finite", where)
-        raise MemoryError("the model ran out of memory")
+        if status == Status.NO_MEMORY:
+            raise MemoryError("the model ran out of memory")
+        raise UserError(ctypes.string_at(self._answer.error).decode())
+
+
+def _need(name: str, array: np.ndarray, dtype: type, *shape: int) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise UserError(
+            f"{name} are {array.dtype} of shape {array.shape}, but the loops over edges take {np.dtype(dtype)} of shape "
+            f"{shape}"
+        )

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // From positions to energies, forces and virials over neighbour lists, around
-// one call of a model: what `ipi_driver/native/edges.py` does at every step,
+// one call of a model: what `ipi_driver/evaluation/edges.py` does at every step,
 // without the cost of many calls of Python. All arrays belong to the caller.
 
 #include "edges.h"
@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstring>
 #include <ctime>
+#include <string>
 
 using namespace hesspot::ipi;
 
@@ -52,7 +53,7 @@ Answer find_edges(const Task &task) {
       }
       const double squared = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
       if (squared < task.coincident_squared)
-        return {COINCIDENT, l};
+        return {COINCIDENT, l, nullptr};
       if (squared < task.cutoff_squared) {
         task.near[next] = l;
         task.neighbor_species[next] = task.listed_species[l];
@@ -61,7 +62,7 @@ Answer find_edges(const Task &task) {
     }
   }
   task.first_edge[task.n_centers] = next;
-  return {DONE, next};
+  return {DONE, next, nullptr};
 }
 
 /// Sums of one member; the first structure whose sums are not finite, or -1.
@@ -100,6 +101,43 @@ std::int64_t sum_member(const Task &task, const double *energies,
   return -1;
 }
 
+/// What is wrong with a task; empty if nothing is.
+std::string fault(const Task &task) {
+  const std::int64_t n_atoms = task.n_structures * task.n_atoms,
+                     last = task.first_center + task.n_centers;
+  if (task.n_structures < 1 || task.n_atoms < 1 || task.n_members < 1)
+    return std::to_string(task.n_structures) + " structures of " +
+           std::to_string(task.n_atoms) + " atoms for " +
+           std::to_string(task.n_members) +
+           " members of a model; there must be one of each at least";
+  if (task.first_center < 0 || task.n_centers < 0 || last > n_atoms)
+    return "centres " + std::to_string(task.first_center) + " to " +
+           std::to_string(last - 1) + " of " + std::to_string(n_atoms) +
+           " atoms; they must be among these";
+  std::int64_t listed = 0;
+  for (std::int64_t c = 0; c <= task.n_centers; c++) {
+    if (task.first_listed[c] < listed || (c == 0 && task.first_listed[0] != 0))
+      return "the neighbour list of atom " +
+             std::to_string(task.first_center + c) + " begins at " +
+             std::to_string(task.first_listed[c]) + "; lists must follow one " +
+             "another from 0";
+    listed = task.first_listed[c];
+  }
+  for (std::int64_t l = 0; l < listed; l++)
+    if (task.neighbors[l] < 0 || task.neighbors[l] >= n_atoms)
+      return "neighbour " + std::to_string(task.neighbors[l]) + " of pair " +
+             std::to_string(l) + " is none of the " + std::to_string(n_atoms) +
+             " atoms; give their indices, from 0";
+  return {};
+}
+
+/// INVALID with a sentence.
+Answer invalid(const std::string &why) {
+  thread_local std::string text;
+  text = why;
+  return {INVALID, 0, text.c_str()};
+}
+
 double thread_seconds() {
   timespec now;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -111,36 +149,49 @@ double thread_seconds() {
 
 extern "C" {
 
+void hesspot_edges_check(const Task *task, Answer *answer) {
+  const std::string error = fault(*task);
+  *answer = error.empty() ? Answer{DONE, 0, nullptr} : invalid(error);
+}
+
 void hesspot_edges_find(const Task *task, int anyhow, Answer *answer) {
-  *answer = anyhow || lists_hold(*task) ? find_edges(*task) : Answer{STALE, 0};
+  *answer = anyhow || lists_hold(*task) ? find_edges(*task)
+                                          : Answer{STALE, 0, nullptr};
 }
 
 void hesspot_edges_sum(const Task *task, Answer *answer) {
   const std::int64_t n_edges = task->first_edge[task->n_centers],
                      n_sums = task->n_structures * (10 + 3 * task->n_atoms);
-  *answer = {DONE, 0};
+  *answer = {DONE, 0, nullptr};
   for (std::int64_t member = 0; member < task->n_members; member++) {
     const std::int64_t bad = sum_member(
         *task, task->energies + member * task->n_centers,
         task->gradient + 3 * member * n_edges, task->sums + member * n_sums);
     if (bad >= 0) {
-      *answer = {NOT_FINITE, bad};
+      *answer = {NOT_FINITE, bad, nullptr};
       return;
     }
   }
 }
 
 void hesspot_edges_evaluate(Task *task, int anyhow, Answer *answer) {
+  if (!task->function) {
+    *answer = invalid("the model of these edges is no C function; call it "
+                      "between finding the edges and summing");
+    return;
+  }
   hesspot_edges_find(task, anyhow, answer);
   if (answer->status != DONE)
     return;
   const double start = thread_seconds();
+  const char *error = nullptr;
   const int failed = task->function(
-      task->model, task->n_centers, task->species, task->first_edge,
-      task->neighbor_species, task->vectors, task->energies, task->gradient);
+      task->model, task->n_centers, answer->where, task->species,
+      task->first_edge, task->neighbor_species, task->vectors, task->energies,
+      task->gradient, &error);
   task->model_seconds = thread_seconds() - start;
   if (failed)
-    *answer = {NO_MEMORY, 0};
+    *answer = {failed == HESSPOT_NO_MEMORY ? NO_MEMORY : FAILED, 0, error};
   else
     hesspot_edges_sum(task, answer);
 }

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// Positions, neighbour lists and a model as `ipi_driver/native/edges.py` lays
-// them out.
+// Positions, neighbour lists and a model as `ipi_driver/evaluation/edges.py` lays
+// them out, which has these structures from layout.cpp: new members belong there, too.
 
 #pragma once
+
+#include <hesspot_kernel.h>
 
 #include <cstdint>
 
 namespace hesspot::ipi {
 
-/// As `hesspot_house_evaluate`; 0 if all went well.
-using Model = int (*)(const void *model, std::int64_t n_centers,
-                      const std::int64_t *species,
-                      const std::int64_t *first_edge,
-                      const std::int64_t *neighbor_species,
-                      const double *vectors, double *energies,
-                      double *gradient);
+/// As `hesspot_house_evaluate`.
+using Model = decltype(&hesspot_house_evaluate);
 
 /// The centres `first_center` ... of some structures of n_atoms each, counting
-/// atoms through all structures. Angstrom, eV; `_Task` of edges.py is the same.
+/// atoms through all structures. Angstrom, eV.
 struct Task {
   std::int64_t n_structures, n_atoms, first_center, n_centers, n_members;
   double cutoff_squared, coincident_squared, allowed_squared, model_seconds;
@@ -48,28 +45,36 @@ enum Status : std::int64_t {
   STALE = 1,      ///< a list does not reach far enough any more
   COINCIDENT = 2, ///< two atoms on one place
   NOT_FINITE = 3, ///< a structure whose answer is no number
-  NO_MEMORY = 4
+  NO_MEMORY = 4,
+  INVALID = 5, ///< a task that leads out of its arrays
+  FAILED = 6   ///< the model, for any other cause
 };
 
-/// A status, and the edge or the structure that it is about.
+/// A status, the edge or the structure that it is about, and of INVALID and
+/// FAILED a sentence that says why, which the next call overwrites.
 struct Answer {
   std::int64_t status, where;
+  const char *error;
 };
 
 } // namespace hesspot::ipi
 
 extern "C" {
 
+/// INVALID if sizes or indices of a new task would lead out of its arrays.
+HESSPOT_API void hesspot_edges_check(const hesspot::ipi::Task *task,
+                                     hesspot::ipi::Answer *answer);
+
 /// The edges within the cutoff; `where` is their number. Unless `anyhow`, STALE
 /// if the lists may miss one.
-void hesspot_edges_find(const hesspot::ipi::Task *task, int anyhow,
-                        hesspot::ipi::Answer *answer);
+HESSPOT_API void hesspot_edges_find(const hesspot::ipi::Task *task, int anyhow,
+                                    hesspot::ipi::Answer *answer);
 
 /// Energies, forces and virials from what the model gave for the edges.
-void hesspot_edges_sum(const hesspot::ipi::Task *task,
-                       hesspot::ipi::Answer *answer);
+HESSPOT_API void hesspot_edges_sum(const hesspot::ipi::Task *task,
+                                   hesspot::ipi::Answer *answer);
 
 /// Both, with the task's own model in between.
-void hesspot_edges_evaluate(hesspot::ipi::Task *task, int anyhow,
-                            hesspot::ipi::Answer *answer);
+HESSPOT_API void hesspot_edges_evaluate(hesspot::ipi::Task *task, int anyhow,
+                                        hesspot::ipi::Answer *answer);
 }

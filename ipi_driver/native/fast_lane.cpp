@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // From i-PI's POSDATA and GETFORCE to its answer, and in a worker from the
-// front's request to its answer, for `ipi_driver/native/fast_lane.py`. What is
+// front's request to its answer, for `ipi_driver/serving/fast_lane.py`. What is
 // no ordinary step is left as it came, for Python to take.
 
-#include "edges.h"
+#include "fast_lane.h"
 
 #include <cerrno>
 #include <cstddef>
@@ -14,20 +14,6 @@
 using namespace hesspot::ipi;
 
 namespace {
-
-/// What became of a step; `Step` of fast_lane.py.
-enum Step : std::int64_t {
-  UNUSUAL = 0,     ///< nothing was taken
-  ANSWERED = 1,    ///< the next one may be
-  INTERRUPTED = 2, ///< by a signal; call again to go on
-};
-
-/// Bytes from i-PI that nobody took yet, `first` to `last`; `Window` of
-/// protocol.py.
-struct Window {
-  std::int64_t capacity, first, last;
-  char *bytes;
-};
 
 /// A stretch of bytes that goes through a socket in as many pieces as it takes.
 enum class Passage { whole, interrupted, broken };
@@ -103,19 +89,6 @@ const double *evaluate(Task &task, const char *numbers, double &seconds) {
 
 extern "C" {
 
-/// The worker's side; `WorkerLane` of fast_lane.py.
-struct WorkerLane {
-  std::int64_t pipe, n_structures, n_atoms;
-  std::int64_t answered; ///< steps
-  double seconds;        ///< of them in the model
-  std::int64_t filled;   ///< bytes of the request that are there
-  std::int64_t sent;     ///< bytes of the answer, if `has_answer`
-  std::int64_t has_answer;
-  char *request; ///< number of structures, cells, positions
-  char *answer;  ///< status 0, no extras, energies, forces, virials
-  Task *task;
-};
-
 std::int64_t hesspot_worker_step(WorkerLane *lane) {
   const std::int64_t n = lane->n_structures, n_atoms = lane->n_atoms,
                      n_numbers = n * (10 + 3 * n_atoms),
@@ -150,21 +123,6 @@ std::int64_t hesspot_worker_step(WorkerLane *lane) {
   return ANSWERED;
 }
 
-/// The side of i-PI; `FrontLane` of fast_lane.py.
-struct FrontLane {
-  Window *window;
-  std::int64_t socket, pipe, n_structures, n_atoms;
-  std::int64_t answered; ///< steps
-  double seconds;        ///< of them in the model, if it is in this process
-  double bohr, hartree, hartree_per_bohr; ///< in Angstrom, eV, eV/Angstrom
-  std::int64_t phase, done, rest;
-  char *request, *answer; ///< as the worker's
-  char *reply;
-  Task *task; ///< null: a worker behind `pipe` has the model
-  // i-PI's shared memory, or null where numbers go through the socket
-  const char *positions, *cells;
-  char *energies, *forces, *virials;
-};
 }
 
 namespace {

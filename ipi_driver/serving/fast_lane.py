@@ -10,49 +10,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR
 from ipi_driver.evaluation.results import Shortcut
-from ipi_driver.native.library import library
+from ipi_driver.native.library import Step, library, structures
 from ipi_driver.wire.protocol import CHUNK, Connection
 
-#: i-PI's shared memory, in the order of `FrontLane` of fast_lane.cpp.
+#: i-PI's shared memory, in the order of `FrontLane` of fast_lane.h.
 SEGMENTS = ("positions", "h", "energies", "forces", "virials")
-
-
-class Step(IntEnum):
-    """`Step` of fast_lane.cpp."""
-
-    UNUSUAL = 0
-    ANSWERED = 1
-    INTERRUPTED = 2
-
-
-class _FrontLane(ctypes.Structure):
-    """`FrontLane` of fast_lane.cpp."""
-
-    _fields_ = (
-        [("window", ctypes.c_void_p)]
-        + [(name, ctypes.c_int64) for name in ("socket", "pipe", "n_structures", "n_atoms", "answered")]
-        + [(name, ctypes.c_double) for name in ("seconds", "bohr", "hartree", "hartree_per_bohr")]
-        + [(name, ctypes.c_int64) for name in ("phase", "done", "rest")]
-        + [(name, ctypes.c_void_p) for name in ("request", "answer", "reply", "task", *SEGMENTS)]
-    )
-
-
-class _WorkerLane(ctypes.Structure):
-    """`WorkerLane` of fast_lane.cpp."""
-
-    _fields_ = (
-        [(name, ctypes.c_int64) for name in ("pipe", "n_structures", "n_atoms", "answered")]
-        + [("seconds", ctypes.c_double)]
-        + [(name, ctypes.c_int64) for name in ("filled", "sent", "has_answer")]
-        + [(name, ctypes.c_void_p) for name in ("request", "answer", "task")]
-    )
 
 
 class _Lane:
@@ -96,7 +64,7 @@ class FastLane(_Lane):
         shared = {} if segments is None else {name: segments[name].ctypes.data for name in SEGMENTS}
         request, answer, reply = (buffer.ctypes.data for buffer in self._buffers)
         self._segments = segments
-        lane = _FrontLane(
+        lane = structures()["FrontLane"](
             window=ctypes.addressof(connection.window),
             socket=connection.fileno(),
             pipe=shortcut.pipe,
@@ -139,7 +107,7 @@ class WorkerLane(_Lane):
     def __init__(self, pipe: int, shortcut: Shortcut, n_structures: int, n_atoms: int):
         numbers = n_structures * (10 + 3 * n_atoms)
         self._request, self._answer = np.empty(2 + numbers), np.empty(2 + numbers)
-        lane = _WorkerLane(
+        lane = structures()["WorkerLane"](
             pipe=pipe,
             n_structures=n_structures,
             n_atoms=n_atoms,

@@ -19,7 +19,6 @@ send POSDATA and GETFORCE in one piece, and any piece may arrive split anywhere.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import socket
 import sys
@@ -31,6 +30,7 @@ from enum import Enum
 import numpy as np
 
 from hesspot.errors import UserError
+from ipi_driver.native.library import structures
 
 HEADER_LENGTH = 12
 
@@ -76,12 +76,6 @@ class ServerClosed(ServerGone):
     """The server closed its end in order: it is done, or it was killed between two messages."""
 
 
-class Window(ctypes.Structure):
-    """Bytes that came and were not taken, `first` to `last` of `bytes`; `Window` of fast_lane.cpp."""
-
-    _fields_ = [(name, ctypes.c_int64) for name in ("capacity", "first", "last")] + [("bytes", ctypes.c_void_p)]
-
-
 class Connection:
     """One connected stream socket, read in exact amounts however the bytes arrive."""
 
@@ -92,7 +86,8 @@ class Connection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock
         self._buffer = np.empty(BUFFER, dtype=np.uint8)
-        self.window = Window(BUFFER, 0, 0, self._buffer.ctypes.data)
+        #: Bytes that came and were not taken, `first` to `last` of `bytes`; `Window` of fast_lane.h.
+        self.window = structures()["Window"](BUFFER, 0, 0, self._buffer.ctypes.data)
 
     def fileno(self) -> int:
         """Of the socket."""

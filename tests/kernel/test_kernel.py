@@ -16,7 +16,7 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.kernel import HouseKernel, instructions, version, what_kernel_lacks
+from hesspot.kernel import HouseKernel, instruction_sets, version, what_kernel_lacks
 from hesspot.kernel.block import Shape, fill, pack
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, houses_of, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
@@ -44,6 +44,15 @@ def make(**changed) -> HouseModel | HouseEnsemble | HouseMean:
     return model.requires_grad_(False)
 
 
+@pytest.fixture(params=["avx512", "avx2", "baseline"])
+def instructions(request, monkeypatch) -> str:
+    """Models of the test are made for this instruction set."""
+    if request.param not in instruction_sets():
+        pytest.skip(f"this processor has no {request.param}")
+    monkeypatch.setenv("HESSPOT_INSTRUCTIONS", request.param)
+    return request.param
+
+
 def threads_of_this_process() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
@@ -68,9 +77,10 @@ def batch_of(model):
         {"models": 3},
     ],
 )
-def test_everything_is_the_models(changed):
+def test_everything_is_the_models(changed, instructions):
     model = make(**changed)
     kernel = HouseKernel.of(model)
+    assert kernel.instructions == instructions
     batch = batch_of(model)
     directions = torch.randn(batch.n_atoms, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     mine, theirs = (evaluate(which, batch, virial=True, atom_virial=True) for which in (kernel, model))
@@ -148,7 +158,7 @@ def test_one_model_serves_several_callers_at_once():
         assert torch.equal(energies, expected) and torch.equal(gradient, slope)
 
 
-def test_companions_change_no_bit():
+def test_companions_change_no_bit(instructions):
     """Centres share a register: how many there are, of which element and with how many edges, is nobody's business."""
     model = make()
     kernel = HouseKernel.of(model)
@@ -165,7 +175,7 @@ def test_companions_change_no_bit():
         first += len(atoms)
 
 
-def test_edges_beyond_the_cutoff_count_for_nothing():
+def test_edges_beyond_the_cutoff_count_for_nothing(instructions):
     """Engines keep lists with a skin; vectors may be much longer than the cutoff."""
     model = make()
     kernel = HouseKernel.of(model)
@@ -190,7 +200,7 @@ def test_edges_beyond_the_cutoff_count_for_nothing():
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_number_that_is_none_is_passed_on(wrong):
+def test_a_number_that_is_none_is_passed_on(wrong, instructions):
     model = make()
     batch = build_batch([molecule("CH3OH"), molecule("CH3OH")], model.elements, model.cutoff)
     vectors = batch.vectors.clone()
@@ -201,7 +211,7 @@ def test_a_number_that_is_none_is_passed_on(wrong):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, ROUNDING), (torch.float32, SINGLE)])
-def test_activations_far_out(dtype, tolerance):
+def test_activations_far_out(dtype, tolerance, instructions):
     """Neurons that are shut or wide open: e^x must neither overflow nor be cut."""
     model = make()
     for network in model.networks:
@@ -215,7 +225,7 @@ def test_activations_far_out(dtype, tolerance):
 
 
 @pytest.mark.parametrize("kind", ["members", "models"])
-def test_members_of_a_committee(kind):
+def test_members_of_a_committee(kind, instructions):
     """Each member's energies and forces, and no third way to the mean."""
     model = make(**{kind: 3})
     kernel = HouseKernel.of(model)
@@ -261,7 +271,7 @@ def test_third_derivatives_are_refused():
         torch.autograd.grad(second.sum(), vectors)
 
 
-def test_single_precision_is_near_and_not_the_same():
+def test_single_precision_is_near_and_not_the_same(instructions):
     model = make()
     batch = batch_of(model)
     expected = evaluate(model, batch).forces
@@ -273,7 +283,7 @@ def test_single_precision_is_near_and_not_the_same():
 def test_edges_in_disorder_are_refused():
     model = make()
     batch = batch_of(model)
-    with pytest.raises(ValueError, match="sorted by centre"):
+    with pytest.raises(UserError, match="sorted by centre"):
         HouseKernel.of(model)(batch.species, batch.centers.flip(0), batch.neighbors.flip(0), batch.vectors.flip(0))
 
 
@@ -350,5 +360,3 @@ def test_a_damaged_block_is_one_sentence(damage, words):
         HouseKernel(Shape.of(make(hidden=[3]), version()), block)
 
 
-def test_instructions_are_known():
-    assert instructions() in ("baseline", "avx2", "avx512")
