@@ -150,10 +150,9 @@ class HouseKernel:
         if n_edges:
             if bool((centers[1:] < centers[:-1]).any()):
                 raise UserError("the kernel needs edges that are sorted by centre; sort them by `centers`")
-            for name, first, last in (
-                ("centers", int(centers[0]), int(centers[-1])),
-                ("neighbors", *map(int, torch.aminmax(neighbors))),
-            ):
+            lowest, highest = torch.aminmax(neighbors)
+            ends = {"centers": (int(centers[0]), int(centers[-1])), "neighbors": (int(lowest), int(highest))}
+            for name, (first, last) in ends.items():
                 if first < 0 or last >= n_atoms:
                     raise UserError(f"{name} go from {first} to {last}, but there are {n_atoms} atoms to point to")
         first_edge = torch.searchsorted(centers.contiguous(), torch.arange(n_atoms + 1))

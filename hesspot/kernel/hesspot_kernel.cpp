@@ -42,10 +42,10 @@ HouseEdges view(std::int64_t n_centers, std::int64_t n_edges,
         std::to_string(n_centers) + " centres with " + std::to_string(n_edges) +
         " edges cannot be; neither number may be below zero");
   if (first_edge[n_centers] != n_edges)
-    throw std::invalid_argument(
-        "the edges of the centres end at " +
-        std::to_string(first_edge[n_centers]) + ", but there are " +
-        std::to_string(n_edges) + "; first_edge must rise from 0 to that");
+    throw std::invalid_argument("the edges of the centres end at " +
+                                std::to_string(first_edge[n_centers]) +
+                                ", but there are " + std::to_string(n_edges) +
+                                "; first_edge must rise from 0 to that");
   return {static_cast<std::size_t>(n_centers), species,
           reinterpret_cast<const std::size_t *>(first_edge), neighbor_species,
           vectors};

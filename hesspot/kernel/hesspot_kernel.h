@@ -26,11 +26,11 @@ enum hesspot_status {
   HESSPOT_SUCCESS = 0,
   HESSPOT_INVALID = 1,   /**< an argument that cannot be */
   HESSPOT_NO_MEMORY = 2, /**< memory ran out */
-  HESSPOT_FAILED = 3     /**< anything else, such as a thread that cannot start */
+  HESSPOT_FAILED = 3 /**< anything else, such as a thread that cannot start */
 };
 
-/** The interface that the library was compiled with: the SHA-256 of that of this
- * header, in hexadecimal digits. */
+/** The interface that the library was compiled with: the SHA-256 of that of
+ * this header, in hexadecimal digits. */
 HESSPOT_API const char *hesspot_kernel_interface(void);
 
 /** Instruction sets that this processor has, the best one first, separated by
@@ -46,8 +46,9 @@ HESSPOT_API int hesspot_house_envelope_power(void);
 
 /** A house model, into *model, from the `size` bytes of packed weights that an
  * exported file holds (docs/export.md); `single_precision`: 1 for arithmetic in
- * float, 0 in double. HESSPOT_INVALID for weights that are damaged or of another
- * version, HESSPOT_FAILED for instructions that the processor does not have. */
+ * float, 0 in double. HESSPOT_INVALID for weights that are damaged or of
+ * another version, HESSPOT_FAILED for instructions that the processor does not
+ * have. */
 HESSPOT_API int hesspot_house_new(const char *block, int64_t size,
                                   int single_precision, void **model,
                                   const char **error);
@@ -74,28 +75,31 @@ HESSPOT_API int hesspot_house_set_threads(void *model, int threads,
  * centre to its neighbour. HESSPOT_INVALID for numbers below zero, a species
  * that is no element of the model, and first_edge (n_centers + 1) that does not
  * rise from 0 to n_edges. */
-HESSPOT_API int
-hesspot_house_evaluate(const void *model, int64_t n_centers, int64_t n_edges,
-                       const int64_t *species, const int64_t *first_edge,
-                       const int64_t *neighbor_species, const double *vectors,
-                       double *energies, double *gradient, const char **error);
+HESSPOT_API int hesspot_house_evaluate(const void *model, int64_t n_centers,
+                                       int64_t n_edges, const int64_t *species,
+                                       const int64_t *first_edge,
+                                       const int64_t *neighbor_species,
+                                       const double *vectors, double *energies,
+                                       double *gradient, const char **error);
 
 /** The same of each member of a committee: energies (n_members, n_centers),
  * gradient (n_members, 3 n_edges). */
-HESSPOT_API int
-hesspot_house_members(const void *model, int64_t n_centers, int64_t n_edges,
-                      const int64_t *species, const int64_t *first_edge,
-                      const int64_t *neighbor_species, const double *vectors,
-                      double *energies, double *gradient, const char **error);
+HESSPOT_API int hesspot_house_members(const void *model, int64_t n_centers,
+                                      int64_t n_edges, const int64_t *species,
+                                      const int64_t *first_edge,
+                                      const int64_t *neighbor_species,
+                                      const double *vectors, double *energies,
+                                      double *gradient, const char **error);
 
 /** Products (3 n_edges) of each centre's Hessian with the directions (3
  * n_edges) of its edges, eV/Angstrom^2 times their unit. Checks as above. */
-HESSPOT_API int
-hesspot_house_hvp(const void *model, int64_t n_centers, int64_t n_edges,
-                  const int64_t *species, const int64_t *first_edge,
-                  const int64_t *neighbor_species, const double *vectors,
-                  const double *directions, double *products,
-                  const char **error);
+HESSPOT_API int hesspot_house_hvp(const void *model, int64_t n_centers,
+                                  int64_t n_edges, const int64_t *species,
+                                  const int64_t *first_edge,
+                                  const int64_t *neighbor_species,
+                                  const double *vectors,
+                                  const double *directions, double *products,
+                                  const char **error);
 
 #ifdef __cplusplus
 }

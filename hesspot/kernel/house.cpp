@@ -74,10 +74,10 @@ void need_elements(const std::int64_t *species, std::size_t n,
   std::size_t i = 0;
   while (all_below(species + i, 1, n_elements))
     i++;
-  throw std::invalid_argument(
-      "species " + std::to_string(species[i]) + " of " + whose + " " +
-      std::to_string(i) + " is no element of the model; they are 0 to " +
-      std::to_string(n_elements - 1));
+  throw std::invalid_argument("species " + std::to_string(species[i]) + " of " +
+                              whose + " " + std::to_string(i) +
+                              " is no element of the model; they are 0 to " +
+                              std::to_string(n_elements - 1));
 }
 
 /// std::invalid_argument for edges that would lead out of an array.
@@ -251,11 +251,9 @@ void House::evaluate(const HouseEdges &edges, double *energies,
                      double *gradient) const {
   share(edges, [&](const HouseEdges &own, std::size_t first) {
     if (double_)
-      kernel_.evaluate_double(double_->kernel, own, energies + first,
-                                     gradient);
+      kernel_.evaluate_double(double_->kernel, own, energies + first, gradient);
     else
-      kernel_.evaluate_single(single_->kernel, own, energies + first,
-                                     gradient);
+      kernel_.evaluate_single(single_->kernel, own, energies + first, gradient);
   });
   add_shifts(edges, mean_shifts_.data(), energies);
 }
@@ -276,10 +274,10 @@ void House::members(const HouseEdges &edges, double *energies,
   share(edges, [&](const HouseEdges &own, std::size_t first) {
     if (double_)
       kernel_.members_double(double_->kernel, own, energies + first, n,
-                                    gradient, size);
+                             gradient, size);
     else
       kernel_.members_single(single_->kernel, own, energies + first, n,
-                                    gradient, size);
+                             gradient, size);
   });
   for (std::size_t m = 0; m < static_cast<std::size_t>(n_members_); m++)
     add_shifts(edges, &member_shifts_[m * mean_shifts_.size()],

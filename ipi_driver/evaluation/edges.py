@@ -193,6 +193,6 @@ class Edges:
 def _need(name: str, array: np.ndarray, dtype: type, *shape: int) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise UserError(
-            f"{name} are {array.dtype} of shape {array.shape}, but the loops over edges take {np.dtype(dtype)} of shape "
-            f"{shape}"
+            f"{name} are {array.dtype} of shape {array.shape}, but the loops over edges "
+            f"take {np.dtype(dtype)} of shape {shape}"
         )

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // From positions to energies, forces and virials over neighbour lists, around
-// one call of a model: what `ipi_driver/evaluation/edges.py` does at every step,
-// without the cost of many calls of Python. All arrays belong to the caller.
+// one call of a model: what `ipi_driver/evaluation/edges.py` does at every
+// step, without the cost of many calls of Python. All arrays belong to the
+// caller.
 
 #include "edges.h"
 
@@ -156,7 +157,7 @@ void hesspot_edges_check(const Task *task, Answer *answer) {
 
 void hesspot_edges_find(const Task *task, int anyhow, Answer *answer) {
   *answer = anyhow || lists_hold(*task) ? find_edges(*task)
-                                          : Answer{STALE, 0, nullptr};
+                                        : Answer{STALE, 0, nullptr};
 }
 
 void hesspot_edges_sum(const Task *task, Answer *answer) {
@@ -185,10 +186,10 @@ void hesspot_edges_evaluate(Task *task, int anyhow, Answer *answer) {
     return;
   const double start = thread_seconds();
   const char *error = nullptr;
-  const int failed = task->function(
-      task->model, task->n_centers, answer->where, task->species,
-      task->first_edge, task->neighbor_species, task->vectors, task->energies,
-      task->gradient, &error);
+  const int failed =
+      task->function(task->model, task->n_centers, answer->where, task->species,
+                     task->first_edge, task->neighbor_species, task->vectors,
+                     task->energies, task->gradient, &error);
   task->model_seconds = thread_seconds() - start;
   if (failed)
     *answer = {failed == HESSPOT_NO_MEMORY ? NO_MEMORY : FAILED, 0, error};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Positions, neighbour lists and a model as `ipi_driver/evaluation/edges.py` lays
-// them out, which has these structures from layout.cpp: new members belong there, too.
+// Positions, neighbour lists and a model as `ipi_driver/evaluation/edges.py`
+// lays them out, which has these structures from layout.cpp: new members belong
+// there, too.
 
 #pragma once
 

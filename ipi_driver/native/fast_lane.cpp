@@ -122,7 +122,6 @@ std::int64_t hesspot_worker_step(WorkerLane *lane) {
   lane->answered++;
   return ANSWERED;
 }
-
 }
 
 namespace {

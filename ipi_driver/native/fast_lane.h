@@ -56,15 +56,14 @@ struct FrontLane {
 extern "C" {
 
 /// A `Step`: the next request of the front.
-HESSPOT_API std::int64_t
-hesspot_worker_step(hesspot::ipi::WorkerLane *lane);
+HESSPOT_API std::int64_t hesspot_worker_step(hesspot::ipi::WorkerLane *lane);
 
 /// A `Step`: the next message of i-PI.
 HESSPOT_API std::int64_t hesspot_front_step(hesspot::ipi::FrontLane *lane);
 
-/// What all of these are as compiled, a line each: a structure, its size, and of
-/// each member name, kind (i, d or p: int64, double, pointer) and offset; or an
-/// enumeration, its size, and its names with their values.
+/// What all of these are as compiled, a line each: a structure, its size, and
+/// of each member name, kind (i, d or p: int64, double, pointer) and offset; or
+/// an enumeration, its size, and its names with their values.
 HESSPOT_API const char *hesspot_driver_layout();
 
 /// The interface that the library was compiled with: the SHA-256 of those of

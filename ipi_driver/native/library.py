@@ -1,4 +1,4 @@
-"""The compiled part of the driver, and its structures as `ctypes` has them. No torch here: the front process has none."""
+"""The compiled part of the driver, and its structures in `ctypes`. No torch here: the front process has none."""
 
 from __future__ import annotations
 

@@ -267,13 +267,13 @@ def test_a_library_of_other_headers_is_refused(tmp_path, monkeypatch):
     header = tmp_path / "hesspot_kernel.h"
     header.write_text(HEADERS[0].read_text() + "/* newer */")
     folder = HEADERS[0].parent
-    with pytest.raises(UserError, match="_house.so is of another version than the code beside it; .*pip install"):
+    with pytest.raises(UserError, match=r"_house\.so is of another version than the code beside it; .*pip install"):
         compiled.load(folder, "_house", "hesspot_kernel_interface", [header])
-    with pytest.raises(UserError, match="_house.so is of another version"):
+    with pytest.raises(UserError, match=r"_house\.so is of another version"):
         compiled.load(folder, "_house", "no_such_function", HEADERS)
     monkeypatch.setenv("HESSPOT_LIBRARIES", str(tmp_path))
     with pytest.raises(UserError, match=f"{tmp_path}/_house.so is not there"):
         compiled.load(folder, "_house", "hesspot_kernel_interface", HEADERS)
     (tmp_path / "_house.so").write_bytes(os.urandom(100))
-    with pytest.raises(UserError, match="_house.so cannot be opened"):
+    with pytest.raises(UserError, match=r"_house\.so cannot be opened"):
         compiled.load(folder, "_house", "hesspot_kernel_interface", HEADERS)

@@ -358,5 +358,3 @@ def test_a_damaged_block_is_one_sentence(damage, words):
         HouseKernel(shape, block)
     with pytest.raises(UserError, match="another shape than their description"):
         HouseKernel(Shape.of(make(hidden=[3]), version()), block)
-
-
