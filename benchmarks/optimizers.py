@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import tempfile
 import time
-from pathlib import Path
 
 from hesspot.training.config import parse_config
-from hesspot.training.loop import Run
 from hesspot.training.loss import evaluate_terms
+from hesspot.training.trainer import Trainer
 
 SETTINGS = {
     "data": "shipped:reactive_chno",
@@ -33,24 +31,21 @@ def main() -> None:
     marks = [options.epochs // 4, options.epochs // 2, options.epochs]
     print("| optimizer | epochs | seconds | loss | forces, eV/Å | Hessian, 100 cm⁻¹ |")
     print("| --- | --- | --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as name:
-        for method in ("adamw", "soap"):
-            chosen = {"method": method, "epochs": options.epochs, "learning_rate": options.learning_rate}
-            run = Run(parse_config({**SETTINGS, "optimizer": chosen}, method), Path(name) / method)
-            seconds = 0.0
-            for _ in range(options.epochs):
-                start = time.process_time()
-                run.train_epoch()
-                run.epoch += 1
-                seconds += time.process_time() - start
-                if run.epoch in marks:
-                    terms = evaluate_terms(run.average, run.training, "efh")
-                    loss = terms.total(run.config.loss, "efh")
-                    forces, hessian = (
-                        math.sqrt(s / n)
-                        for s, n in ((terms.forces, terms.structures), (terms.hessian, terms.with_hessian))
-                    )
-                    print(f"| {method} | {run.epoch} | {seconds:.0f} | {loss:.4f} | {forces:.3f} | {hessian:.3f} |")
+    for method in ("adamw", "soap"):
+        chosen = {"method": method, "epochs": options.epochs, "learning_rate": options.learning_rate}
+        run = Trainer(parse_config({**SETTINGS, "optimizer": chosen}, method))
+        seconds = 0.0
+        for _ in range(options.epochs):
+            start = time.process_time()
+            run.train_epoch()
+            seconds += time.process_time() - start
+            if run.epoch in marks:
+                terms = evaluate_terms(run.average, run.data.training, "efh")
+                loss = terms.total(run.config.loss, "efh")
+                forces, hessian = (
+                    math.sqrt(s / n) for s, n in ((terms.forces, terms.structures), (terms.hessian, terms.with_hessian))
+                )
+                print(f"| {method} | {run.epoch} | {seconds:.0f} | {loss:.4f} | {forces:.3f} | {hessian:.3f} |")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from hesspot.training.config import parse_config
-from hesspot.training.loop import Run
+from hesspot.training.trainer import Trainer
 
 DATA = "shipped:small_chno"
 WAYS = {
@@ -33,14 +32,13 @@ WAYS = {
 }
 
 
-def make_run(way: str, folder: Path) -> Run:
-    return Run(parse_config({"data": DATA, **WAYS[way]}, way), folder / way)
+def make_trainer(way: str) -> Trainer:
+    return Trainer(parse_config({"data": DATA, **WAYS[way]}, way))
 
 
 def print_peak_memory(way: str) -> None:
     """Peak memory of this process after one epoch, MiB."""
-    with tempfile.TemporaryDirectory() as name:
-        make_run(way, Path(name)).train_epoch()
+    make_trainer(way).train_epoch()
     status = Path("/proc/self/status").read_text()
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
@@ -54,13 +52,12 @@ def main() -> None:
         print_peak_memory(options.memory_of)
         return
     times: dict[str, list[float]] = {way: [] for way in WAYS}
-    with tempfile.TemporaryDirectory() as name:
-        runs = {way: make_run(way, Path(name)) for way in WAYS}
-        for _ in range(options.rounds):
-            for way, run in runs.items():
-                start = time.process_time()
-                run.train_epoch()
-                times[way].append(time.process_time() - start)
+    trainers = {way: make_trainer(way) for way in WAYS}
+    for _ in range(options.rounds):
+        for way, trainer in trainers.items():
+            start = time.process_time()
+            trainer.train_epoch()
+            times[way].append(time.process_time() - start)
     print("| way | processor seconds per epoch | relative to E-F | peak memory, MiB |")
     print("| --- | --- | --- | --- |")
     for way, values in times.items():

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hesspot.errors import UserError
@@ -34,27 +36,49 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary file beside `path` to be written in the block; it becomes `path` when the block ends well.
+    """A temporary file to be written in the block; it becomes `path` when the block ends well, and is on the disk then.
 
-    UserError if the folder does not exist, or if it is full: the file that was there stays.
+    A file that is replaced keeps its permissions, a new one has those of the umask; a link stays, and its target is
+    replaced; devices and pipes are written to. UserError if the folder does not exist, or if it is full: the file that
+    was there stays.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise UserError(f"folder {path.parent} for {path.name} does not exist; make it first")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of a file in it")
+    if path.exists() and not path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder, path.name)
+            path.write_bytes(Path(folder, path.name).read_bytes())
+        return
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f"{target.stem}{secrets.token_hex(4)}.part")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666))
     try:
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         with writing(path):
             yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+            _to_disk(temporary)
+        os.replace(temporary, target)
+        with suppress(OSError):  # not every file system can do that to a folder
+            _to_disk(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _to_disk(path: Path) -> None:
+    """Return when what was written to a file or changed in a folder would survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path` in one step; UserError if its folder does not exist."""
+    """Write `data` to `path` in one step; UserError as of `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 

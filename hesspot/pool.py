@@ -21,7 +21,6 @@ def executor(jobs: int, *, mpi: bool = False) -> Iterator[Executor]:
         jobs: one-thread processes on this machine.
         mpi: take the ranks of ``mpirun -n N python -m mpi4py.futures …`` in the place of `jobs`; rank 0 hands out.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the workers, whose libraries read it when they load
     pool: Executor
     if mpi:
         try:
@@ -32,10 +31,25 @@ def executor(jobs: int, *, mpi: bool = False) -> Iterator[Executor]:
     else:
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    with _one_thread_for_children():
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=mpi, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_for_children() -> Iterator[None]:
+    """Processes that are started in this block compute on one thread: their libraries read the variable at start."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        yield pool
+        yield
     finally:
-        pool.shutdown(wait=mpi, cancel_futures=True)
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _end_with_parent() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from hesspot.console import Progress
 from hesspot.pool import executor
 from hesspot.study.csv_tables import read_rows, write_rows
 from hesspot.training.config import TrainingConfig
-from hesspot.training.loop import Run
+from hesspot.training.trainer import Trainer, torch_threads
 
 FILE = "cost.csv"
 
@@ -39,14 +38,14 @@ def measure_cost(configs: Mapping[str, TrainingConfig], folder: Path, epochs: in
     times: dict[str, list[float]] = {arm: [] for arm in configs}
     costs = []
     with Progress("costs", (epochs + 1) * len(configs), show=show) as progress:
-        with tempfile.TemporaryDirectory() as name:
-            runs = {arm: Run(config, Path(name) / str(number)) for number, (arm, config) in enumerate(configs.items())}
-            for _ in range(epochs):
-                for arm, run in runs.items():
+        trainers = {arm: Trainer(config) for arm, config in configs.items()}
+        for _ in range(epochs):
+            for arm, trainer in trainers.items():
+                with torch_threads(trainer.config.threads):
                     start = time.perf_counter()
-                    run.train_epoch()
+                    trainer.train_epoch()
                     times[arm].append(time.perf_counter() - start)
-                    progress.advance(note=f"{arm}: {times[arm][-1]:.3g} s")
+                progress.advance(note=f"{arm}: {times[arm][-1]:.3g} s")
         for arm, config in configs.items():
             with executor(1) as pool:
                 costs.append(Cost(arm, min(times[arm]), *pool.submit(memory_of_epoch, config).result()))
@@ -57,10 +56,10 @@ def measure_cost(configs: Mapping[str, TrainingConfig], folder: Path, epochs: in
 
 def memory_of_epoch(config: TrainingConfig) -> tuple[float, float]:
     """Peak memory of this process after one epoch of training, and how much of it came with the epoch, MiB."""
-    with tempfile.TemporaryDirectory() as name:
-        run = Run(config, Path(name) / "run")
+    with torch_threads(config.threads):
+        trainer = Trainer(config)
         before = _memory("VmRSS")
-        run.train_epoch()
+        trainer.train_epoch()
     return _memory("VmHWM"), _memory("VmHWM") - before
 
 

@@ -28,8 +28,9 @@ def energy_shifts(samples: Sequence[Sample], n_elements: int) -> list[float]:
 
 def initial_model(config: HouseConfig, samples: Sequence[Sample], seed: int) -> House:
     """A model or committee with random weights, shifts fitted to the energies, and standardised descriptors."""
-    torch.manual_seed(seed)
-    model = HouseEnsemble(config) if isinstance(config, EnsembleConfig) else HouseModel(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = HouseEnsemble(config) if isinstance(config, EnsembleConfig) else HouseModel(config)
     model.shifts = energy_shifts(samples, len(config.elements))
     model.to(samples[0].graph.vectors.device)
     species = torch.cat([sample.graph.species for sample in samples])

@@ -18,7 +18,7 @@ from hesspot.study.evaluate import reactions
 from hesspot.study.report import write_report
 from hesspot.study.run import Study, run_study
 from hesspot.study.subsets import training_subset
-from hesspot.training.loop import Run
+from hesspot.training.trainer import Trainer
 
 TABLES = ("results.csv", "summary.csv", "tests.csv", "report.md")
 
@@ -34,7 +34,7 @@ def test_a_killed_study_goes_on_to_the_same_tables(study_keys, tmp_path, monkeyp
     class Killed(Exception):
         pass
 
-    epochs, trained = Run.train_epoch, []
+    epochs, trained = Trainer.train_epoch, []
 
     def counted(run):
         trained.append(run)
@@ -42,7 +42,7 @@ def test_a_killed_study_goes_on_to_the_same_tables(study_keys, tmp_path, monkeyp
             raise Killed
         return epochs(run)
 
-    monkeypatch.setattr(Run, "train_epoch", counted)
+    monkeypatch.setattr(Trainer, "train_epoch", counted)
     with pytest.raises(Killed):
         run_study(config, tmp_path / "killed", show=False)
     assert len(finished(tmp_path / "killed")) == 2
@@ -51,7 +51,7 @@ def test_a_killed_study_goes_on_to_the_same_tables(study_keys, tmp_path, monkeyp
     with pytest.raises(UserError, match="--resume"):
         run_study(config, tmp_path / "killed", show=False)
     trained.clear()
-    monkeypatch.setattr(Run, "train_epoch", lambda run: trained.append(run) or epochs(run))
+    monkeypatch.setattr(Trainer, "train_epoch", lambda run: trained.append(run) or epochs(run))
     write_report(run_study(config, tmp_path / "killed", resume=True, show=False))
     assert len(trained) == 2 + 4  # half of the third, all of the fourth
     for name in TABLES:

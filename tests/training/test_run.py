@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 
 import numpy as np
@@ -21,6 +22,7 @@ from hesspot.training.initialise import energy_shifts, member_weights
 from hesspot.training.loop import Run, train
 from hesspot.training.optimizer import Schedule
 from hesspot.training.samples import make_samples
+from hesspot.training.trainer import Trainer
 
 
 def config(data, mode="efh", epochs=6, **changed):
@@ -65,17 +67,17 @@ def test_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(dataset_file, tm
     class Killed(Exception):
         pass
 
-    epochs = Run.train_epoch
+    epochs = Trainer.train_epoch
 
     def dying(self):
         if self.epoch == 5:  # after the checkpoint of epoch 4, with an epoch's work to be lost
             raise Killed
         return epochs(self)
 
-    monkeypatch.setattr(Run, "train_epoch", dying)
+    monkeypatch.setattr(Trainer, "train_epoch", dying)
     with pytest.raises(Killed):
         train(settings, tmp_path / "cut", show=False)
-    monkeypatch.setattr(Run, "train_epoch", epochs)
+    monkeypatch.setattr(Trainer, "train_epoch", epochs)
     train(settings, tmp_path / "cut", resume=True, show=False)
     assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     logs = [
@@ -114,22 +116,63 @@ def test_resume_with_another_configuration_is_refused(dataset_file, tmp_path):
         train(config(dataset_file, seed=7, epochs=4), tmp_path, resume=True, show=False)
 
 
+def interrupted(monkeypatch, settings, folder):
+    """A run that is stopped in its first epoch."""
+
+    def stop(trainer):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Trainer, "train_epoch", stop)
+        train(settings, folder, show=False)
+    assert not (folder / "last.pt").exists()
+
+
+def test_resume_before_the_first_checkpoint_keeps_the_configuration(dataset_file, tmp_path, monkeypatch):
+    interrupted(monkeypatch, config(dataset_file, epochs=2), tmp_path / "run")
+    with pytest.raises(UserError, match=r"another configuration \(seed, optimizer differ\)"):
+        train(config(dataset_file, seed=7, epochs=4), tmp_path / "run", resume=True, show=False)
+    train(config(dataset_file, epochs=2, tensorboard=False, threads=2), tmp_path / "run", resume=True, show=False)
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["threads"] == 2
+    train(config(dataset_file, epochs=2), tmp_path / "whole", show=False)
+    assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"last\.pt does not exist; give the folder of a run"):
+        train(config(dataset_file, epochs=2), tmp_path / "none", resume=True, show=False)
+
+
+def test_training_leaves_the_process_as_it_was(dataset_file, tmp_path, monkeypatch):
+    settings = config(dataset_file, epochs=2, threads=torch.get_num_threads() + 1)
+
+    def state():
+        return (
+            torch.get_num_threads(),
+            torch.get_rng_state().tolist(),
+            dict(os.environ),
+        )
+
+    before = state()
+    train(settings, tmp_path / "good", show=False)
+    assert state() == before
+    interrupted(monkeypatch, settings, tmp_path / "stopped")
+    assert state() == before
+
+
 def test_fine_tuning_starts_from_the_best_model(dataset_file, tmp_path):
     first = train(config(dataset_file, "ef", epochs=10), tmp_path / "ef", show=False)
     settings = config(dataset_file, "efh", epochs=2, start_from=str(tmp_path / "ef"))
     run = Run(settings, tmp_path / "efh")
-    assert_same_bits(run.model.state_dict(), first.model.state_dict())
-    assert run.model.shifts == first.model.shifts
+    assert_same_bits(run.trainer.model.state_dict(), first.model.state_dict())
+    assert run.trainer.model.shifts == first.model.shifts
     run.fit(show=False)
     with pytest.raises(UserError, match="give the same shape"):
-        Run(config(dataset_file, start_from=str(tmp_path / "ef"), model={"cutoff": 3.0}), tmp_path / "other")
+        Trainer(config(dataset_file, start_from=str(tmp_path / "ef"), model={"cutoff": 3.0}))
 
 
 def test_fine_tuning_takes_the_shape_of_the_model_it_starts_from(dataset_file, tmp_path):
     train(config(dataset_file, "ef", epochs=2), tmp_path / "ef", show=False, final_table=False)
     settings = parse_config({"data": str(dataset_file), "start_from": str(tmp_path / "ef")}, "a test")
     run = Run(settings, tmp_path / "efh")
-    assert run.model.config.hidden == [8]
+    assert run.trainer.model.config.hidden == [8]
     assert yaml.safe_load((tmp_path / "efh" / "config.yaml").read_text())["model"]["n_radial"] == 4
 
 
@@ -147,16 +190,16 @@ def test_new_elements_are_refused_in_fine_tuning_and_replay(dataset, dataset_fil
     words = "the model has H, O, and not S of the data"
     start = {"start_from": str(tmp_path / "old")}
     with pytest.raises(UserError, match=words):
-        Run(config(tmp_path / "sulphur.h5", **start), tmp_path / "new")
+        Trainer(config(tmp_path / "sulphur.h5", **start))
     with pytest.raises(UserError, match=f"replayed.*{words}"):
-        Run(config(dataset_file, **start, replay={"data": str(tmp_path / "sulphur.h5")}), tmp_path / "new")
+        Trainer(config(dataset_file, **start, replay={"data": str(tmp_path / "sulphur.h5")}))
 
 
 def test_replayed_structures_have_their_share_of_each_epoch(dataset, dataset_file, tmp_path):
     train(config(dataset_file, epochs=2), tmp_path / "old", show=False, final_table=False)
     Dataset(with_elements(dataset.records[:10], {8: 1}), "harmonic bonds").write(tmp_path / "new.h5")
     replay = {"data": str(dataset_file), "share": 0.6}
-    run = Run(config(tmp_path / "new.h5", start_from=str(tmp_path / "old"), replay=replay), tmp_path / "run")
+    run = Trainer(config(tmp_path / "new.h5", start_from=str(tmp_path / "old"), replay=replay))
     names = [sample.name for batch in run.draw_batches() for sample in batch]
     replayed = [name for name in names if name.startswith("train")]
     # 10 structures are 40 % of an epoch, so that of the 12 to be replayed 15 are: each of them, some twice
@@ -172,34 +215,34 @@ def test_data_of_another_level_of_theory_move_the_shifts(dataset, dataset_file, 
     moved = [Record(**{**vars(r), "energy": r.energy + float(np.sum(100.0 * r.numbers))}) for r in dataset.records]
     Dataset(moved, "another").write(tmp_path / "moved.h5")
     start = {"start_from": str(tmp_path / "old")}
-    run = Run(config(tmp_path / "moved.h5", **start), tmp_path / "new")
+    run = Trainer(config(tmp_path / "moved.h5", **start))
     before, after = np.array(result.model.shifts), np.array(run.model.shifts)
     assert after - before == pytest.approx([100.0, 800.0], abs=5.0)
     replay = {"data": str(dataset_file)}
     with pytest.raises(UserError, match=r"different levels of theory, another and harmonic bonds, .* allow_mixed"):
-        Run(config(tmp_path / "moved.h5", **start, replay=replay), tmp_path / "mixed")
+        Trainer(config(tmp_path / "moved.h5", **start, replay=replay))
 
 
 def test_several_files_are_one_set(dataset, dataset_file, tmp_path):
     Dataset(with_elements(dataset.records, {8: 16}), "harmonic bonds").write(tmp_path / "sulphur.h5")
     Dataset(with_elements(dataset.records, {8: 16}), "another").write(tmp_path / "level.h5")
-    run = Run(config([str(dataset_file), str(tmp_path / "sulphur.h5")]), tmp_path / "run")
+    run = Trainer(config([str(dataset_file), str(tmp_path / "sulphur.h5")]))
     assert run.model.elements == ["H", "O", "S"]
-    assert len(run.training) == 24 and len(run.validation) == 6
+    assert len(run.data.training) == 24 and len(run.data.validation) == 6
     both = [str(dataset_file), str(tmp_path / "level.h5")]
     with pytest.raises(UserError, match=r"different levels of theory, harmonic bonds and another, .* allow_mixed"):
-        Run(config(both), tmp_path / "mixed")
-    assert len(Run(config(both, allow_mixed_levels=True), tmp_path / "mixed").training) == 24
+        Trainer(config(both))
+    assert len(Trainer(config(both, allow_mixed_levels=True)).data.training) == 24
 
 
 def test_batches_by_edges_hold_every_structure_once(dataset_file, tmp_path):
-    run = Run(config(dataset_file, optimizer={"batch_edges": 9}), tmp_path)
+    run = Trainer(config(dataset_file, optimizer={"batch_edges": 9}))
     for _ in range(3):
         batches = run.draw_batches()
         edges = [sum(s.graph.n_edges for s in batch) for batch in batches]
-        assert max(edges) <= 9 and sum(edges) == sum(s.graph.n_edges for s in run.training)
-        assert len({s.name for batch in batches for s in batch}) == len(run.training)
-    (single,) = Run(config(dataset_file, optimizer={"batch_edges": 1}), tmp_path / "b").draw_batches()[:1]
+        assert max(edges) <= 9 and sum(edges) == sum(s.graph.n_edges for s in run.data.training)
+        assert len({s.name for batch in batches for s in batch}) == len(run.data.training)
+    (single,) = Trainer(config(dataset_file, optimizer={"batch_edges": 1})).draw_batches()[:1]
     assert len(single) == 1
 
 
@@ -219,7 +262,7 @@ def test_the_learning_rate_rises_and_falls_as_configured():
 
 
 def test_the_weight_of_the_hessian_grows(dataset_file, tmp_path):
-    run = Run(config(dataset_file, hessian={"ramp_epochs": 4}, loss={"hessian": 0.2}), tmp_path)
+    run = Trainer(config(dataset_file, hessian={"ramp_epochs": 4}, loss={"hessian": 0.2}))
     reached = []
     for run.epoch in range(6):
         reached.append(run.weights().hessian)
@@ -347,16 +390,16 @@ def test_tensorboard_that_is_not_installed(dataset_file, tmp_path, monkeypatch):
 )
 def test_a_device_that_is_not_there(dataset_file, tmp_path, device, words):
     with pytest.raises(UserError, match=words):
-        Run(config(dataset_file, device=device), tmp_path / "run")
+        Trainer(config(dataset_file, device=device))
 
 
 def test_sets_from_which_nothing_can_be_learned(dataset, tmp_path):
     Dataset(dataset.records[:1], "harmonic bonds").write(tmp_path / "one.h5")
     Dataset(dataset.select(part="valid").records, "harmonic bonds").write(tmp_path / "valid.h5")
     with pytest.raises(UserError, match="has one structure, train0, in its part train, which fixes no model"):
-        Run(config(tmp_path / "one.h5"), tmp_path / "run")
+        Trainer(config(tmp_path / "one.h5"))
     with pytest.raises(UserError, match="has no structure in its part train; mark some as train"):
-        Run(config(tmp_path / "valid.h5"), tmp_path / "run")
+        Trainer(config(tmp_path / "valid.h5"))
     assert not (tmp_path / "run").exists()
 
 
@@ -375,7 +418,7 @@ def test_a_checkpoint_of_another_kind(dataset_file, tmp_path):
     (tmp_path / "old").mkdir()
     torch.save({"weights": torch.zeros(3)}, tmp_path / "old" / "best.pt")
     with pytest.raises(UserError, match=r"best\.pt is no hesspot checkpoint; give the folder of a run"):
-        Run(config(dataset_file, start_from=str(tmp_path / "old")), tmp_path / "run")
+        Trainer(config(dataset_file, start_from=str(tmp_path / "old")))
 
 
 def test_a_loss_that_blows_up_stops_the_run(dataset_file, tmp_path):

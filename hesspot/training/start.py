@@ -1,0 +1,151 @@
+"""What a run starts from: its structures with their labels, and its first model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from hesspot.console import warn
+from hesspot.data import Dataset
+from hesspot.data.quality import label_warnings
+from hesspot.data.sources import read_data, require_known_elements, require_one_level
+from hesspot.errors import UserError
+from hesspot.models.house import House
+from hesspot.training.checkpoint import model_of
+from hesspot.training.config import ModelSection, ReplaySection, TrainingConfig
+from hesspot.training.initialise import initial_model, member_weights, refit_shifts
+from hesspot.training.samples import Sample, hash_of_labels, make_samples
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The structures of a run.
+
+    training: those of each epoch; validation: those that decide which weights are best, the training structures where
+    there are no others; replayed: those of other data that must not be forgotten; elements: of the model.
+    """
+
+    dataset: Dataset
+    elements: list[str]
+    training: list[Sample]
+    validation: list[Sample]
+    replayed: list[Sample]
+
+    @cached_property
+    def labels(self) -> str:
+        """SHA-256 of all structures and labels."""
+        return hash_of_labels([*self.training, *self.validation, *self.replayed])
+
+
+def read_training_data(
+    config: TrainingConfig, start: dict[str, Any] | None, device: torch.device, warnings: bool
+) -> TrainingData:
+    """Read what a configuration names; UserError for what it cannot be trained on.
+
+    start: the checkpoint of the run that this one starts from; warnings: say on stderr what is odd about the labels.
+    """
+    dataset = read_data(config.data, config.allow_mixed_levels)
+    elements = dataset.elements
+    if start is not None:
+        elements = start["model_config"]["elements"]
+        require_known_elements(dataset, elements, f"the model of {config.start_from}")
+    training = _samples(config, dataset, "train", elements, device)
+    validation = _samples(config, dataset, "valid", elements, device) or training
+    _check_training_set(config, training)
+    if warnings:
+        for sentence in label_warnings(dataset):
+            warn(sentence)
+    replayed: list[Sample] = []
+    if config.replay is not None:
+        replayed = _replayed(config, config.replay, dataset, elements, device, len(training))
+    ways = config.ensemble.bootstrap, config.model.members, config.seed
+    weights = member_weights(len(training) + len(replayed), *ways)
+    if weights is not None:
+        training, replayed = (
+            [replace(sample, member_weights=weights[sample.number]) for sample in samples]
+            for samples in (training, replayed)
+        )
+    return TrainingData(dataset, elements, training, validation, replayed)
+
+
+def _samples(
+    config: TrainingConfig,
+    dataset: Dataset,
+    part: str,
+    elements: list[str],
+    device: torch.device,
+    first_number: int = 0,
+) -> list[Sample]:
+    return make_samples(
+        dataset.select(part=part).records,
+        elements,
+        config.model.cutoff,
+        config.mode,
+        config.hessian.missing,
+        device,
+        first_number,
+        config.hessian.metric,
+    )
+
+
+def _check_training_set(config: TrainingConfig, training: list[Sample]) -> None:
+    if not training:
+        raise UserError(f"dataset {config.data} has no structure in its part train; mark some as train")
+    if len(training) == 1 and config.start_from is None:
+        raise UserError(
+            f"dataset {config.data} has one structure, {training[0].name}, in its part train, which fixes no model; "
+            "give more, or train on from another run with start_from"
+        )
+    if config.mode == "efh" and not any(sample.has_curvature for sample in training):
+        raise UserError(f"no structure in the part train of {config.data} has a Hessian, which mode efh needs; use ef")
+
+
+def _replayed(
+    config: TrainingConfig,
+    replay: ReplaySection,
+    beside: Dataset,
+    elements: list[str],
+    device: torch.device,
+    first_number: int,
+) -> list[Sample]:
+    dataset = read_data(replay.data, config.allow_mixed_levels)
+    require_one_level([beside, dataset], config.allow_mixed_levels)
+    require_known_elements(dataset, elements, f"the data to be replayed, {replay.data}")
+    samples = _samples(config, dataset, "train", elements, device, first_number)
+    if not samples:
+        raise UserError(f"dataset {replay.data} has no structure in its part train to be replayed; mark some")
+    return samples
+
+
+def first_model(
+    config: TrainingConfig, data: TrainingData, start: dict[str, Any] | None, device: torch.device
+) -> House:
+    """Random weights fitted to the data, or the model of the run that this one starts from."""
+    if start is None:
+        return initial_model(config.model.shape(data.elements), data.training, config.seed).to(device)
+    model = model_of(start).to(device)
+    if start["level_of_theory"] != data.dataset.level_of_theory:
+        refit_shifts(model, data.training + data.replayed)
+    return model
+
+
+def with_shape_of(config: TrainingConfig, start: dict[str, Any] | None) -> TrainingConfig:
+    """The configuration with the shape of the model that is trained on, where it gives none of its own.
+
+    UserError where it gives another.
+    """
+    if start is None:
+        return config
+    shape = {key: value for key, value in start["model_config"].items() if key != "elements"}
+    if "model" not in config.model_fields_set:
+        return config.model_copy(update={"model": ModelSection(**shape)})
+    if config.model != ModelSection(**shape):
+        told = ", ".join(f"{key} {value}" for key, value in ModelSection(**shape).model_dump().items())
+        raise UserError(
+            f"the model of {config.start_from} has {told}, this run asks for another; "
+            "give the same shape, or leave the section model out"
+        )
+    return config

@@ -1,0 +1,150 @@
+"""Steps of training: batches, gradients, the averaged weights, and the state that they leave."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hesspot.errors import UserError
+from hesspot.models.ensemble import name_of
+from hesspot.training.checkpoint import load_checkpoint
+from hesspot.training.config import LossSection, TrainingConfig
+from hesspot.training.loss import LossTerms, backward, evaluate_terms
+from hesspot.training.optimizer import Schedule, make_optimizer
+from hesspot.training.parallel import Processes
+from hesspot.training.samples import Sample, groups_by_edges
+from hesspot.training.start import first_model, read_training_data, with_shape_of
+
+
+class Trainer:
+    """A model in training: it is stepped epoch by epoch, and writes nothing."""
+
+    def __init__(self, config: TrainingConfig):
+        self.processes = Processes(config.device)
+        start = None if config.start_from is None else load_checkpoint(Path(config.start_from) / "best.pt")
+        self.config = config = with_shape_of(config, start)
+        device = self.processes.device
+        self.data = read_training_data(config, start, device, warnings=self.processes.writes)
+        self.model = first_model(config, self.data, start, device)
+        self.average = copy.deepcopy(self.model)
+        self.optimizer = make_optimizer(self.model, config.optimizer)
+        self.schedule = Schedule(config.optimizer)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.epoch, self.step = 0, 0
+
+    def weights(self) -> LossSection:
+        """The loss weights of this epoch: that of the Hessian grows over the first `ramp_epochs`."""
+        ramp = self.config.hessian.ramp_epochs
+        reached = min(1.0, (self.epoch + 1) / ramp) if ramp else 1.0
+        return self.config.loss.model_copy(update={"hessian": reached * self.config.loss.hessian})
+
+    def draw_batches(self) -> list[list[Sample]]:
+        """The structures of an epoch in a new random order: all of the training set, and a share of the replayed."""
+        drawn = list(self.data.training)
+        if self.config.replay is not None:
+            share = self.config.replay.share
+            wanted = max(1, round(share / (1.0 - share) * len(self.data.training)))
+            while len(drawn) < len(self.data.training) + wanted:
+                order = torch.randperm(len(self.data.replayed), generator=self.generator).tolist()
+                drawn += [self.data.replayed[i] for i in order[: len(self.data.training) + wanted - len(drawn)]]
+        shuffled = [drawn[i] for i in torch.randperm(len(drawn), generator=self.generator).tolist()]
+        settings = self.config.optimizer
+        if settings.batch_edges is not None:
+            return groups_by_edges(shuffled, settings.batch_edges)
+        return [shuffled[i : i + settings.batch_size] for i in range(0, len(shuffled), settings.batch_size)]
+
+    def train_epoch(self) -> LossTerms:
+        """All batches of an epoch, one step for each."""
+        weights, batches, terms = self.weights(), self.draw_batches(), LossTerms()
+        for number, batch in enumerate(batches):
+            rate = self.schedule.rate(self.epoch + number / len(batches), 1 / len(batches))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            terms.add(self._train_step(batch, weights))
+        self.epoch += 1
+        return terms
+
+    def _train_step(self, batch: list[Sample], weights: LossSection) -> LossTerms:
+        config = self.config
+        self.optimizer.zero_grad(set_to_none=True)
+        own = backward(
+            self.model,
+            batch,
+            config.mode,
+            weights,
+            config.hessian,
+            self.generator,
+            config.max_edges,
+            self.processes.share,
+        )
+        terms = self.processes.sum_terms(own)
+        self.processes.sum_gradients(self.model.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.gradient_clip)
+        if not (math.isfinite(terms.total(weights, config.mode)) and bool(torch.isfinite(norm))):
+            rate = self.optimizer.param_groups[0]["lr"]
+            raise UserError(
+                f"the loss is not a finite number in epoch {self.epoch + 1} (learning rate {rate:.2g}); "
+                "lower optimizer.learning_rate and check the labels with `hesspot data check`"
+            )
+        self.optimizer.step()
+        decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1.0 - decay)
+        self.step += 1
+        return terms
+
+    def validate(self) -> LossTerms:
+        """The validation terms of the averaged weights, with full Hessians in mode efh."""
+        own = self.data.validation[self.processes.share]
+        return self.processes.sum_terms(evaluate_terms(self.average, own, self.config.mode, self.config.max_edges))
+
+    def state(self) -> dict[str, Any]:
+        """All that another trainer of the same configuration needs to go on exactly."""
+        return {
+            "config": self.config.model_dump(),
+            "architecture": name_of(self.model),
+            "model_config": self.model.config.model_dump(),
+            "shifts": self.model.shifts,
+            "last": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state(),
+            "generator": self.generator.get_state(),
+            "labels": self.data.labels,
+            "epoch": self.epoch,
+            "step": self.step,
+            "level_of_theory": self.data.dataset.level_of_theory,
+        }
+
+    def load(self, state: dict[str, Any], place: Path) -> None:
+        """Go on from a state that was kept in `place`; UserError if the data have changed."""
+        if state["model_config"] != self.model.config.model_dump() or state["labels"] != self.data.labels:
+            raise UserError(
+                f"the data of the run in {place} have changed since it was started; "
+                "resume with the old ones, or choose another --out"
+            )
+        self.model.load_state_dict(state["last"])
+        self.average.load_state_dict(state["average"])
+        for model in (self.model, self.average):
+            model.shifts = list(state["shifts"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load(state["schedule"])
+        self.generator.set_state(state["generator"])
+        self.epoch, self.step = state["epoch"], state["step"]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch on so many threads in this block, and on as many as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
