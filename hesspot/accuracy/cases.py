@@ -7,7 +7,8 @@ from pathlib import Path
 import ase
 import numpy as np
 
-from hesspot.data.dataset import PARTS, Dataset
+from hesspot.data.dataset import Dataset
+from hesspot.data.record import PARTS
 from hesspot.data.shipped import find_dataset
 from hesspot.errors import UserError
 from hesspot.export import ModelMetadata

@@ -1,5 +1,6 @@
 """Datasets of quantum-chemical labels: energies, forces and Hessians."""
 
-from hesspot.data.dataset import KINDS, PARTS, Dataset, Record
+from hesspot.data.dataset import Dataset
+from hesspot.data.record import KINDS, PARTS, Record
 
 __all__ = ["KINDS", "PARTS", "Dataset", "Record"]

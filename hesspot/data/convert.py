@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hesspot.data.dataset import KINDS, PARTS, Dataset, Record
+from hesspot.data.dataset import Dataset
 from hesspot.data.readers import Options, read_labelled
+from hesspot.data.record import KINDS, PARTS, Record
 from hesspot.data.unit_checks import unit_complaints
 from hesspot.errors import UserError
 

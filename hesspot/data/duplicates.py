@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
-from hesspot.data.dataset import Record
+from hesspot.data.record import Record
 
 #: Å, largest difference of two sorted distances; samples at 300 K and points of a path differ by more.
 SAME = 1e-3

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hesspot.data.dataset import Record
+from hesspot.data.record import Record
 
 #: A smaller set has no middle to be far from.
 ENOUGH = 50

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hesspot.analysis.normal_modes import normal_modes
-from hesspot.data.dataset import Dataset, Record
+from hesspot.data.dataset import Dataset
 from hesspot.data.duplicates import Copy, find_copies
 from hesspot.data.outliers import outlier_scores
+from hesspot.data.record import Record
 from hesspot.data.sum_rules import acoustic_defect, rotational_defect
 
 #: Hartree/bohr, true residual of the coupled-perturbed equations (property `cphf_residual`).

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hesspot.data.dataset import PARTS, Dataset, Record
+from hesspot.data.dataset import Dataset
+from hesspot.data.record import PARTS, Record
 from hesspot.errors import UserError
 
 #: What a part is made of: structures one by one, all of one `system`, all of one composition.

@@ -16,7 +16,7 @@ import numpy as np
 from ase.data import covalent_radii
 from scipy.spatial.distance import pdist, squareform
 
-from hesspot.data.dataset import Record
+from hesspot.data.record import Record
 from hesspot.data.sum_rules import turned
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, KCAL_PER_MOL
 

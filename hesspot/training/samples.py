@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hesspot.analysis.normal_modes import mass_weighted
 from hesspot.contract import Batch, build_batch, join_batches
-from hesspot.data.dataset import Record
+from hesspot.data.record import Record
 from hesspot.errors import UserError
 from hesspot.units import SQRT_EV_PER_A2_AMU
 

@@ -197,3 +197,10 @@ def test_write_replaces_a_file_only_when_complete(dataset: Dataset, tmp_path: Pa
     assert [p.name for p in tmp_path.iterdir()] == ["set.h5"]
     with pytest.raises(UserError, match="folder"):
         dataset.write(tmp_path / "missing" / "set.h5")
+
+
+def test_a_dataset_says_what_it_is_in_a_line():
+    """Not its arrays, which are hundreds of kilobytes at a prompt or in a traceback."""
+    record = Record([1, 1], [[0, 0, 0], [0, 0, 0.74]], "hydrogen", energy=-31.7, hessian=np.zeros((6, 6)))
+    assert repr(record) == "<Record hydrogen: 2 atoms, train, other, energy hessian>"
+    assert repr(Dataset([record] * 1000, "B3LYP")) == "<Dataset of 1000 structures, B3LYP>"

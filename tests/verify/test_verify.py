@@ -19,7 +19,8 @@ from hesspot.accuracy.model_errors import ModelErrors, model_errors
 from hesspot.accuracy.results import EngineResult, in_one_batch, one_by_one
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
-from hesspot.data.dataset import Dataset, Record
+from hesspot.data.dataset import Dataset
+from hesspot.data.record import Record
 from hesspot.errors import UserError
 from hesspot.export.file import eager_model, fingerprint_entry, read_model, write_model
 from hesspot.export.metadata import METADATA_NAME, Reference

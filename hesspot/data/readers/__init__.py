@@ -6,7 +6,8 @@ from pathlib import Path
 
 import h5py
 
-from hesspot.data.dataset import FORMAT, Dataset
+from hesspot.data.dataset import Dataset
+from hesspot.data.dataset_file import FORMAT
 from hesspot.data.readers import ase_file, columns, deepmd, fchk, lmdb_file, orca, pyscf
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw

@@ -8,9 +8,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hesspot.data.dataset import Record
 from hesspot.data.readers.options import ATOMIC, Options
 from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.record import Record
 from hesspot.errors import UserError
 
 #: Where ``pyscf.lib.chkfile.save`` is told to put the derivatives; older habits included.

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
-from hesspot.data.dataset import Record
 from hesspot.data.readers.options import Units
+from hesspot.data.record import Record
 from hesspot.errors import UserError
 
 #: Part of the largest element: a Hessian that is less symmetric has its axes mixed up.
