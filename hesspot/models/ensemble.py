@@ -104,9 +104,10 @@ ARCHITECTURES: dict[str, tuple[type[HouseConfig], Any]] = {
 
 
 def build_house(name: str, config: dict[str, Any]) -> Any:
-    """A model with random weights of one of the `ARCHITECTURES`."""
+    """A model of one of the `ARCHITECTURES`, whose weights are to be loaded; the caller's random numbers stay."""
     shape, kind = ARCHITECTURES[name]
-    return kind(shape(**config))
+    with torch.random.fork_rng(devices=[]):
+        return kind(shape(**config))
 
 
 def name_of(model: nn.Module) -> str | None:
