@@ -1,4 +1,7 @@
-"""Energy, forces and analytic Hessian of closed-shell molecules with PySCF (restricted Kohn-Sham).
+"""Energy, forces and analytic Hessian of molecules with PySCF (Kohn-Sham).
+
+Charge and multiplicity are those that a structure states (`hesspot.electrons`); singlets are restricted, all others
+unrestricted and followed to a solution that is stable.
 
 Two things differ from a plain PySCF calculation. The coupled-perturbed equations are solved by `solve_block`, which
 controls the true residual: PySCF's own Krylov solver stops early without a word and leaves errors of 0.02 to
@@ -26,12 +29,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from pyscf import dft, gto, lib
 from pyscf.data.elements import CONFIGURATION
 from pyscf.gto.ecp import core_configuration
-from pyscf.hessian.rhf import gen_vind
+from pyscf.hessian import rhf, uhf
 
 from hesspot.data.sum_rules import acoustic_defect, rotational_defect
+from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
 from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
+
+#: Unstable solutions that are followed down before a structure is given up.
+FOLLOWED = 5
 
 #: Largest s exponent of a basis over Z²: 2 in the smallest that describe a 1s shell, 0.1 to 0.4 in valence bases.
 CORE_EXPONENT = 1.0
@@ -75,8 +82,7 @@ def check_input(atoms: Atoms, method: Method, name: str = "", *, hessian: bool =
     where = f"structure {name!r}" if name else f"the structure {atoms.get_chemical_formula()}"
     if atoms.pbc.any():
         raise UserError(f"{where} is periodic: labels are computed for molecules only, remove the cell")
-    if int(atoms.numbers.sum()) % 2:
-        raise UserError(f"{where} has an odd number of electrons: only closed shells can be computed, leave it out")
+    electrons_of(atoms, where)
     if method.grid[1] not in dft.gen_grid.LEBEDEV_NGRID:
         near = min(dft.gen_grid.LEBEDEV_NGRID, key=lambda points: abs(points - method.grid[1]))
         raise UserError(f"{method.grid[1]} angular grid points are not a Lebedev grid: use {near} for example")
@@ -165,10 +171,10 @@ def compute(
 
     Args:
         guess: density matrix of a near geometry to start from.
-        stability: test whether an unrestricted solution lies below (restricted → unrestricted) and record it.
+        stability: test whether an unrestricted solution lies below a restricted one, and record it.
 
     Raises:
-        UserError: periodic structure, open shell, unknown basis or functional.
+        UserError: periodic structure, charge and spin that do not fit, unknown basis or functional.
         NotConverged: nothing that could be stored came out.
     """
     check_input(atoms, method, hessian=hessian)
@@ -178,7 +184,9 @@ def compute(
         gradient.grid_response = True
         forces = -gradient.kernel() * HARTREE_PER_BOHR
         labels = Labels(energy=scf.e_tot * HARTREE, forces=forces, density=scf.make_rdm1())
-        if stability:
+        if scf.mol.spin:
+            labels.properties["spin_squared"] = float(scf.spin_square()[0])
+        elif stability:
             _, _, _, stable = scf.stability(external=True, return_status=True)
             labels.properties["unrestricted_stability"] = "stable" if stable else "unstable"
         if hessian:
@@ -204,7 +212,9 @@ class PySCFCalculator(Calculator):
     def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        known = self._density is not None and not {"numbers", "initial_charges"} & set(system_changes)
+        known = self._density is not None and not {"numbers", "initial_charges", "initial_magmoms"} & set(
+            system_changes
+        )
         labels = compute(self.atoms, self.method, hessian=False, guess=self._density if known else None)
         self._density = labels.density
         self.results = {"energy": labels.energy, "forces": labels.forces}
@@ -269,16 +279,19 @@ def _orthonormal(vectors: np.ndarray, space: np.ndarray, threshold: float) -> np
 
 
 def _kohn_sham(atoms: Atoms, method: Method) -> Any:
+    charge, multiplicity = electrons_of(atoms, f"the structure {atoms.get_chemical_formula()}")
     molecule = gto.Mole(
         atom=[(int(z), tuple(r / BOHR)) for z, r in zip(atoms.numbers, atoms.positions, strict=True)],
         unit="Bohr",
         basis=method.basis,
         ecp=_effective_cores(atoms, method.basis),
         cart=method.cart,
+        charge=charge,
+        spin=multiplicity - 1,
         verbose=0,
     )
     molecule.build(dump_input=False, parse_arg=False)
-    scf = dft.RKS(molecule)
+    scf = dft.UKS(molecule) if molecule.spin else dft.RKS(molecule)
     scf.xc = method.xc
     scf.grids.atom_grid = method.grid
     scf.conv_tol = method.conv_tol
@@ -295,14 +308,26 @@ def _converge(atoms: Atoms, method: Method, guess: np.ndarray | None) -> Any:
         if not second_order.converged:
             raise NotConverged(f"the SCF of {atoms.get_chemical_formula()} did not converge")
         scf = second_order.undo_newton() if hasattr(second_order, "undo_newton") else second_order
-    return scf
+    return _followed(scf) if scf.mol.spin else scf
+
+
+def _followed(scf: Any) -> Any:
+    """The unrestricted solution that is stable against rotations of its orbitals, from one that may be a saddle."""
+    for _ in range(FOLLOWED):
+        orbitals, _, stable, _ = scf.stability(return_status=True)
+        if stable:
+            return scf
+        scf.kernel(scf.make_rdm1(orbitals, scf.mo_occ))
+        if not scf.converged:
+            break
+    raise NotConverged(f"no stable unrestricted solution of {scf.mol.natm} atoms was found")
 
 
 def _analytic_hessian(scf: Any, method: Method) -> tuple[np.ndarray, float]:
     """The raw Hessian (3n, 3n) in eV/Å² and the true residual of the coupled-perturbed equations in Hartree/bohr."""
     worst = 0.0
 
-    def solve_mo1(mo_energy: np.ndarray, mo_coeff: np.ndarray, mo_occ: np.ndarray, h1ao: Any, *_: Any) -> Any:
+    def solve_mo1(mo_energy: Any, mo_coeff: Any, mo_occ: Any, h1ao: Any, *_: Any) -> Any:
         nonlocal worst
         first_order, energies, worst = _first_order_orbitals(scf, method, mo_energy, mo_coeff, mo_occ, h1ao)
         return first_order, energies
@@ -316,7 +341,7 @@ def _analytic_hessian(scf: Any, method: Method) -> tuple[np.ndarray, float]:
     return blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n), worst
 
 
-def _response(scf: Any, method: Method, mo_coeff: np.ndarray, mo_occ: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _response(scf: Any, method: Method, mo_coeff: Any, mo_occ: Any) -> Callable[[np.ndarray], np.ndarray]:
     """The induced potential of PySCF, integrated on the grid of the coupled-perturbed equations.
 
     The default grid changes Hessians by 3e-4 eV/Å², a third of the noise that the main grid leaves, and takes a fifth
@@ -326,50 +351,69 @@ def _response(scf: Any, method: Method, mo_coeff: np.ndarray, mo_occ: np.ndarray
     own.grids = dft.gen_grid.Grids(scf.mol)
     own.grids.atom_grid = method.cphf_grid
     own.grids.build(with_non0tab=True)
-    response: Callable[[np.ndarray], np.ndarray] = gen_vind(own, mo_coeff, mo_occ)
+    module = uhf if isinstance(scf, dft.uks.UKS) else rhf
+    response: Callable[[np.ndarray], np.ndarray] = module.gen_vind(own, mo_coeff, mo_occ)
     return response
 
 
 def _first_order_orbitals(
-    scf: Any, method: Method, mo_energy: np.ndarray, mo_coeff: np.ndarray, mo_occ: np.ndarray, h1ao: Any
-) -> tuple[np.ndarray, np.ndarray, float]:
+    scf: Any, method: Method, mo_energy: Any, mo_coeff: Any, mo_occ: Any, h1ao: Any
+) -> tuple[Any, Any, float]:
     """Orbital responses to all nuclear displacements, in the form that PySCF's ``hess_elec`` takes.
 
-    The equations are those of ``pyscf.scf.cphf.solve_withs1``: occupied-occupied part −S¹/2, virtual-occupied part U
-    from (e_a − e_i) U + V[U] = −(h¹ − S¹ e_i) − V[−S¹/2].
+    The equations are those of ``pyscf.scf.cphf.solve_withs1`` and ``ucphf``: occupied-occupied part −S¹/2,
+    virtual-occupied part U from (e_a − e_i) U + V[U] = −(h¹ − S¹ e_i) − V[−S¹/2], for both spins at once.
 
     Returns:
-        (n, 3, nao, nocc) in atomic orbitals, (n, 3, nocc, nocc) first-order energies, the largest true residual.
+        (n, 3, nao, nocc) in atomic orbitals, (n, 3, nocc, nocc) first-order energies, the largest true residual; of
+        an unrestricted calculation the first two are pairs, α and β.
     """
     molecule = scf.mol
-    occupied, virtual = mo_occ > 0, mo_occ == 0
-    orbitals = mo_coeff[:, occupied]
-    nmo, nocc = len(mo_energy), int(occupied.sum())
-    e_i = mo_energy[occupied]
-    gap = mo_energy[virtual][:, None] - e_i
-    induced = _response(scf, method, mo_coeff, mo_occ)
-
     overlap = -molecule.intor("int1e_ipovlp", comp=3)
-    s1 = np.zeros((molecule.natm, *overlap.shape))
+    s1ao = np.zeros((molecule.natm, *overlap.shape))
     for atom, (_, _, start, end) in enumerate(molecule.aoslice_by_atom()):
-        s1[atom, :, start:end] += overlap[:, start:end]
-        s1[atom, :, :, start:end] += overlap[:, start:end].transpose(0, 2, 1)
-    s1 = (mo_coeff.T @ s1 @ orbitals).reshape(-1, nmo, nocc)
-    h1 = (mo_coeff.T @ np.asarray(h1ao) @ orbitals).reshape(-1, nmo, nocc)
+        s1ao[atom, :, start:end] += overlap[:, start:end]
+        s1ao[atom, :, :, start:end] += overlap[:, start:end].transpose(0, 2, 1)
+    unrestricted = isinstance(scf, dft.uks.UKS)
+    spins = list(zip(mo_energy, mo_coeff, mo_occ, h1ao, strict=True) if unrestricted else ())
+    spins = spins or [(mo_energy, mo_coeff, mo_occ, h1ao)]
+    k, shapes = 3 * molecule.natm, []
+    parts: dict[str, list[np.ndarray]] = {"s1": [], "h1": [], "e_i": [], "gap": [], "occupied": []}
+    for energies, coefficients, occupations, core in spins:
+        occupied = occupations > 0
+        orbitals = coefficients[:, occupied]
+        shape = len(energies), int(occupied.sum())
+        shapes.append(shape)
+        parts["s1"].append((coefficients.T @ s1ao @ orbitals).reshape(k, -1))
+        parts["h1"].append((coefficients.T @ np.asarray(core) @ orbitals).reshape(k, -1))
+        parts["e_i"].append(np.broadcast_to(energies[occupied], shape).ravel())
+        parts["gap"].append((energies[:, None] - energies[occupied]).ravel())
+        parts["occupied"].append(np.repeat(occupied, shape[1]))
+    s1, h1 = (np.hstack(parts[name]) for name in ("s1", "h1"))
+    e_i, gap, occupied = (np.concatenate(parts[name]) for name in ("e_i", "gap", "occupied"))
+    virtual, induced = ~occupied, _response(scf, method, mo_coeff, mo_occ)
 
     def response(x: np.ndarray) -> np.ndarray:
-        full = np.zeros((len(x), nmo, nocc))
-        full[:, virtual] = x.reshape(len(x), *gap.shape)
-        return induced(full)[:, virtual].reshape(len(x), -1)
+        full = np.zeros((len(x), len(gap)))
+        full[:, virtual] = x
+        return induced(full).reshape(full.shape)[:, virtual]
 
     mo1 = np.zeros_like(h1)
     mo1[:, occupied] = -0.5 * s1[:, occupied]
     fixed = h1 - s1 * e_i
-    rhs = -(fixed + induced(mo1))[:, virtual].reshape(len(h1), -1)
-    mo1[:, virtual] = solve_block(response, gap.ravel(), rhs, method.cphf_tol).reshape(len(h1), *gap.shape)
+    rhs = -(fixed + induced(mo1).reshape(mo1.shape))[:, virtual]
+    mo1[:, virtual] = solve_block(response, gap[virtual], rhs, method.cphf_tol)
 
-    first_order_fock = fixed + induced(mo1)
-    residual = float(np.abs(first_order_fock[:, virtual] + gap * mo1[:, virtual]).max(initial=0.0))
-    energies = first_order_fock[:, occupied] + mo1[:, occupied] * (e_i[:, None] - e_i)
-    shape = (molecule.natm, 3)
-    return (mo_coeff @ mo1).reshape(*shape, -1, nocc), energies.reshape(*shape, nocc, nocc), residual
+    first_order = fixed + induced(mo1).reshape(mo1.shape) + gap * mo1
+    residual = float(np.abs(first_order[:, virtual]).max(initial=0.0))
+    ends = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
+    answers = []
+    for (_, coefficients, occupations, _), (nmo, nocc), x, e1 in zip(
+        spins, shapes, np.split(mo1, ends, axis=1), np.split(first_order, ends, axis=1), strict=True
+    ):
+        own = e1.reshape(molecule.natm, 3, nmo, nocc)[:, :, occupations > 0]
+        answers.append((coefficients @ x.reshape(molecule.natm, 3, nmo, nocc), own))
+    if not unrestricted:
+        return *answers[0], residual
+    alpha, beta = answers
+    return (alpha[0], beta[0]), (alpha[1], beta[1]), residual

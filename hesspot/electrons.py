@@ -1,0 +1,90 @@
+"""What a structure says of its electrons: charge and spin multiplicity, wherever they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from hesspot.errors import UserError
+
+#: Keys of `Atoms.info`, lower case, as ASE's users, QCSchema and OMol25 write them.
+CHARGE_KEYS = ("charge", "total_charge", "molecular_charge")
+MULTIPLICITY_KEYS = ("multiplicity", "spin_multiplicity", "molecular_multiplicity")
+SPIN_KEYS = ("spin", "total_spin")
+
+#: Initial charges and magnetic moments are per atom, and may be rounded: their sums are whole to this.
+WHOLE = 1e-3
+
+
+def stated_electrons(atoms: Atoms, place: str) -> tuple[int | None, int | None]:
+    """Charge (units of e) and multiplicity 2S + 1 that `atoms` states, None where it says nothing.
+
+    They are read from `info`, and from initial charges and magnetic moments, whose sums they are. `spin` is read as
+    2S + 1, or as 2S where only that fits the number of electrons. UserError for statements that contradict each other
+    or the number of electrons.
+    """
+    info = {str(key).lower(): (key, value) for key, value in atoms.info.items()}
+    charges = [(key, _whole(value, f"{key}={value}", place)) for key, value in _found(info, CHARGE_KEYS)]
+    if atoms.has("initial_charges") and np.any(atoms.get_initial_charges()):
+        total = float(atoms.get_initial_charges().sum())
+        charges.append(("initial_charges", _whole(total, f"initial charges that sum to {total:g}", place)))
+    charge = _one(charges, "charge", place)
+    electrons = int(atoms.numbers.sum()) - (charge or 0)
+    multiplicities = [(key, _whole(value, f"{key}={value}", place)) for key, value in _found(info, MULTIPLICITY_KEYS)]
+    for key, value in _found(info, SPIN_KEYS):
+        spin = _whole(value, f"{key}={value}", place)
+        multiplicities.append((key, spin if (spin + electrons) % 2 else spin + 1))
+    if atoms.has("initial_magmoms") and np.any(atoms.get_initial_magnetic_moments()):
+        moment = abs(float(np.sum(atoms.get_initial_magnetic_moments())))
+        unpaired = _whole(moment, f"magnetic moments that sum to {moment:g}", place)
+        multiplicities.append(("initial_magmoms", unpaired + 1))
+    multiplicity = _one(multiplicities, "multiplicity", place)
+    if multiplicity is not None and (
+        multiplicity < 1 or multiplicity > electrons + 1 or not (multiplicity + electrons) % 2
+    ):
+        raise UserError(
+            f"{place} has the multiplicity {multiplicity} with {electrons} electrons, which cannot be; "
+            "give charge= and multiplicity= (2S + 1) that fit together"
+        )
+    return charge, multiplicity
+
+
+def electrons_of(atoms: Atoms, place: str) -> tuple[int, int]:
+    """Charge and multiplicity for a calculation: what is stated, else neutral, and a singlet if that can be.
+
+    UserError also for an odd number of electrons of which nothing is said.
+    """
+    charge, multiplicity = stated_electrons(atoms, place)
+    electrons = int(atoms.numbers.sum()) - (charge or 0)
+    if electrons < 1:
+        raise UserError(f"{place} has no electrons at charge {charge}; give another charge")
+    if multiplicity is None and electrons % 2:
+        raise UserError(
+            f"{place} has an odd number of electrons ({electrons}): say charge=… or multiplicity=2 in the comment line "
+            "of the structure, or leave it out"
+        )
+    return charge or 0, multiplicity or 1
+
+
+def _found(info: dict[str, tuple[Any, Any]], keys: Sequence[str]) -> list[tuple[str, Any]]:
+    return [info[key] for key in keys if key in info]
+
+
+def _whole(value: Any, what: str, place: str) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not abs(number - np.round(number)) < WHOLE:
+        raise UserError(f"{place} has {what}, which is no whole number; give charge and multiplicity as whole numbers")
+    return round(number)
+
+
+def _one(values: list[tuple[str, int]], what: str, place: str) -> int | None:
+    if len({value for _, value in values}) > 1:
+        told = " and ".join(f"{value} from {key}" for key, value in values)
+        raise UserError(f"{place} states two values of its {what}: {told}; remove the wrong one")
+    return values[0][1] if values else None
