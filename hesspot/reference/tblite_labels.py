@@ -15,6 +15,7 @@ from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator, Result
 
 from hesspot.data.sum_rules import acoustic_defect, rotational_defect
+from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
 from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
@@ -48,8 +49,7 @@ class TbliteMethod(BaseModel):
                 f"{where} is periodic along {along} only, tblite knows molecules and crystals: make it periodic in all "
                 'directions with 15 Å of empty space (pbc="T T T" and the whole cell), or not at all'
             )
-        if int(atoms.numbers.sum()) % 2:
-            raise UserError(f"{where} has an odd number of electrons: only closed shells can be computed, leave it out")
+        electrons_of(atoms, where)
         try:
             self._calculator(atoms)
         except TBLiteRuntimeError as error:
@@ -74,7 +74,9 @@ class TbliteMethod(BaseModel):
 
     def _calculator(self, atoms: Atoms) -> Calculator:
         lattice = {"lattice": atoms.cell.array / BOHR, "periodic": atoms.pbc} if atoms.pbc.any() else {}
-        calculator = Calculator(self.method, atoms.numbers, atoms.positions / BOHR, **lattice)
+        charge, multiplicity = electrons_of(atoms, f"the structure {atoms.get_chemical_formula()}")
+        electrons = {"charge": float(charge), "uhf": multiplicity - 1}
+        calculator = Calculator(self.method, atoms.numbers, atoms.positions / BOHR, **electrons, **lattice)
         calculator.set("verbosity", 0)
         calculator.set("accuracy", self.accuracy)
         return calculator
