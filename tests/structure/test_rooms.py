@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = {
     "hesspot": [
         *("version", "errors", "compiled", "console", "units", "files", "processes", "settings", "pool"),
-        *("devices", "structures", "neighbors", "contract", "derivatives", "models", "kernel"),
+        *("devices", "electrons", "structures", "neighbors", "contract", "derivatives", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators", "reference", "training", "lammps", "ipi", "verify"),
         *("study", "hesspot", "cli", "__main__"),
     ],
