@@ -75,8 +75,8 @@ class TbliteMethod(BaseModel):
     def _calculator(self, atoms: Atoms) -> Calculator:
         lattice = {"lattice": atoms.cell.array / BOHR, "periodic": atoms.pbc} if atoms.pbc.any() else {}
         charge, multiplicity = electrons_of(atoms, f"the structure {atoms.get_chemical_formula()}")
-        electrons = {"charge": float(charge), "uhf": multiplicity - 1}
-        calculator = Calculator(self.method, atoms.numbers, atoms.positions / BOHR, **electrons, **lattice)
+        place = self.method, atoms.numbers, atoms.positions / BOHR
+        calculator = Calculator(*place, charge=float(charge), uhf=multiplicity - 1, **lattice)
         calculator.set("verbosity", 0)
         calculator.set("accuracy", self.accuracy)
         return calculator
