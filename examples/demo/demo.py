@@ -37,7 +37,7 @@ from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.ipi.launch import run_ipi
 from hesspot.models.house import HouseModel
 from hesspot.training.checkpoint import load_checkpoint, model_of
-from hesspot.verify.report import VerifyReport
+from hesspot.verification.report import VerifyReport
 
 HERE = Path(__file__).parent
 MODES = {"E-F": "ef", "E-F-H": "efh"}

@@ -51,12 +51,14 @@ def from_fingerprint(metadata: ModelMetadata) -> list[Case]:
 
 
 def from_dataset(path: str | Path, part: str | None = "test") -> tuple[list[Case], str]:
-    """The structures of one part (train, valid, test; None for all) of a dataset, and its level of theory.
+    """The structures of one part (train, valid, test; None or all) of a dataset, and its level of theory.
 
     path: a dataset file, or shipped:NAME.
 
     UserError if there are none.
     """
+    if part == "all":
+        part = None
     if part is not None and part not in PARTS:
         raise UserError(f"part {part!r} of {path} is not known; use one of {', '.join(PARTS)}, or all")
     dataset = Dataset.read(find_dataset(str(path)))

@@ -8,7 +8,7 @@ import typer
 from hesspot.errors import UserError
 
 if TYPE_CHECKING:
-    from hesspot.verify.report import EngineReport
+    from hesspot.verification.report import EngineReport
 
 
 def verify(
@@ -32,8 +32,8 @@ def verify(
     Exit status 0 only if every engine ran and every deployment error is within its tolerance.
     """
     from hesspot.console import Progress, say, show
-    from hesspot.verify.run import verify as run
-    from hesspot.verify.tables import tables
+    from hesspot.verification.run import verify as run
+    from hesspot.verification.tables import tables
 
     if json is not None and not json.parent.is_dir():
         raise UserError(f"folder {json.parent} for --json does not exist; make it first")

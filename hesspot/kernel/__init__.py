@@ -83,7 +83,8 @@ def what_kernel_lacks(model: Any) -> str | None:
     for house in houses_of(model):
         if house.envelope_power != power:
             return f"the kernel has an envelope of power {power}, this model one of power {house.envelope_power}"
-        own, usual = house.state_dict(), type(house)(house.config).state_dict()
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay
+            own, usual = house.state_dict(), type(house)(house.config).state_dict()
         for name, value in usual.items():
             if is_constant(name) and not torch.allclose(own[name], value.to(own[name].dtype), rtol=1e-14, atol=0.0):
                 return f"{name} of this model is not what is written into the kernel"

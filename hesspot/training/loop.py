@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hesspot.errors import UserError
 from hesspot.files import write_atomically
 from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
-from hesspot.training.config import TrainingConfig, read_config
+from hesspot.training.config import TrainingConfig, parse_config, read_config
 from hesspot.training.log import RunLog, drop_rows_after, note, root_mean_squares
 from hesspot.training.loss import LossTerms
 from hesspot.training.results import final_results, write_results
@@ -157,10 +158,38 @@ class Run:
         }
 
 
+def _plain(value: Any) -> Any:
+    """Keys of a configuration as a YAML file would hold them: paths as text."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def train(
-    config: TrainingConfig, folder: str | Path, *, resume: bool = False, show: bool = True, final_table: bool = True
+    config: TrainingConfig | Mapping[str, Any] | str | Path,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    show: bool = True,
+    final_table: bool = True,
 ) -> TrainingResult:
-    """Train a house model into `folder`; see `TrainingConfig`. `resume` goes on exactly where the run stopped."""
+    """Train a house model into `folder`: config.yaml, log.csv, best.pt, last.pt, and a table of its errors.
+
+    Args:
+        config: a YAML file, or its keys; docs/training.md lists them.
+        resume: go on exactly where the run in `folder` stopped.
+        show: tell progress, a bar at a terminal and lines in a file.
+        final_table: evaluate the best model on all parts of the data, and write results.json and results.csv.
+
+    UserError for a bad configuration or bad data, a folder that holds a run already unless `resume`, and a loss that
+    is not finite.
+    """
+    if isinstance(config, str | Path):
+        config = read_config(config)
+    elif isinstance(config, Mapping):
+        config = parse_config(_plain(config), f"for {folder}")
     with torch_threads(config.threads):
         run = Run(config, Path(folder), resume=resume)
         result = run.fit(show=show, final_table=final_table)

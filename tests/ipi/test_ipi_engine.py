@@ -8,7 +8,7 @@ from hesspot import derivatives
 from hesspot.contract import build_batch
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.verify.engines.ipi import evaluate
+from hesspot.verification.engines.ipi import evaluate
 
 pytestmark = pytest.mark.ipi
 

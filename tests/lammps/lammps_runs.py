@@ -19,7 +19,7 @@ from hesspot.export import read_model
 from hesspot.export.metadata import METADATA_NAME
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import boundary, write_data
-from hesspot.verify.engines.lammps import LAMMPS_BAR, VOIGT
+from hesspot.verification.engines.lammps import LAMMPS_BAR, VOIGT
 
 #: Rounding of float64 sums in another order; energies of thousands of eV have 1e-12 eV of it per atom.
 ENERGY_TOLERANCE = 1e-9  # eV

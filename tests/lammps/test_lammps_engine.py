@@ -12,8 +12,8 @@ from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.derivatives import hessian
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.verify.engines import lammps as engine
-from hesspot.verify.engines.lammps import evaluate
+from hesspot.verification.engines import lammps as engine
+from hesspot.verification.engines.lammps import evaluate
 
 pytestmark = pytest.mark.lammps
 

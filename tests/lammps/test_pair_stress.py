@@ -13,7 +13,7 @@ from structures import triclinic_crystal, water_crystal
 from hesspot.export.file import fingerprint_entry, write_model
 from hesspot.lammps.structure import write_data
 from hesspot.models.analytic import StillingerWeber
-from hesspot.verify.engines.lammps import VOIGT
+from hesspot.verification.engines.lammps import VOIGT
 
 pytestmark = pytest.mark.lammps
 

@@ -27,10 +27,10 @@ from hesspot.export.metadata import METADATA_NAME, Reference
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.units import INVERSE_CM, KCAL_PER_MOL
-from hesspot.verify import tolerances
-from hesspot.verify.engines import ENGINES, Engine
-from hesspot.verify.report import EngineReport, VerifyReport
-from hesspot.verify.run import verify
+from hesspot.verification import tolerances
+from hesspot.verification.engines import ENGINES, Engine
+from hesspot.verification.report import EngineReport, VerifyReport
+from hesspot.verification.run import verify
 
 PYTHON_ENGINES = ["torch", "torchscript", "ase"]
 #: Relative, for statistics of planted errors.

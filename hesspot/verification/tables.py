@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hesspot.accuracy.table import LEGEND, model_error_rows
-from hesspot.verify import tolerances
-from hesspot.verify.engines import ENGINES
-from hesspot.verify.report import EngineReport, VerifyReport
+from hesspot.verification import tolerances
+from hesspot.verification.engines import ENGINES
+from hesspot.verification.report import EngineReport, VerifyReport
 
 #: Columns of the deployment table: quantity, heading.
 QUANTITIES = {

@@ -16,10 +16,10 @@ from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
 from hesspot.export.file import eager_model
-from hesspot.verify import tolerances
-from hesspot.verify.deployment import compare, largest, worst
-from hesspot.verify.engines import ENGINES
-from hesspot.verify.report import Check, EngineReport, VerifyReport
+from hesspot.verification import tolerances
+from hesspot.verification.deployment import compare, largest, worst
+from hesspot.verification.engines import ENGINES
+from hesspot.verification.report import Check, EngineReport, VerifyReport
 
 #: Called with the name of what starts, and with its report when it is done.
 Progress = Callable[[str, EngineReport | None], None]
@@ -34,8 +34,8 @@ def verify(
     *,
     data: str | Path | None = None,
     part: str | None = "test",
-    engines: Sequence[str] = tuple(ENGINES),
-    ranks: Sequence[int] = (1,),
+    engines: str | Sequence[str] = tuple(ENGINES),
+    ranks: int | Sequence[int] = (1,),
     max_structures: int = 8,
     progress: Progress = _silent,
 ) -> VerifyReport:
@@ -44,7 +44,17 @@ def verify(
     The engines get at most `max_structures` structures, spread evenly over those of the file's fingerprint or of
     one part of the dataset `data`; the model error is over all of them. An engine that cannot run is a failure of
     the report, not an exception. UserError for a model or dataset that cannot be read, and unknown engines.
+
+    Args:
+        model: exported file.
+        data: dataset file, or shipped:NAME, with reference values; None: the file's fingerprint.
+        part: of the dataset: train, valid, test, or all.
+        engines: some of torch, torchscript, ase, lammps, ipi.
+        ranks: numbers of MPI ranks for LAMMPS.
+        progress: called with the name of each engine, and with None or its report.
     """
+    engines = [engines] if isinstance(engines, str) else list(engines)
+    ranks = [ranks] if isinstance(ranks, int) else list(ranks)
     _check_names(engines, ranks, max_structures)
     path = Path(model)
     loaded = read_model(path)

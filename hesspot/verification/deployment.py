@@ -8,8 +8,8 @@ from hesspot.accuracy.cases import Case
 from hesspot.accuracy.results import EngineResult
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.errors import UserError
-from hesspot.verify import tolerances
-from hesspot.verify.report import Check
+from hesspot.verification import tolerances
+from hesspot.verification.report import Check
 
 
 def worst(quantity: str, unit: str, tolerance: float, errors: Sequence[tuple[str, float]]) -> Check:

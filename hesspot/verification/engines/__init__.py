@@ -7,7 +7,7 @@ from pathlib import Path
 from ase import Atoms
 
 from hesspot.accuracy.results import EngineResult
-from hesspot.verify import tolerances
+from hesspot.verification import tolerances
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ def _torchscript(model: Path, structures: Sequence[Atoms], ranks: int) -> list[E
 
 
 def _ase(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.verify.engines.ase_calculator import evaluate
+    from hesspot.verification.engines.ase_calculator import evaluate
 
     return evaluate(model, structures)
 
 
 def _lammps(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.verify.engines.lammps import evaluate
+    from hesspot.verification.engines.lammps import evaluate
 
     return evaluate(model, structures, ranks=ranks)
 
 
 def _ipi(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.verify.engines.ipi import evaluate
+    from hesspot.verification.engines.ipi import evaluate
 
     return evaluate(model, structures)
 

@@ -1,0 +1,42 @@
+"""The exported file of finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hesspot.data.sources import read_data
+from hesspot.errors import UserError
+from hesspot.export.file import write_model
+from hesspot.export.fingerprint import make_fingerprint
+from hesspot.export.metadata import ModelMetadata
+from hesspot.models.ensemble import mean_of
+from hesspot.training.checkpoint import load_checkpoint, model_of
+
+
+def export_run(runs: str | Path | Sequence[str | Path], out: str | Path, *, structures: int = 8) -> ModelMetadata:
+    """Write the best model of a run that `train` made, or the mean of several, to the model file `out`.
+
+    structures: of the training data, in the fingerprint. UserError for folders that hold no run, and for runs of
+    different levels of theory or shapes.
+    """
+    folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    checkpoints = [load_checkpoint(folder / "best.pt") for folder in folders]
+    level = checkpoints[0]["level_of_theory"]
+    for folder, checkpoint in zip(folders, checkpoints, strict=True):
+        if checkpoint["level_of_theory"] != level:
+            raise UserError(
+                f"run {folder} was trained on {checkpoint['level_of_theory']}, but {folders[0]} on {level}; "
+                "a mean is made of models of one level of theory"
+            )
+    models = [model_of(checkpoint).eval().requires_grad_(False) for checkpoint in checkpoints]
+    model = models[0] if len(models) == 1 else mean_of(models).eval()
+    dataset = read_data(checkpoints[0]["config"]["data"], allow_mixed_levels=True)
+    trained = [{**c["config"], "epoch": c["epoch"], "seconds": c["seconds"]} for c in checkpoints]
+    return write_model(
+        out,
+        model,
+        make_fingerprint(model, dataset.records, structures),
+        level_of_theory=level,
+        training=trained[0] if len(trained) == 1 else {"runs": trained},
+    )
