@@ -33,8 +33,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path, kind: str, command: str) -> dict[str, Any]:
+def read_yaml(path: str | Path, kind: str, command: str) -> dict[str, Any]:
     """The keys of a YAML file; UserError, in which it is a `kind` that `command --template` writes."""
+    path = Path(path)
     remedy = f"`{command} --template` prints one"
     if not path.is_file():
         raise UserError(f"{kind} {path} {'is a folder' if path.is_dir() else 'does not exist'}; {remedy}")

@@ -18,8 +18,9 @@ Periodicity = Literal["auto", "true", "false"]
 SAME_PLACE = 0.1
 
 
-def read_template(path: Path) -> ase.Atoms:
+def read_template(path: str | Path) -> ase.Atoms:
     """The first structure of a file in any format that ASE reads."""
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"template {path} does not exist; give the start structure of i-PI's input")
     try:
@@ -34,11 +35,12 @@ def read_template(path: Path) -> ase.Atoms:
     return atoms
 
 
-def periodic_directions(atoms: ase.Atoms, path: Path, pbc: Periodicity) -> tuple[bool, bool, bool]:
+def periodic_directions(atoms: ase.Atoms, path: str | Path, pbc: Periodicity) -> tuple[bool, bool, bool]:
     """`auto` takes the template's word; a file that says nothing is periodic in the cell i-PI sends.
 
     That is the safe reading: a molecule in a cell larger than itself by the cutoff gives the same numbers either way.
     """
+    path = Path(path)
     if pbc != "auto":
         return (pbc == "true",) * 3
     if atoms.pbc.any() or _says_not_periodic(path):

@@ -11,7 +11,7 @@ from hesspot.errors import UserError
 
 
 def convert(
-    sources: Sequence[Path],
+    sources: Sequence[str | Path],
     options: Options,
     *,
     file_format: str | None = None,
@@ -27,7 +27,7 @@ def convert(
 
     `part`, `kind` and `system` replace what the files say; `limit` takes the first structures of each source;
     `progress` is called with the count so far. Names that occur twice get a number. UserError for bad input, for
-    units that cannot be (see `plausible`), and for more than one level of theory unless `level` names one.
+    units that cannot be (see `unit_complaints`), and for more than one level of theory unless `level` names one.
     """
     for value, known, option in ((part, PARTS, "--part"), (kind, KINDS, "--kind")):
         if value is not None and value not in known:
@@ -35,7 +35,7 @@ def convert(
     records: list[Record] = []
     levels: list[str] = []
     seen: dict[str, int] = {}
-    for source in _without_twins(sources):
+    for source in _without_twins([Path(each) for each in sources]):
         first = len(records)
         for raw in read_labelled(source, options, file_format):
             if limit is not None and len(records) - first >= limit:

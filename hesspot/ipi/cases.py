@@ -54,22 +54,25 @@ class Case:
     write: Callable[[ase.Atoms, Sequence[Path], Path, Settings], str]
 
 
-def write_case(name: str, atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> None:
+def write_case(
+    name: str, atoms: ase.Atoms, models: Sequence[str | Path], folder: str | Path, settings: Settings
+) -> None:
     """Write the folder of one of `CASES`. UserError for what cannot run."""
+    folder, files = Path(folder), [Path(model) for model in models]
     if name not in CASES:
         raise UserError(f"there is no case {name!r}; choose one of {', '.join(CASES)}")
-    if not models or (len(models) > 1 and name != "committee"):
+    if not files or (len(files) > 1 and name != "committee"):
         raise UserError(
-            f"{len(models)} models were given for {name}; a committee may have several, every other case one"
+            f"{len(files)} models were given for {name}; a committee may have several, every other case one"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    xml = CASES[name].write(atoms, models, folder, settings)
+    xml = CASES[name].write(atoms, files, folder, settings)
     write_atomically(folder / "input.xml", xml.encode())
     if name != "committee":
-        write_run_script(folder, {ADDRESS: models[0]})
+        write_run_script(folder, {ADDRESS: files[0]})
         return
-    drivers = dict(zip(_addresses(folder, len(models)), models, strict=True))
-    write_run_script(folder, drivers, private=False, options=["--extras", "committee"] if len(models) == 1 else [])
+    drivers = dict(zip(_addresses(folder, len(files)), files, strict=True))
+    write_run_script(folder, drivers, private=False, options=["--extras", "committee"] if len(files) == 1 else [])
 
 
 def _addresses(folder: Path, n_models: int) -> list[str]:

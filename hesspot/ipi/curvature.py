@@ -148,8 +148,9 @@ def path_over_saddle(
     return beads
 
 
-def ffdebye(curvature: Curvature, folder: Path, name: str = "harmonic") -> str:
+def ffdebye(curvature: Curvature, folder: str | Path, name: str = "harmonic") -> str:
     """The forcefield ½(x − x₀)·H·(x − x₀) + V₀ around a minimum, which i-PI evaluates itself."""
+    folder = Path(folder)
     _refuse_unless_minimum(curvature)
     np.savetxt(folder / "hessian.dat", curvature.hessians[0] / HARTREE_PER_BOHR2, fmt="%.17e")
     positions = curvature.beads[0].positions / BOHR
@@ -161,12 +162,13 @@ def ffdebye(curvature: Curvature, folder: Path, name: str = "harmonic") -> str:
   </ffdebye>"""
 
 
-def input_for(purpose: str, curvature: Curvature, folder: Path, settings: Settings | None = None) -> str:
+def input_for(purpose: str, curvature: Curvature, folder: str | Path, settings: Settings | None = None) -> str:
     """Write the matrix of one of `PURPOSES` to `folder`, and return the XML of the run that reads it.
 
     The beads of `curvature` must be the structures that `write_start` wrote there as start.xyz and returned. UserError
     for a geometry that i-PI cannot start from.
     """
+    folder = Path(folder)
     if purpose not in PURPOSES:
         raise UserError(f"i-PI takes no Hessian for {purpose!r}; choose one of {', '.join(PURPOSES)}")
     if len(curvature.beads) > 1 and purpose != "instanton":

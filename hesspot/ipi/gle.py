@@ -50,12 +50,13 @@ class Matrices:
     </motion>"""
 
 
-def read_matrices(path: Path, n_beads: int, temperature: float) -> Matrices:
+def read_matrices(path: str | Path, n_beads: int, temperature: float) -> Matrices:
     """The elements A and C of a file: i-PI's input, or the piece of it that GLE4MD gives.
 
     UserError for matrices that are not for this number of beads and temperature (K), or of which no thermostat can be
     made: the centroid must be at P T, A must damp, A C + C Aᵀ and C must have no negative eigenvalues.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"file of matrices {path} does not exist; give the one from https://gle4md.org")
     text = re.sub(r"<\?xml.*?\?>", "", path.read_text(errors="replace"))

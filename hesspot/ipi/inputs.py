@@ -21,8 +21,9 @@ DYNAMICS_COLUMNS = (
 )
 
 
-def read_structures(path: Path) -> list[ase.Atoms]:
+def read_structures(path: str | Path) -> list[ase.Atoms]:
     """All structures of a file in any format that ASE reads; UserError if they have no atoms, or different ones."""
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"structure file {path} does not exist; give a file that ASE reads")
     try:
@@ -74,12 +75,13 @@ def standard_form(atoms: ase.Atoms) -> tuple[ase.Atoms, np.ndarray]:
     return bare, rotation
 
 
-def write_start(path: Path, *beads: ase.Atoms) -> list[ase.Atoms]:
+def write_start(path: str | Path, *beads: ase.Atoms) -> list[ase.Atoms]:
     """Write extended XYZ that serves both as i-PI's start structure (mode 'ase') and as the driver's template.
 
     One structure, or one for each bead. Returns them as i-PI will read them: turned by `standard_form`, and
     with the digits of the file.
     """
+    path = Path(path)
     ase.io.write(path, [standard_form(atoms)[0] for atoms in beads], format="extxyz")
     return list(ase.io.iread(path, ":", format="extxyz"))
 

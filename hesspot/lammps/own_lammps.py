@@ -19,8 +19,9 @@ HEADERS = ("include/lammps", "src", ".")
 PATIENCE = 60.0  # s
 
 
-def find_executable(folder: Path) -> Path:
+def find_executable(folder: str | Path) -> Path:
     """`lmp` of the installed LAMMPS, or of the source tree, in `folder`. UserError if there is none."""
+    folder = Path(folder)
     for name in EXECUTABLES:
         if os.access(folder / name, os.X_OK) and (folder / name).is_file():
             return folder / name
@@ -30,8 +31,9 @@ def find_executable(folder: Path) -> Path:
     )
 
 
-def find_headers(folder: Path) -> Path:
+def find_headers(folder: str | Path) -> Path:
     """The folder of pair.h. UserError if there is none."""
+    folder = Path(folder)
     for name in HEADERS:
         if (folder / name / "pair.h").is_file():
             return (folder / name).absolute()
@@ -51,8 +53,9 @@ def mpi_program(name: str) -> Path:
     return Path(found)
 
 
-def ask(executable: Path, environ: dict[str, str]) -> dict[str, str]:
+def ask(executable: str | Path, environ: dict[str, str]) -> dict[str, str]:
     """version (YYYYMMDD), descriptor, sizes and mpi, from what `lmp -h` says. UserError if it does not say them."""
+    executable = Path(executable)
     try:
         answer = subprocess.run(
             [str(executable), "-h"],

@@ -17,8 +17,9 @@ from hesspot.lammps.environment import Environment, find_environment, with_libra
 STANDARD_INPUT = Path("-")
 
 
-def lammps_environ(environment: Environment, plugin: Path) -> dict[str, str]:
+def lammps_environ(environment: Environment, plugin: str | Path) -> dict[str, str]:
     """The variables with which LAMMPS finds MPI and loads the plugin; one OpenMP thread per rank unless set."""
+    plugin = Path(plugin)
     before = os.environ.get("LAMMPS_PLUGIN_PATH")
     return with_library_folder(
         {
@@ -31,11 +32,17 @@ def lammps_environ(environment: Environment, plugin: Path) -> dict[str, str]:
 
 
 def mpirun_command(
-    environment: Environment, ranks: int, script: Path, extra_args: Sequence[str] = (), lmp: Path | None = None
+    environment: Environment,
+    ranks: int,
+    script: str | Path,
+    extra_args: Sequence[str] = (),
+    lmp: str | Path | None = None,
 ) -> list[str]:
     """`mpirun -n RANKS lmp -in SCRIPT …`; UserError if there is no such script or executable.
 
     The script - is standard input."""
+    script = Path(script)
+    lmp = None if lmp is None else Path(lmp)
     if ranks < 1:
         raise UserError(f"-n {ranks}: the number of MPI ranks must be 1 or more")
     if script != STANDARD_INPUT:
@@ -47,8 +54,9 @@ def mpirun_command(
     return [str(environment.mpirun), "-n", str(ranks), str(executable), *reading, *extra_args]
 
 
-def check_script(script: Path) -> None:
+def check_script(script: str | Path) -> None:
     """UserError if there is no such input script."""
+    script = Path(script)
     if script.is_dir():
         raise UserError(f"LAMMPS input script {script} is a folder; give the path of an input script")
     if not script.is_file():
@@ -56,7 +64,7 @@ def check_script(script: Path) -> None:
 
 
 def run_lammps(
-    script: str | Path, ranks: int = 1, workdir: Path | None = None, extra_args: Sequence[str] = ()
+    script: str | Path, ranks: int = 1, workdir: str | Path | None = None, extra_args: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run LAMMPS with the plugin loaded, and wait for it.
 
@@ -64,6 +72,7 @@ def run_lammps(
     workdir: the folder that LAMMPS runs in (the present one). The plugin is built if it has to be.
     Returns the ended process with all of its output in `stdout`; a failed run is the caller's to notice.
     """
+    workdir = None if workdir is None else Path(workdir)
     workdir = (workdir or Path.cwd()).absolute()
     if isinstance(script, str):
         (workdir / "in.lammps").write_text(script)

@@ -22,13 +22,14 @@ def boundary(atoms: ase.Atoms) -> str:
 
 
 def write_data(
-    path: Path, atoms: ase.Atoms, elements: Sequence[str], masses: Sequence[float] | None = None
+    path: str | Path, atoms: ase.Atoms, elements: Sequence[str], masses: Sequence[float] | None = None
 ) -> np.ndarray:
     """Write a data file for `atom_style atomic`, with one atom type per entry of `elements`; IDs as in `atoms`.
 
     masses: of each type, amu; by default those of the elements. Returns the rotation Q (3, 3) with which
     `vector @ Q` is a vector of LAMMPS. UserError for an element that is not in `elements`.
     """
+    path = Path(path)
     types = species_of(atoms.get_chemical_symbols(), elements) + 1
     box, rotation = _lammps_box(atoms)
     positions = atoms.positions @ rotation

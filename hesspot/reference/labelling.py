@@ -21,8 +21,8 @@ from hesspot.reference.partial_results import PartStore, assemble
 
 
 def label_file(
-    source: Path,
-    out: Path,
+    source: str | Path,
+    out: str | Path,
     method: LabelMethod,
     *,
     hessian: bool = True,
@@ -45,6 +45,8 @@ def label_file(
         jobs: one-thread processes; a second thread gains little for molecules of this size.
         mpi: the ranks of ``mpirun -n N python -m mpi4py.futures -m hesspot label …`` instead.
     """
+    source = Path(source)
+    out = Path(out)
     if out.exists():
         raise UserError(f"{out} exists already: remove it or choose another --out")
     if jobs < 1:
@@ -88,8 +90,9 @@ def label_file(
     return dataset
 
 
-def read_structures(source: Path) -> list[Atoms]:
+def read_structures(source: str | Path) -> list[Atoms]:
     """All structures of a file in any format that ASE reads."""
+    source = Path(source)
     if not source.is_file():
         raise UserError(f"the file {source} does not exist: check the path")
     try:

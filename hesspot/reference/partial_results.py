@@ -22,7 +22,8 @@ class PartStore:
         say: called with a sentence when a part cannot be used again.
     """
 
-    def __init__(self, folder: Path, method: LabelMethod, say: Callable[[str], None] = print) -> None:
+    def __init__(self, folder: str | Path, method: LabelMethod, say: Callable[[str], None] = print) -> None:
+        folder = Path(folder)
         self.folder = folder
         self.method = method
         self.say = say

@@ -30,11 +30,14 @@ class Cost:
     training_memory: float
 
 
-def measure_cost(configs: Mapping[str, TrainingConfig], folder: Path, epochs: int, *, show: bool = False) -> list[Cost]:
+def measure_cost(
+    configs: Mapping[str, TrainingConfig], folder: str | Path, epochs: int, *, show: bool = False
+) -> list[Cost]:
     """Time `epochs` epochs of every arm, epoch by epoch in turn, and measure memory; writes cost.csv.
 
     The shortest epoch counts: whatever else a machine does only adds.
     """
+    folder = Path(folder)
     times: dict[str, list[float]] = {arm: [] for arm in configs}
     costs = []
     with Progress("costs", (epochs + 1) * len(configs), show=show) as progress:
@@ -69,6 +72,7 @@ def _memory(key: str) -> float:
     return int(status.split(f"{key}:")[1].split()[0]) / 1024
 
 
-def read_cost(folder: Path) -> list[Cost] | None:
+def read_cost(folder: str | Path) -> list[Cost] | None:
     """The costs measured in a study's folder; None if they were not."""
+    folder = Path(folder)
     return read_rows(folder / FILE, Cost) if (folder / FILE).exists() else None

@@ -15,8 +15,9 @@ from hesspot.files import write_atomically
 Row = TypeVar("Row")
 
 
-def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+def write_rows(path: str | Path, kind: type[Row], rows: Sequence[Row]) -> None:
     """Write dataclass objects, one a line; the file appears complete or not at all."""
+    path = Path(path)
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(kind)], lineterminator="\n")  # type: ignore[arg-type]
     writer.writeheader()
@@ -25,8 +26,9 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     write_atomically(path, text.getvalue().encode("utf-8"))
 
 
-def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+def read_rows(path: str | Path, kind: type[Row]) -> list[Row]:
     """Read what `write_rows` wrote; UserError for a missing or damaged file."""
+    path = Path(path)
     hints = get_type_hints(kind)
     try:
         with path.open(encoding="utf-8", newline="") as stream:

@@ -208,18 +208,21 @@ def _rmse_mae(found: np.ndarray, expected: np.ndarray | None) -> tuple[float, fl
 FILES = {"frequencies.csv": Frequency, "barriers.csv": Barrier, "structures.csv": StructureErrors}
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+def write_evaluation(folder: str | Path, evaluation: Evaluation) -> None:
     """Write the three tables into a folder."""
+    folder = Path(folder)
     for name, kind in FILES.items():
         rows: Sequence[Any] = getattr(evaluation, name.removesuffix(".csv"))
         write_rows(folder / name, kind, rows)
 
 
-def is_evaluated(folder: Path) -> bool:
+def is_evaluated(folder: str | Path) -> bool:
     """Whether all tables are there."""
+    folder = Path(folder)
     return all((folder / name).is_file() for name in FILES)
 
 
-def read_evaluation(folder: Path) -> Evaluation:
+def read_evaluation(folder: str | Path) -> Evaluation:
     """What `write_evaluation` wrote."""
+    folder = Path(folder)
     return Evaluation(**{name.removesuffix(".csv"): read_rows(folder / name, kind) for name, kind in FILES.items()})

@@ -50,7 +50,8 @@ class Job:
 class Study:
     """A study in a folder: its data and its runs."""
 
-    def __init__(self, config: StudyConfig, folder: Path):
+    def __init__(self, config: StudyConfig, folder: str | Path):
+        folder = Path(folder)
         self.config, self.folder = config, folder
         self.dataset = Dataset.read(find_dataset(config.data))
         tested_records(self.dataset, config.data)
@@ -131,11 +132,14 @@ class Study:
         write_atomically(record, json.dumps(source, indent=2).encode())
 
 
-def run_study(config: StudyConfig, folder: Path, *, resume: bool = False, jobs: int = 1, show: bool = True) -> Study:
+def run_study(
+    config: StudyConfig, folder: str | Path, *, resume: bool = False, jobs: int = 1, show: bool = True
+) -> Study:
     """Train and evaluate what is missing, `jobs` runs at a time, then time the arms; see `StudyKeys`.
 
     UserError where a finished or half-done run was made with another configuration.
     """
+    folder = Path(folder)
     if jobs < 1:
         raise UserError(f"--jobs {jobs} runs nothing; give a number of processes, such as 2")
     study = Study(config, folder)

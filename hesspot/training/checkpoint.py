@@ -17,15 +17,17 @@ FORMAT = "hesspot-checkpoint"
 VERSION = 2
 
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` to `path`; the file is complete or not there. UserError if the disk is full."""
+    path = Path(path)
     buffer = io.BytesIO()  # torch's own writing of files tells no reason when it fails
     torch.save({"format": FORMAT, "version": VERSION, **content}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint; UserError if it is missing, damaged, of another kind or newer."""
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; give the folder of a run made by `hesspot train`")
     try:

@@ -28,7 +28,8 @@ COLUMNS = [
 class RunLog:
     """log.csv in the folder of a run, a row for each validation, and on request events for TensorBoard beside it."""
 
-    def __init__(self, folder: Path, tensorboard: bool, writes: bool):
+    def __init__(self, folder: str | Path, tensorboard: bool, writes: bool):
+        folder = Path(folder)
         self._path, self._writes = folder / "log.csv", writes
         self._board = _board(folder) if tensorboard and writes else None
 
@@ -67,8 +68,9 @@ def _board(folder: Path) -> Any:
     return SummaryWriter(str(folder / "tensorboard"))
 
 
-def drop_rows_after(folder: Path, epoch: int) -> None:
+def drop_rows_after(folder: str | Path, epoch: int) -> None:
     """Take the rows of later epochs, and unfinished ones, out of the log."""
+    folder = Path(folder)
     log = folder / "log.csv"
     if not log.exists():
         return

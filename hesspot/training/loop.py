@@ -43,7 +43,8 @@ class TrainingResult:
 class Run:
     """One training run in a folder: config.yaml, log.csv, last.pt, best.pt."""
 
-    def __init__(self, config: TrainingConfig, folder: Path, resume: bool = False):
+    def __init__(self, config: TrainingConfig, folder: str | Path, resume: bool = False):
+        folder = Path(folder)
         self.folder = folder
         self.trainer = trainer = Trainer(config)
         self.config, self.writes = trainer.config, trainer.processes.writes

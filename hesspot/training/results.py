@@ -99,8 +99,9 @@ def _errors(records: Sequence[Record], answers: Sequence[EngineResult]) -> dict[
     return values
 
 
-def write_results(folder: Path, rows: Sequence[dict[str, Any]], best_epoch: int) -> None:
+def write_results(folder: str | Path, rows: Sequence[dict[str, Any]], best_epoch: int) -> None:
     """results.json and results.csv in the folder of the run."""
+    folder = Path(folder)
     content = {"best_epoch": best_epoch, "units": UNITS, "rows": rows}
     write_atomically(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
     text = io.StringIO()

@@ -143,9 +143,10 @@ def hessian_checks(cases: Sequence[Case], results: Sequence[EngineResult]) -> li
 
 
 def ask_engine(
-    name: str, ranks: int | None, model: Path, cases: Sequence[Case], baseline: Sequence[EngineResult]
+    name: str, ranks: int | None, model: str | Path, cases: Sequence[Case], baseline: Sequence[EngineResult]
 ) -> EngineReport:
     """One engine's report; whatever stops the engine becomes its failure in one sentence."""
+    model = Path(model)
     engine = ENGINES[name]
     start = time.monotonic()
     checks: list[Check] = []

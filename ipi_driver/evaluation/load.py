@@ -48,8 +48,8 @@ def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> E
 
 
 def open_evaluator(
-    model: Path,
-    template: Path,
+    model: str | Path,
+    template: str | Path,
     dtype: Dtype,
     device: str,
     pbc: Periodicity,
@@ -57,6 +57,8 @@ def open_evaluator(
     log: Callable[[str], None],
 ) -> tuple[Evaluator, ase.Atoms]:
     """`load_evaluator` for the atoms of a template, and these atoms."""
+    model = Path(model)
+    template = Path(template)
     atoms = read_template(template)
     directions = periodic_directions(atoms, template, pbc)
     return load_evaluator(EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin), log), atoms

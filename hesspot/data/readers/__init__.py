@@ -51,8 +51,9 @@ _SUFFIXES = {
 }
 
 
-def recognise(path: Path) -> str:
+def recognise(path: str | Path) -> str:
     """The name of a path's format, by its suffix, by what a folder holds, or by what an HDF5 file holds."""
+    path = Path(path)
     if path.suffix in _SUFFIXES:
         return _SUFFIXES[path.suffix]
     if path.is_dir():
@@ -70,8 +71,9 @@ def recognise(path: Path) -> str:
     return "ase"
 
 
-def read_labelled(path: Path, options: Options, file_format: str | None = None) -> Iterator[Raw]:
+def read_labelled(path: str | Path, options: Options, file_format: str | None = None) -> Iterator[Raw]:
     """Labelled structures of a file or folder, one after another; UserError for what cannot be read."""
+    path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path")
     name = file_format or recognise(path)

@@ -9,8 +9,9 @@ from hesspot.accuracy.results import EngineResult
 from hesspot.calculators import HesspotCalculator
 
 
-def evaluate(model: Path, structures: Sequence[Atoms]) -> list[EngineResult]:
+def evaluate(model: str | Path, structures: Sequence[Atoms]) -> list[EngineResult]:
     """Energy, forces, virial (from the stress, so only with a cell of three vectors) and analytic Hessian."""
+    model = Path(model)
     calculator = HesspotCalculator(model)
     results = []
     for structure in structures:

@@ -28,12 +28,14 @@ START_TIMEOUT, ATOM_TIMEOUT = 300.0, 0.1
 
 
 def evaluate(
-    model: Path, structures: Sequence[ase.Atoms], *, hessian: bool = True, workdir: Path | None = None
+    model: str | Path, structures: Sequence[ase.Atoms], *, hessian: bool = True, workdir: str | Path | None = None
 ) -> list[EngineResult]:
     """Ask i-PI for every structure; structures with the same atoms in the same order share one run.
 
     The runs' files stay in `workdir`, or are removed if there is none. UserError if a run fails.
     """
+    model = Path(model)
+    workdir = None if workdir is None else Path(workdir)
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, atoms in enumerate(structures):
         if len(atoms) == 0:

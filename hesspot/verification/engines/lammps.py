@@ -37,17 +37,19 @@ VOIGT = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
 
 
 def evaluate(
-    model: Path,
+    model: str | Path,
     structures: Sequence[Atoms],
     *,
     ranks: int = 1,
     hessian: bool = True,
-    workdir: Path | None = None,
+    workdir: str | Path | None = None,
 ) -> list[EngineResult]:
     """Ask LAMMPS on `ranks` MPI ranks for every structure, all in one process.
 
     The run's files stay in `workdir`, or are removed if there is none. UserError with LAMMPS's own message if it fails.
     """
+    model = Path(model)
+    workdir = None if workdir is None else Path(workdir)
     with tempfile.TemporaryDirectory(prefix="hesspot-lammps-") as temporary:
         folder = workdir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
