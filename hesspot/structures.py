@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ def read_structure(path: str | Path, tell: Callable[[str], None] = _say) -> ase.
     if chosen is None and _has_a_second(name):
         tell(f"{path} holds several structures, the last is taken ({path}@0 is the first)")
     return structures[0]
+
+
+def iterate_structures(path: Path, ase_format: str | None = None) -> Iterator[ase.Atoms]:
+    """The structures of a file one by one, masses as in `read_structures`; not checked, and with ASE's own errors."""
+    done = 0
+    try:
+        for done, atoms in enumerate(ase.io.iread(str(path), ":", ase_format, do_not_split_by_at_sign=True), 1):
+            take_masses(atoms, f"structure {done - 1} of {path}")
+            yield atoms
+        return
+    except KeyError as error:
+        text = _text_for_ase(str(path), error)
+    for number, atoms in enumerate(islice(ase.io.iread(text, ":", "extxyz"), done, None), done):
+        take_masses(atoms, f"structure {number} of {path}")
+        yield atoms
 
 
 def check_structure(atoms: ase.Atoms, place: str) -> None:
@@ -276,7 +292,7 @@ def _read(path: str | Path, index: str) -> list[ase.Atoms]:
         raise UserError(f"structure file {name} has no structures; give one with at least one")
     for number, atoms in enumerate(structures):
         place = f"structure {number} of {name}" if len(structures) > 1 else f"the structure in {name}"
-        _take_masses(atoms, place)
+        take_masses(atoms, place)
         check_atoms(atoms, place)
         check_geometry(atoms.positions, atoms.cell.array, atoms.pbc, place)
     return structures
@@ -300,19 +316,24 @@ def _read_with_ase(name: str, index: str | int | slice) -> list[ase.Atoms]:
     try:
         found = ase.io.read(name, index, do_not_split_by_at_sign=True)
     except KeyError as error:
-        symbol = str(error.args[0])
-        if symbol not in ISOTOPES:
-            raise UserError(
-                f"structure file {name} has {symbol!r} where a symbol of an element should be; use symbols such as H, "
-                "C, O, and a column masses (amu) for isotopes"
-            ) from error
-        if filetype(name) not in ("xyz", "extxyz"):
-            raise UserError(
-                f"structure file {name} has the symbol {symbol}, which ASE does not read in this format; give it as "
-                "extended XYZ"
-            ) from error
-        found = ase.io.read(io.StringIO(_with_masses(Path(name).read_text())), index, format="extxyz")
+        found = ase.io.read(_text_for_ase(name, error), index, format="extxyz")
     return found if isinstance(found, list) else [found]
+
+
+def _text_for_ase(name: str, error: KeyError) -> io.StringIO:
+    """Extended XYZ without the symbol that ASE did not know; UserError if it is none of an isotope."""
+    symbol = str(error.args[0])
+    if symbol not in ISOTOPES:
+        raise UserError(
+            f"structure file {name} has {symbol!r} where a symbol of an element should be; use symbols such as H, "
+            "C, O, and a column masses (amu) for isotopes"
+        ) from error
+    if filetype(name) not in ("xyz", "extxyz"):
+        raise UserError(
+            f"structure file {name} has the symbol {symbol}, which ASE does not read in this format; give it as "
+            "extended XYZ"
+        ) from error
+    return io.StringIO(_with_masses(Path(name).read_text()))
 
 
 def _with_masses(text: str) -> str:
@@ -343,7 +364,7 @@ def _mass_of(symbol: str) -> float:
     return ISOTOPES.get(symbol) or float(atomic_masses[atomic_numbers[symbol]])
 
 
-def _take_masses(atoms: ase.Atoms, place: str) -> None:
+def take_masses(atoms: ase.Atoms, place: str) -> None:
     """Masses from a column `mass`, where ASE leaves it lying; UserError for columns that differ."""
     if "mass" not in atoms.arrays:
         return

@@ -3,6 +3,9 @@
 Translations and rotations are taken out of the mass-weighted Hessian by projection (Wilson, Decius, Cross,
 Molecular Vibrations, 1955; Eckart frame of the given geometry), so that only vibrations are left: 3n − 6 of them,
 3n − 5 for a linear molecule, none for a single atom, 3n − 3 in a periodic structure.
+
+Masses are those of the structure: its own where it has them (isotopes), else ASE's standard ones. Coordinates held by
+its constraints (FixAtoms, FixCartesian) are left out, with the motions that they make impossible.
 """
 
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ import ase
 import numpy as np
 
 from hesspot.errors import UserError
+from hesspot.structures import check_atoms, fixed_coordinates
 from hesspot.units import INVERSE_CM, SQRT_EV_PER_A2_AMU
 
 #: A rotation counts if the root of its moment of inertia is more than this part of the largest: geometries
@@ -26,7 +30,8 @@ class NormalModes:
     """Vibrations of one structure, in ascending order of frequency.
 
     frequencies (m,) cm⁻¹, imaginary ones negative; vectors (m, 3n), orthonormal in mass-weighted coordinates,
-    atom-major; masses (n,) amu; n_rigid: the translations and rotations that were taken out, m = 3n − n_rigid.
+    atom-major; masses (n,) amu; n_rigid: the translations and rotations that were taken out, m = 3n − n_rigid less the
+    coordinates that are held.
     """
 
     frequencies: np.ndarray
@@ -72,8 +77,20 @@ def mass_weighted(hessian: np.ndarray, masses: np.ndarray) -> np.ndarray:
 def rigid_basis(atoms: ase.Atoms, masses: np.ndarray) -> np.ndarray:
     """Orthonormal translations and rotations in mass-weighted coordinates, (k, 3n).
 
-    k is 6, 5 for a linear molecule, 3 for a single atom and for a structure that is periodic in any direction.
+    k is 6, 5 for a linear molecule, 3 for a single atom and for a structure that is periodic in any direction; less
+    where constraints hold coordinates: only motions that leave these at rest count.
     """
+    motions = _free_rigid_basis(atoms, masses)
+    held = fixed_coordinates(atoms, f"the structure {atoms.symbols}").ravel()
+    if not held.any():
+        return motions
+    mixing, sizes, _ = np.linalg.svd(motions[:, held])
+    present = np.zeros(len(motions), dtype=bool)
+    present[: len(sizes)] = sizes > LINEAR * sizes.max(initial=0.0)
+    return np.asarray(mixing[:, ~present].T @ motions)
+
+
+def _free_rigid_basis(atoms: ase.Atoms, masses: np.ndarray) -> np.ndarray:
     root = np.sqrt(masses)
     translations = np.stack([np.outer(root, axis).ravel() for axis in np.eye(3)]) / np.sqrt(masses.sum())
     if atoms.pbc.any():
@@ -88,10 +105,13 @@ def rigid_basis(atoms: ase.Atoms, masses: np.ndarray) -> np.ndarray:
 
 
 def normal_modes(atoms: ase.Atoms, hessian: np.ndarray, masses: np.ndarray | None = None) -> NormalModes:
-    """Vibrations of `atoms` with a Hessian (3n, 3n) in eV/Å²; masses (n,) in amu, the standard ones by default.
+    """Vibrations of `atoms` with a Hessian (3n, 3n) in eV/Å², of all atoms; masses (n,) in amu, those of `atoms` by
+    default.
 
-    UserError for a Hessian of another shape or with non-finite elements.
+    UserError for a Hessian of another shape or with non-finite elements, impossible masses, and constraints that are
+    not known.
     """
+    check_atoms(atoms, f"the structure {atoms.symbols}")
     size = 3 * len(atoms)
     hessian = np.asarray(hessian, dtype=np.float64)
     if hessian.shape != (size, size):
@@ -99,8 +119,12 @@ def normal_modes(atoms: ase.Atoms, hessian: np.ndarray, masses: np.ndarray | Non
     if not np.isfinite(hessian).all():
         raise UserError(f"the Hessian of {atoms.symbols} has an element that is not a finite number; compute it again")
     masses = atoms.get_masses() if masses is None else np.asarray(masses, dtype=np.float64)
+    if masses.shape != (len(atoms),) or not (masses > 0).all():
+        raise UserError(f"masses of {atoms.symbols} are {masses}; give {len(atoms)} positive numbers, in amu")
     rigid = rigid_basis(atoms, masses)
-    vibrations = np.linalg.svd(rigid, full_matrices=True)[2][len(rigid) :]
+    held = np.eye(size)[fixed_coordinates(atoms, f"the structure {atoms.symbols}").ravel()]
+    still = np.concatenate([rigid, held])
+    vibrations = np.linalg.svd(still, full_matrices=True)[2][len(still) :]
     values, mixing = np.linalg.eigh(vibrations @ mass_weighted(hessian, masses) @ vibrations.T)
     frequencies = np.sign(values) * np.sqrt(np.abs(values)) * SQRT_EV_PER_A2_AMU
     return NormalModes(frequencies, mixing.T @ vibrations, masses, len(rigid))

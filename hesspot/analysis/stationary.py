@@ -9,6 +9,7 @@ import numpy as np
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.errors import UserError
+from hesspot.structures import fixed_coordinates
 from hesspot.units import SQRT_EV_PER_A2_AMU
 
 #: eV/Å; where a search ends.
@@ -28,11 +29,14 @@ def stationary_point(
 
     derivatives: forces (n, 3) eV/Å and Hessian (3n, 3n) eV/Å² of a structure. Steps are taken along the vibrations
     alone, uphill along those with negative curvature, so that a geometry near a saddle point of any order stays there.
+    Constraints (FixAtoms, FixCartesian) hold: forces on what they hold do not count.
     UserError if no point with forces below 1e-8 eV/Å is found.
     """
     atoms = atoms.copy()
+    held = fixed_coordinates(atoms, f"the structure {atoms.symbols}")
     for _ in range(STEPS):
         forces, hessian = derivatives(atoms)
+        forces = np.where(held, 0.0, forces)
         if np.abs(forces).max() <= CONVERGED:
             return atoms, hessian
         modes = normal_modes(atoms, hessian)

@@ -18,7 +18,8 @@ from hesspot.errors import UserError
 from hesspot.files import write_atomically
 
 FORMAT = "hesspot-dataset"
-VERSION = 2
+#: The newest version that is read, and the one that is written of structures without masses of their own.
+VERSION, WITHOUT_MASSES = 3, 2
 UNITS = {"energy": "eV", "length": "Å", "forces": "eV/Å", "hessian": "eV/Å²"}
 
 
@@ -29,7 +30,8 @@ def write_dataset_file(path: Path, records: Sequence[Record], level_of_theory: s
     """
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["version"] = VERSION
+        has_masses = any(record.masses is not None for record in records)
+        file.attrs["version"] = VERSION if has_masses else WITHOUT_MASSES
         file.attrs["level_of_theory"] = level_of_theory
         file.attrs["units"] = json.dumps(UNITS, ensure_ascii=False)
         file.attrs["provenance"] = json.dumps(provenance, ensure_ascii=False)
@@ -84,6 +86,8 @@ def _write_arrays(file: h5py.File, records: Sequence[Record]) -> None:
         "products": [[] if record.products is None else record.products.ravel() for record in records],
         "stress": [np.zeros((0, 3, 3)) if record.stress is None else record.stress[None] for record in records],
     }
+    if any(record.masses is not None for record in records):
+        labels["masses"] = [[] if record.masses is None else record.masses for record in records]
     for name, pieces in labels.items():
         put(name, np.concatenate(pieces).astype(np.float64))
         put(f"{name}_ptr", _pointers([len(piece) for piece in pieces]))
@@ -95,7 +99,8 @@ def _read_arrays(file: h5py.File) -> list[Record]:
     numbers, positions = file["numbers"][:], file["positions"][:]
     cell, pbc = file["cell"][:], file["pbc"][:]
     atoms = _read_pointers(file, "atoms_ptr", count, len(numbers))
-    known = [key for key in ("energy", "forces", "hessian", "directions", "products", "stress") if key in file]
+    kinds = ("masses", "energy", "forces", "hessian", "directions", "products", "stress")
+    known = [key for key in kinds if key in file]
     labels = {key: file[key][:] for key in known}
     ptr = {key: _read_pointers(file, f"{key}_ptr", count, len(values)) for key, values in labels.items()}
 
@@ -114,6 +119,7 @@ def _read_arrays(file: h5py.File) -> list[Record]:
                 positions=positions[own],
                 cell=cell[i],
                 pbc=pbc[i],
+                masses=label.get("masses"),
                 energy=label["energy"].item() if "energy" in label else None,
                 forces=label.get("forces"),
                 hessian=unpack(label["hessian"]) if "hessian" in label else None,

@@ -6,21 +6,16 @@ from typing import Any, Self
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import chemical_symbols
-from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import pdist
 
 from hesspot.errors import UserError
+from hesspot.structures import check_structure
 
 PARTS = ("train", "valid", "test")
 KINDS = ("minimum", "saddle", "irc", "nms", "atom", "other")
 
 #: eV/Å²; only one triangle is stored, so that anything above rounding would be lost without a word.
 HESSIAN_ASYMMETRY = 1e-6
-#: Å; nearer atoms are a mistake of the input.
-COINCIDENT = 1e-2
 
 
 @dataclass(eq=False, repr=False)
@@ -32,6 +27,7 @@ class Record:
         positions: (n, 3) in Å.
         cell: (3, 3) in Å, rows are the lattice vectors; zeros where there is none.
         pbc: (3,) bool, periodic directions.
+        masses: (n,) in amu, of isotopes; ASE's standard ones where there are none.
         energy: total energy in eV.
         forces: (n, 3) in eV/Å.
         hessian: (3n, 3n) second derivatives of the energy in eV/Å², atom-major
@@ -51,6 +47,7 @@ class Record:
     name: str
     cell: np.ndarray = field(default_factory=lambda: np.zeros((3, 3)))
     pbc: np.ndarray = field(default_factory=lambda: np.zeros(3, dtype=bool))
+    masses: np.ndarray | None = None
     energy: float | None = None
     forces: np.ndarray | None = None
     hessian: np.ndarray | None = None
@@ -69,7 +66,7 @@ class Record:
         self.pbc = np.asarray(self.pbc, dtype=bool)
         self.energy = None if self.energy is None else float(self.energy)
         self.forces = None if self.forces is None else np.asarray(self.forces, dtype=np.float64)
-        for label in ("hessian", "directions", "products", "stress"):
+        for label in ("masses", "hessian", "directions", "products", "stress"):
             if getattr(self, label) is not None:
                 setattr(self, label, np.asarray(getattr(self, label), dtype=np.float64))
 
@@ -87,11 +84,6 @@ class Record:
         n = len(self.numbers)
         if not self.name:
             raise UserError(f"a structure of {place or 'the dataset'} has no name: give each a unique one")
-        if n == 0:
-            raise UserError(f"{where} has no atoms: remove it")
-        if self.numbers.min() < 1 or self.numbers.max() >= len(chemical_symbols):
-            bad = self.numbers[(self.numbers < 1) | (self.numbers >= len(chemical_symbols))][0]
-            raise UserError(f"{where} has the atomic number {bad}: use 1 to {len(chemical_symbols) - 1}")
         if self.part not in PARTS:
             raise UserError(f"{where} has the part {self.part!r}: use one of {', '.join(PARTS)}")
         if self.kind not in KINDS:
@@ -101,6 +93,7 @@ class Record:
         n_products = 0 if self.directions is None else len(self.directions)
         arrays = [
             ("positions", self.positions, (n, 3)),
+            ("masses", self.masses, (n,)),
             ("cell", self.cell, (3, 3)),
             ("pbc", self.pbc, (3,)),
             ("energy", self.energy, ()),
@@ -117,13 +110,9 @@ class Record:
                 raise UserError(f"{where} has {label} of shape {np.shape(values)}: {n} atoms need {shape}")
             if not np.isfinite(values).all():
                 raise UserError(f"{where} has NaN or infinity in its {label}: compute or drop it")
+        check_structure(self.atoms_only(), where)
         if self.stress is not None and not self.pbc.all():
             raise UserError(f"{where} has a stress but is not periodic in all directions: leave the stress out")
-        if self.pbc.any() and np.linalg.matrix_rank(self.cell[self.pbc]) < self.pbc.sum():
-            raise UserError(f"{where} is periodic along a cell vector that is zero or not independent: give the cell")
-        distance = self._shortest_distance()
-        if distance < COINCIDENT:
-            raise UserError(f"{where} has two atoms {distance:.2g} Å apart: correct the geometry")
         if self.hessian is not None:
             asymmetry = np.abs(self.hessian - self.hessian.T).max()
             if asymmetry > HESSIAN_ASYMMETRY:
@@ -135,27 +124,9 @@ class Record:
             if not isinstance(value, str) and not np.isfinite(value):
                 raise UserError(f"{where} has the property {key} = {value}: store finite numbers or text")
 
-    def _shortest_distance(self) -> float:
-        """Shortest distance in Å; for periodic structures only those below `COINCIDENT` are looked for."""
-        found = self._coincident_images() if self.pbc.any() else pdist(self.positions)
-        return float(found.min(initial=np.inf))
-
-    def _coincident_images(self) -> np.ndarray:
-        """Distances in Å below `COINCIDENT` between atoms of a periodic structure, images included, and its heights."""
-        cell = complete_cell(self.cell)
-        inverse = np.linalg.inv(cell)
-        scaled = self.positions @ inverse
-        scaled[:, self.pbc] -= np.floor(scaled[:, self.pbc])
-        scaled[:, self.pbc] %= 1.0  # −1e-17 has become 1
-        reach = np.sqrt(3) * COINCIDENT * np.linalg.norm(inverse, axis=0).max()
-        pairs = cKDTree(scaled, boxsize=np.where(self.pbc, 1.0, 0.0)).query_pairs(reach, output_type="ndarray")
-        step = scaled[pairs[:, 0]] - scaled[pairs[:, 1]]
-        step[:, self.pbc] -= np.round(step[:, self.pbc])
-        return np.append(np.linalg.norm(step @ cell, axis=1), 1.0 / np.linalg.norm(inverse, axis=0)[self.pbc])
-
     def atoms_only(self) -> Atoms:
         """The structure without labels."""
-        return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
+        return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc, masses=self.masses)
 
     def to_atoms(self) -> Atoms:
         """The structure with its labels: energy and forces in a calculator, all else in ``info``."""
@@ -190,6 +161,7 @@ class Record:
             positions=atoms.positions.copy(),
             cell=atoms.cell.array.copy(),
             pbc=atoms.pbc.copy(),
+            masses=atoms.get_masses() if atoms.has("masses") else None,
             name=name or str(atoms.info.get("name", atoms.get_chemical_formula())),
             **known,
         )

@@ -223,6 +223,7 @@ def fingerprint_entry(
         positions=atoms.positions.tolist(),
         cell=atoms.cell.array.tolist(),
         pbc=atoms.pbc.tolist(),
+        masses=atoms.get_masses().tolist() if atoms.has("masses") else None,
         energy=float(result.energy[0]),
         forces=result.forces.tolist(),
         virial=result.virial[0].tolist(),

@@ -44,6 +44,7 @@ class FingerprintEntry(Strict):
     positions: list[list[float]]
     cell: list[list[float]]
     pbc: list[bool]
+    masses: list[float] | None = None
     energy: float
     forces: list[list[float]]
     virial: list[list[float]]
@@ -58,6 +59,7 @@ class FingerprintEntry(Strict):
             positions=np.array(self.positions).reshape(-1, 3),
             cell=np.array(self.cell),
             pbc=self.pbc,
+            masses=self.masses,
         )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import ase
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
-from scipy.linalg import null_space
 
 from hesspot.contract import species_of
+from hesspot.errors import UserError
+from hesspot.structures import check_structure, fixed_coordinates, in_a_box
 
 #: Room (Å) between the atoms and the walls of a direction that is not periodic.
 PADDING = 5.0
@@ -26,17 +27,26 @@ def write_data(
 ) -> np.ndarray:
     """Write a data file for `atom_style atomic`, with one atom type per entry of `elements`; IDs as in `atoms`.
 
-    masses: of each type, amu; by default those of the elements. Returns the rotation Q (3, 3) with which
-    `vector @ Q` is a vector of LAMMPS. UserError for an element that is not in `elements`.
+    An element of several masses (isotopes) takes as many types: `elements` names it as often, as `pair_coeff` then
+    must, and the types are in ascending order of the mass. masses: of each type, amu, in the place of the structure's.
+    Returns the rotation Q (3, 3) with which `vector @ Q` is a vector of LAMMPS. UserError for an element that is not
+    in `elements`, masses that do not fit into it, held atoms, and what `check_structure` refuses.
     """
     path = Path(path)
+    place = f"the structure for {path}"
+    check_structure(atoms, place)
+    if fixed_coordinates(atoms, place).any():
+        raise UserError(
+            f"{place} has atoms that a constraint holds, which a data file cannot say; remove the constraint, and hold "
+            "them in the input with `fix ID group setforce 0 0 0`"
+        )
     types = species_of(atoms.get_chemical_symbols(), elements) + 1
+    if masses is None:
+        types, masses = _types_of_masses(atoms, elements, place)
     box, rotation = _lammps_box(atoms)
     positions = atoms.positions @ rotation
     for axis in np.flatnonzero(~atoms.pbc):
-        positions[:, axis] += PADDING - positions[:, axis].min(initial=np.inf if len(atoms) else 0.0)
-    if masses is None:
-        masses = [float(atomic_masses[atomic_numbers[element]]) for element in elements]
+        positions[:, axis] += PADDING - positions[:, axis].min()
     lines = ["hesspot", "", f"{len(atoms)} atoms", f"{len(elements)} atom types", ""]
     lines += [f"0.0 {float(box[k, k])!r} {name}lo {name}hi" for k, name in enumerate("xyz")]
     if np.any(np.tril(box, -1)):
@@ -44,26 +54,34 @@ def write_data(
     lines += ["", "Masses", ""]
     lines += [f"{type_} {float(mass)!r}  # {elements[type_ - 1]}" for type_, mass in enumerate(masses, 1)]
     lines += ["", "Atoms  # atomic", ""]
-    for number, (type_, place) in enumerate(zip(types, positions.tolist(), strict=True), 1):
-        lines.append(f"{number} {type_} {place[0]!r} {place[1]!r} {place[2]!r}")
+    for number, (type_, (x, y, z)) in enumerate(zip(types, positions.tolist(), strict=True), 1):
+        lines.append(f"{number} {type_} {x!r} {y!r} {z!r}")
     path.write_text("\n".join(lines) + "\n")
     return rotation
 
 
-def _lammps_box(atoms: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
-    """Lower triangular box (rows are lattice vectors, Å), and the rotation Q with box = lattice @ Q.
+def _types_of_masses(atoms: ase.Atoms, elements: Sequence[str], place: str) -> tuple[np.ndarray, list[float]]:
+    """The type of each atom (n,), from 1, and the mass of each type, amu."""
+    symbols, own = np.array(atoms.get_chemical_symbols()), atoms.get_masses()
+    types = np.zeros(len(atoms), dtype=np.int64)
+    masses = [float(atomic_masses[atomic_numbers[element]]) for element in elements]
+    for element in dict.fromkeys(symbols):
+        slots = [slot for slot, name in enumerate(elements) if name == element]
+        found = np.unique(own[symbols == element])
+        if len(found) > len(slots):
+            raise UserError(
+                f"{place} has {element} of {len(found)} masses ({', '.join(f'{mass:g}' for mass in found)} amu), and "
+                f"an atom type has one; name {element} {len(found)} times among the elements, here and in pair_coeff"
+            )
+        for slot, mass in zip(slots, found, strict=False):
+            masses[slot] = float(mass)
+            types[(symbols == element) & (own == mass)] = slot + 1
+    return types, masses
 
-    Directions that are not periodic get a vector at right angles to all others, longer than the structure.
-    """
-    lattice = atoms.cell.array.copy()
-    free = np.flatnonzero(~atoms.pbc)
-    across = np.eye(3) if len(free) == 3 else null_space(lattice[atoms.pbc])
-    for axis, direction in zip(free, across.T, strict=True):
-        extent = np.ptp(atoms.positions @ direction) if len(atoms) else 0.0
-        lattice[axis] = direction * (extent + 2 * PADDING)
-    if np.linalg.det(lattice) < 0:
-        lattice[2] *= -1.0
-    rotation, upper = np.linalg.qr(lattice.T)
+
+def _lammps_box(atoms: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
+    """Lower triangular box (rows are lattice vectors, Å), and the rotation Q with box = lattice @ Q."""
+    rotation, upper = np.linalg.qr(in_a_box(atoms, 2 * PADDING).cell.array.T)
     signs = np.sign(np.diag(upper))
     box = np.tril((signs[:, None] * upper).T)
     box[np.abs(box) < 1e-12 * np.abs(box).max()] = 0.0

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
@@ -18,6 +17,7 @@ from hesspot.errors import UserError
 from hesspot.pool import executor
 from hesspot.reference.method import LabelMethod, NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
+from hesspot.structures import read_structures
 
 
 def label_file(
@@ -76,7 +76,7 @@ def label_file(
 
     # Labels may come from a part that an earlier run with other --part or --kind has left.
     records = [
-        replace(done, part=record.part, kind=record.kind, system=record.system)
+        replace(done, part=record.part, kind=record.kind, system=record.system, masses=record.masses)
         for record in wanted
         if (done := finished[record.name]) is not None
     ]
@@ -88,21 +88,6 @@ def label_file(
     else:
         tell(f"{len(wanted) - len(records)} of {len(wanted)} structures did not converge and are left out")
     return dataset
-
-
-def read_structures(source: str | Path) -> list[Atoms]:
-    """All structures of a file in any format that ASE reads."""
-    source = Path(source)
-    if not source.is_file():
-        raise UserError(f"the file {source} does not exist: check the path")
-    try:
-        structures = list(ase.io.iread(source, ":"))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{source} cannot be read by ASE ({reason}): check its format and ending") from error
-    if not structures:
-        raise UserError(f"{source} has no structures: give a file with at least one")
-    return structures
 
 
 def _record(atoms: Atoms, index: int, source: Path, part: str, kind: str, system: str | None) -> Record:

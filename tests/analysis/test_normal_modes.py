@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.constraints import FixAtoms, FixBondLengths, FixCartesian
 from ase.vibrations import VibrationsData
 
 from hesspot.analysis.normal_modes import mode_overlap, normal_modes, zero_point_energy
+from hesspot.analysis.stationary import stationary_point
 from hesspot.errors import UserError
+from hesspot.units import SQRT_EV_PER_A2_AMU
 
 #: Relative; ASE and hesspot take their constants from CODATA 2014 and 2018, which differ by parts in 1e8.
 CONSTANTS = 1e-6
@@ -119,3 +122,85 @@ def test_bad_hessians_are_refused_in_words() -> None:
         normal_modes(atoms, np.zeros((3, 3)))
     with pytest.raises(UserError, match="not a finite number"):
         normal_modes(atoms, np.full((9, 9), np.nan))
+
+
+@pytest.mark.parametrize("name", ["H2O", "CH3OH"])
+def test_isotopes_of_the_structure_are_honoured(name: str) -> None:
+    atoms = molecule(name)
+    masses = np.where(atoms.numbers == 1, 2.014, atoms.get_masses())
+    masses[-1] = 3.016
+    hessian = springs(atoms)
+    light = normal_modes(atoms, hessian).frequencies
+    atoms.set_masses(masses)
+    heavy = normal_modes(atoms, hessian)
+    expected = np.sort(VibrationsData.from_2d(atoms, hessian).get_frequencies().real)[6:]
+    np.testing.assert_allclose(heavy.frequencies, expected, rtol=CONSTANTS)
+    np.testing.assert_array_equal(heavy.masses, masses)
+    assert (light / heavy.frequencies).max() > 1.2
+    np.testing.assert_allclose(normal_modes(atoms, hessian, masses).frequencies, heavy.frequencies, rtol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("held", "n_rigid"),
+    [([0, 1, 2], 0), ([0], 3), ([0, 1], 1)],  # three atoms hold all, one its translation, two an axis to turn about
+)
+@pytest.mark.parametrize("masses", [None, 2.014])
+def test_atoms_that_are_held_do_not_vibrate(held, n_rigid, masses) -> None:
+    atoms = molecule("CH3OH")
+    if masses:
+        atoms.set_masses(np.where(atoms.numbers == 1, masses, atoms.get_masses()))
+    hessian = springs(atoms)
+    atoms.set_constraint(FixAtoms(held))
+    free = [i for i in range(len(atoms)) if i not in held]
+    rows = np.arange(3 * len(atoms)).reshape(-1, 3)[free].ravel()
+    data = VibrationsData.from_2d(atoms, hessian[np.ix_(rows, rows)], indices=free)
+    expected = np.sort(data.get_frequencies().real)[n_rigid:]
+    modes = normal_modes(atoms, hessian)
+    assert modes.n_rigid == n_rigid and len(modes.frequencies) == 3 * len(free) - n_rigid
+    np.testing.assert_allclose(modes.frequencies, expected, rtol=CONSTANTS, atol=1e-3)
+    assert not np.abs(modes.displacements()[:, held]).max() > ROUNDING
+
+
+def test_a_single_coordinate_can_be_held() -> None:
+    atoms = Atoms("CO", [[0, 0, 0], [0, 0, 1.1]], cell=np.eye(3) * 9, pbc=True)
+    atoms.set_constraint(FixCartesian(0, mask=(False, False, True)))
+    modes = normal_modes(atoms, springs(atoms, seed=3))
+    assert modes.n_rigid == 2 and len(modes.frequencies) == 3
+    mass = atoms.get_masses()[1]
+    assert modes.frequencies[-1] == pytest.approx(np.sqrt(springs(atoms, seed=3)[2, 2] / mass) * SQRT_EV_PER_A2_AMU)
+    atoms.set_constraint(FixAtoms([0, 1]))
+    assert len(normal_modes(atoms, springs(atoms)).frequencies) == 0
+
+
+def test_what_cannot_be_honoured_is_refused() -> None:
+    atoms = molecule("H2O")
+    hessian = springs(atoms)
+    for masses in ([1.0, 2.0], [16.0, 1.0, 0.0], [16.0, 1.0, np.nan]):
+        with pytest.raises(UserError, match="give 3 positive numbers, in amu"):
+            normal_modes(atoms, hessian, np.array(masses))
+    atoms.set_constraint(FixBondLengths([[0, 1]]))
+    with pytest.raises(UserError, match="constraint FixBondLengths"):
+        normal_modes(atoms, hessian)
+    atoms.set_constraint()
+    atoms.set_masses([15.999, 1837.0, 1837.0])
+    with pytest.raises(UserError, match="mass 1837 for atom 1"):
+        normal_modes(atoms, hessian)
+
+
+def test_a_stationary_point_with_held_atoms() -> None:
+    """Newton steps move what is free only, to where the forces on it vanish."""
+    atoms = molecule("H2O")
+    hessian, rest = springs(atoms), molecule("H2O").positions
+    atoms.set_constraint(FixAtoms([0]))
+    atoms.positions += [[0.3, 0, 0], [0, 0.05, 0], [0, 0, -0.05]]
+    first = atoms.positions.copy()
+
+    def derivatives(moved: Atoms) -> tuple[np.ndarray, np.ndarray]:
+        stiff = hessian + 5.0 * np.eye(9)
+        return -(stiff @ (moved.positions - rest).ravel()).reshape(-1, 3), stiff
+
+    atoms.pbc, atoms.cell = True, np.eye(3) * 20  # no rotations, which this potential would not be free of
+    found, _ = stationary_point(atoms, derivatives)
+    np.testing.assert_array_equal(found.positions[0], first[0])
+    forces, _ = derivatives(found)
+    assert np.abs(forces[1:]).max() < 1e-8 < np.abs(forces[0]).max()

@@ -125,7 +125,10 @@ WRAPPED = Atoms("H2", [[0, 0, 0], [0, 0, 3]], cell=[3, 3, 3], pbc=True)
         (bad(numbers=[1, 0]), "atomic number 0"),
         (bad(part="training"), "train, valid, test"),
         (bad(kind="ts"), "saddle"),
-        (bad(pbc=[True] * 3), "not independent"),
+        (bad(pbc=[True] * 3), "no lattice vector"),
+        (bad(pbc=[True] * 3, cell=np.full((3, 3), 5.0)), "depend on each other"),
+        (bad(masses=[1.0, 2.0, 3.0]), "masses of shape"),
+        (bad(masses=[1.0, -2.0]), "mass -2 for atom 1"),
         (bad(name=""), "no name"),
         (Record([], np.zeros((0, 3)), "bad"), "no atoms"),
         (Record.from_atoms(WRAPPED, name="bad"), "apart"),
@@ -170,7 +173,7 @@ def test_bad_files_are_refused(dataset: Dataset, tmp_path: Path) -> None:
 
     for key, value, words in [
         ("format", "other", "not a hesspot dataset"),
-        ("version", 3, "newer hesspot"),
+        ("version", 4, "newer hesspot"),
         ("units", json.dumps({"energy": "Hartree"}), "convert"),
         ("atoms_ptr", 1, "does not fit"),
         ("forces", np.nan, "NaN"),
@@ -204,3 +207,19 @@ def test_a_dataset_says_what_it_is_in_a_line():
     record = Record([1, 1], [[0, 0, 0], [0, 0, 0.74]], "hydrogen", energy=-31.7, hessian=np.zeros((6, 6)))
     assert repr(record) == "<Record hydrogen: 2 atoms, train, other, energy hessian>"
     assert repr(Dataset([record] * 1000, "B3LYP")) == "<Dataset of 1000 structures, B3LYP>"
+
+
+def test_masses_of_isotopes_are_kept(dataset: Dataset, tmp_path: Path) -> None:
+    """They come back from the file, and a set without any stays readable by what does not know them."""
+    atoms = molecule("H2O")
+    atoms.set_masses([15.999, 2.014, 3.016])
+    heavy = Record.from_atoms(atoms, name="heavy")
+    np.testing.assert_array_equal(Record.from_atoms(heavy.to_atoms()).masses, [15.999, 2.014, 3.016])
+    Dataset([*dataset, heavy], "none").write(tmp_path / "set.h5")
+    dataset.write(tmp_path / "plain.h5")
+    for name, version in (("set.h5", 3), ("plain.h5", 2)):
+        with h5py.File(tmp_path / name) as file:
+            assert file.attrs["version"] == version
+    found = Dataset.read(tmp_path / "set.h5")
+    assert [record.masses is None for record in found] == [True] * len(dataset) + [False]
+    np.testing.assert_array_equal(found[len(dataset)].atoms_only().get_masses(), [15.999, 2.014, 3.016])

@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -15,14 +16,17 @@ import torch
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
+from ase.vibrations import VibrationsData
 from typer.testing import CliRunner
 
+from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
 from hesspot.data.convert import convert
 from hesspot.data.readers import Options, Units, recognise
 from hesspot.data.readers.pyscf import record_from_pyscf
 from hesspot.errors import UserError
+from hesspot.export.fingerprint import reference_of
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2, KCAL_PER_MOL
 
 FILES = Path(__file__).parent / "files"
@@ -539,3 +543,73 @@ def test_two_levels_of_theory_need_a_word(tmp_path: Path) -> None:
         read(FILES / "water.fchk", other)
     joined = convert([FILES / "water.fchk", other], Options(), level="RHF STO-3G")
     assert [record.properties["level_of_theory"] for record in joined] == ["RHF STO-3G", "RHF 6-31G"]
+
+
+#: cm⁻¹; away from a minimum the projection of rotations shifts stretches by less, and the bend by more.
+PROJECTED = 1.0
+HEAVY = [15.999, 2.014, 3.016]
+
+
+def test_isotopes_of_extended_xyz_reach_the_frequencies(tmp_path: Path) -> None:
+    (plain,) = read(FILES / "water.fchk")
+    atoms = plain.to_atoms()
+    atoms.info["hessian"] = plain.hessian.ravel()
+    atoms.set_masses(HEAVY)
+    ase.io.write(tmp_path / "heavy.xyz", atoms)
+    text = (tmp_path / "heavy.xyz").read_text()
+    (tmp_path / "column.xyz").write_text(text.replace("masses:R:1", "mass:R:1"))
+    lines = text.replace("masses:R:1", "weights:R:1").splitlines()
+    (tmp_path / "symbols.xyz").write_text("\n".join([*lines[:3], "D" + lines[3][1:], "T" + lines[4][1:]]) + "\n")
+    data = VibrationsData.from_2d(atoms, plain.hessian)
+    expected = np.sort(data.get_frequencies().real)[-2:]
+    for name in ("heavy.xyz", "column.xyz", "symbols.xyz"):
+        (record,) = read(tmp_path / name)
+        np.testing.assert_array_equal(record.masses, HEAVY)
+        found = normal_modes(record.atoms_only(), record.hessian).frequencies
+        np.testing.assert_allclose(found[1:], expected, atol=PROJECTED)
+        assert np.abs(found - normal_modes(plain.atoms_only(), plain.hessian).frequencies).max() > 100 * PROJECTED
+        reference = reference_of(replace(record, kind="minimum"))
+        np.testing.assert_allclose(reference.frequencies, found)
+
+
+def test_isotopes_of_other_programs_are_kept_and_usual_masses_are_none(tmp_path: Path) -> None:
+    for name in ("water.fchk", "water.hess"):
+        (record,) = read(FILES / name)
+        assert record.masses is None
+    hess = (FILES / "water.hess").read_text()
+    changed = [line.replace("1.0080", "2.0140") if line.split()[:1] == ["H"] else line for line in hess.splitlines()]
+    (tmp_path / "heavy.hess").write_text("\n".join(changed) + "\n")
+    (record,) = read(tmp_path / "heavy.hess")
+    np.testing.assert_array_equal(record.masses[1:], [2.014, 2.014])
+    fchk = (FILES / "water.fchk").read_text().splitlines()
+    at = next(i for i, line in enumerate(fchk) if line.startswith("Current cartesian"))
+    fchk[at:at] = [f"{'Real atomic weights':43}R   N=           3", "  1.59949146E+01  2.01410178E+00  1.00782504E+00"]
+    (tmp_path / "heavy.fchk").write_text("\n".join(fchk) + "\n")
+    (record,) = read(tmp_path / "heavy.fchk")
+    np.testing.assert_allclose(record.masses, [15.9949146, 2.01410178, 1.00782504])
+
+
+def test_masses_in_arrays_are_cut_and_unpadded(samples: list[Record], tmp_path: Path) -> None:
+    width = max(len(record) for record in samples)
+    numbers, masses = np.zeros((6, width), dtype=int), np.zeros((6, width))
+    positions, energy = np.zeros((6, width, 3)), np.array([record.energy for record in samples])
+    for i, record in enumerate(samples):
+        n = len(record)
+        numbers[i, :n], positions[i, :n], masses[i, :n] = record.numbers, record.positions, record.numbers + 1.5
+    np.savez(tmp_path / "stacked.npz", z=numbers, r=positions, masses=masses, energy=energy)
+    flat = {"z": numbers[numbers > 0], "r": positions[numbers > 0], "mass": masses[numbers > 0], "energy": energy}
+    np.savez(tmp_path / "flat.npz", **flat, counts=[len(record) for record in samples])
+    for name in ("stacked.npz", "flat.npz"):
+        for record in read(tmp_path / name):
+            np.testing.assert_array_equal(record.masses, record.numbers + 1.5)
+
+
+def test_forces_that_a_constraint_has_set_to_zero_are_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "whole.xyz").write_text(
+        "2\nenergy=-1 Properties=species:S:1:pos:R:3:move_mask:L:1:forces:R:3\nO 0 0 0 F 1 0 0\nH 0 0 1 T -1 0 0\n"
+    )
+    (record,) = read(tmp_path / "whole.xyz", check_units=False)
+    np.testing.assert_array_equal(record.forces[0], [1, 0, 0])
+    (tmp_path / "zero.xyz").write_text((tmp_path / "whole.xyz").read_text().replace("F 1 0 0", "F 0 0 0"))
+    with pytest.raises(UserError, match=r"structure 0 of .*zero.xyz has forces of zero on the atoms that a constraint"):
+        read(tmp_path / "zero.xyz", check_units=False)

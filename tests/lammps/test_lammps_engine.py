@@ -57,10 +57,13 @@ def test_no_structures(house_model_file: Path) -> None:
     assert evaluate(house_model_file, []) == []
 
 
-def test_a_failed_run_is_one_sentence(house_model_file: Path) -> None:
-    atoms = Atoms("CO", positions=[[0, 0, 0], [0, 0, 1e-5]])
-    with pytest.raises(UserError, match=r"LAMMPS on 1 rank\(s\) ended with status 1: .* are on one place"):
-        evaluate(house_model_file, [atoms])
+def test_a_failed_run_is_one_sentence(house_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_script", lambda *arguments: "units metal\nneighbor wide bin")
+    with pytest.raises(UserError, match=r"LAMMPS on 1 rank\(s\) ended with status 1: .*wide"):
+        evaluate(house_model_file, [molecule("H2O")])
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="atoms 0 and 1 on one place"):
+        evaluate(house_model_file, [Atoms("CO", positions=[[0, 0, 0], [0, 0, 1e-5]])])
     with pytest.raises(UserError, match="element Xe"):
         evaluate(house_model_file, [Atoms("Xe")])
     with pytest.raises(UserError, match="structure 0 has no atoms"):

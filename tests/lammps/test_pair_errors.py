@@ -68,8 +68,10 @@ def test_bad_input(tmp_path: Path, house_model_file: Path, old: str, new: str, w
 
 
 def test_coincident_atoms(tmp_path: Path, house_model_file: Path) -> None:
-    atoms = Atoms("HCO", positions=[[5, 5, 2], [5, 5, 8], [5, 5, 8.0004]], cell=[10, 10, 10], pbc=True)
-    write_data(tmp_path / "structure.data", atoms, ["H", "C", "O"])
+    atoms = Atoms("HCO", positions=[[5, 5, 2], [5, 5, 8], [5, 5, 8.5]], cell=[10, 10, 10], pbc=True)
+    data = tmp_path / "structure.data"
+    write_data(data, atoms, ["H", "C", "O"])
+    data.write_text(data.read_text().replace("5.0 5.0 8.5", "5.0 5.0 8.0004"))
     message = error_of(run_failing(tmp_path, SCRIPT.replace("MODEL", str(house_model_file))))
     assert "step 0" in message and "rank" in message and "on one place; remove one of them" in message
     assert "atoms 2 and 3" in message or "atoms 3 and 2" in message

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
@@ -13,6 +12,7 @@ from hesspot.data.readers.keys import find_key
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
+from hesspot.structures import fixed_coordinates, iterate_structures
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "stress", "virial")
 
@@ -24,7 +24,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
     """
     units = options.units or Units()
     try:
-        for i, atoms in enumerate(ase.io.iread(path, index=":", format=options.ase_format)):
+        for i, atoms in enumerate(iterate_structures(path, options.ase_format)):
             yield _raw(atoms, f"structure {i} of {path}", f"{path.stem}_{i}", units, options)
     except UserError:
         raise
@@ -37,6 +37,8 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
 
 def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) -> Raw:
     info = atoms.info
+    labels = {key: _label(key, atoms, place, options) for key in _LABELS}
+    _check_constraints(atoms, labels["forces"], place)
     stated = {key: str(info[key]) for key in ("part", "kind", "system") if info.get(key)}
     properties = info.get("properties")
     return Raw(
@@ -47,13 +49,26 @@ def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) ->
         units,
         cell=atoms.cell.array,
         pbc=atoms.pbc,
+        masses=atoms.get_masses() if atoms.has("masses") else None,
         level=str(info.get("level_of_theory", "")),
         properties=dict(properties) if isinstance(properties, dict) else {},
         directions=info.get("directions"),
         products=info.get("products"),
-        **{key: _label(key, atoms, place, options) for key in _LABELS},
+        **labels,
         **stated,
     )
+
+
+def _check_constraints(atoms: Atoms, forces: Any, place: str) -> None:
+    """UserError for forces that ASE has set to zero where a constraint holds the atoms: they are no labels."""
+    if forces is None or not atoms.constraints:
+        return
+    held = fixed_coordinates(atoms, place)
+    if held.any() and np.size(forces) == held.size and not np.reshape(forces, held.shape)[held].any():
+        raise UserError(
+            f"{place} has forces of zero on the atoms that a constraint holds, as ASE writes them: write the whole "
+            "forces, atoms.get_forces(apply_constraint=False), or leave the structure out"
+        )
 
 
 def _label(field: str, atoms: Atoms, place: str, options: Options) -> Any:

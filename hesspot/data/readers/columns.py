@@ -17,7 +17,7 @@ from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
-_LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "stress", "virial")
+_LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "masses", "stress", "virial")
 _TEXTS = ("name", "system", "kind", "part", "level")
 #: Structures of a stacked HDF5 array that are read at a time.
 _BLOCK = 256
@@ -137,7 +137,8 @@ def _stacked(numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], pla
     shared: dict[str, Any] = {}
     for key, values in labels.items():
         shape = np.shape(values)
-        if shape == {"cell": (3, 3), "pbc": (3,)}.get(key) or (key in _TEXTS and shape[:1] != (frames,)):
+        of_one = {"cell": (3, 3), "pbc": (3,), "masses": (width,)}.get(key)
+        if shape == of_one or (key in _TEXTS and shape[:1] != (frames,)):
             shared[key] = _values(values)
         elif shape[:1] != (frames,):
             raise UserError(f"{place} has {frames} structures but {key} of shape {shape}: check the key")
@@ -157,6 +158,8 @@ def _without_padding(numbers: np.ndarray, positions: np.ndarray, own: dict[str, 
         for key in ("forces", "gradient"):
             if key in own:
                 own[key] = own[key].reshape(n, 3)[real]
+        if "masses" in own:
+            own["masses"] = own["masses"][real]
         if "hessian" in own and own["hessian"].size == 9 * n**2:
             if own["hessian"].shape == (n, n, 3, 3) and n != 3:
                 own["hessian"] = own["hessian"][real][:, real]
@@ -192,7 +195,8 @@ def _flat(
             if key == "hessian":
                 own[key] = value.ravel()[squares[i] : squares[i + 1]]
             else:
-                own[key] = value.reshape(-1, 3)[rows] if key in ("forces", "gradient") else value[i]
+                per_atom = value.reshape(-1, 3) if key in ("forces", "gradient") else value
+                own[key] = per_atom[rows] if key in ("forces", "gradient", "masses") else value[i]
         yield numbers[rows], positions[rows], own
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from hesspot.data.readers.options import ATOMIC, Options
-from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.readers.raw import Raw, isotopes, numbers_of
 from hesspot.errors import UserError
 
 _WANTED = (
     "Atomic numbers",
     "Current cartesian coordinates",
+    "Real atomic weights",
     "Total Energy",
     "Cartesian Gradient",
     "Cartesian Force Constants",
@@ -32,6 +33,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
             raise UserError(f"{path} has no {label!r}: it is no formatted checkpoint file, make it with formchk")
     place = f"structure {path.stem} of {path}"
     numbers = numbers_of(entries["Atomic numbers"], place)
+    masses = entries.get("Real atomic weights")
     hessian = entries.get("Cartesian Force Constants")
     yield Raw(
         place,
@@ -41,6 +43,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         ATOMIC,
         energy=entries.get("Total Energy"),
         gradient=entries.get("Cartesian Gradient"),
+        masses=None if masses is None else isotopes(numbers, masses),
         hessian=None if hessian is None else _full(hessian, len(numbers), path),
         level=" ".join(lines[1][10:].split()),
     )

@@ -16,6 +16,7 @@ _PLAIN = {
     "positions": ("positions", "coordinates", "coords", "coord", "pos", "r", "geometry", "xyz"),
     "cell": ("cell", "box", "lattice"),
     "pbc": ("pbc",),
+    "masses": ("masses", "mass"),
     "name": ("name", "names", "id", "ids"),
     "system": ("system", "systems", "formula"),
     "kind": ("kind", "kinds"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hesspot.data.readers.options import ATOMIC, Options
-from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.readers.raw import Raw, isotopes, numbers_of
 from hesspot.errors import UserError
 
 #: bohr; `.engrad` has seven decimals.
@@ -22,7 +22,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         energy, gradient, numbers, positions = _read_engrad(engrad)
         raw = Raw(place, numbers, positions, path.stem, ATOMIC, energy=energy, gradient=gradient)
     if hess.is_file():
-        numbers, positions, hessian = _read_hess(hess)
+        numbers, masses, positions, hessian = _read_hess(hess)
         if raw is None:
             raw = Raw(place, numbers, positions, path.stem, ATOMIC)
         elif len(numbers) != len(raw.numbers) or (numbers != raw.numbers).any():
@@ -32,7 +32,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
                 f"{hess} and {engrad} are of geometries that differ by {shift:.2g} bohr: "
                 "run both at one geometry, or rename one"
             )
-        raw.positions, raw.hessian = positions, hessian
+        raw.positions, raw.hessian, raw.masses = positions, hessian, isotopes(numbers, masses)
     assert raw is not None
     yield raw
 
@@ -51,8 +51,8 @@ def _read_engrad(path: Path) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]
     return energy, gradient, numbers_of(numbers, str(path)), positions
 
 
-def _read_hess(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atomic numbers, positions (bohr), Hessian (Hartree/bohr²)."""
+def _read_hess(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Atomic numbers, masses (amu), positions (bohr), Hessian (Hartree/bohr²)."""
     sections: dict[str, list[str]] = {}
     current: list[str] = []
     for line in path.read_text().splitlines():
@@ -64,10 +64,11 @@ def _read_hess(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         atoms = [line.split() for line in sections["atoms"][1:]]
         n = int(sections["atoms"][0])
         positions = np.array([words[2:5] for words in atoms], dtype=np.float64).reshape(n, 3)
+        masses = np.array([words[1] for words in atoms], dtype=np.float64)
         hessian = _read_matrix(sections["hessian"])
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"{path} is no .hess file of ORCA, or it is truncated: run the job again") from error
-    return numbers_of([words[0] for words in atoms], str(path)), positions, hessian
+    return numbers_of([words[0] for words in atoms], str(path)), masses, positions, hessian
 
 
 def _read_matrix(lines: list[str]) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_masses, atomic_masses_common, atomic_numbers, chemical_symbols
 
 from hesspot.data.readers.options import Units
 from hesspot.data.record import Record
@@ -12,6 +12,8 @@ from hesspot.errors import UserError
 
 #: Part of the largest element: a Hessian that is less symmetric has its axes mixed up.
 SYMMETRIC = 0.1
+#: amu; tables of masses differ by less, isotopes by more.
+SAME_MASS = 0.1
 #: eV/Å²; less asymmetry is rounding and is not recorded.
 ROUNDING = 1e-9
 
@@ -30,6 +32,7 @@ class Raw:
     units: Units = field(default_factory=Units)
     cell: Any = None
     pbc: Any = None
+    masses: Any = None
     energy: Any = None
     forces: Any = None
     gradient: Any = None
@@ -52,6 +55,8 @@ class Raw:
         properties = dict(self.properties)
         if self.pbc is not None and np.any(self.pbc):
             fields |= {"pbc": self.pbc, "cell": self._numbers("cell", (3, 3)) * units.length}
+        if self.masses is not None:
+            fields["masses"] = self._numbers("masses", (n,))
         if self.energy is not None:
             fields["energy"] = self._numbers("energy", ()).item() * units.energy
         if self.forces is not None:
@@ -136,6 +141,18 @@ def square_hessian(values: Any, n: int, place: str) -> np.ndarray:
         if n != 3 or np.abs(blocks - blocks.T).max() < np.abs(plain - plain.T).max():
             return blocks
     return plain
+
+
+def isotopes(numbers: np.ndarray, masses: np.ndarray) -> np.ndarray | None:
+    """Masses (n,) in amu that a program has written of all atoms, None if they are those of the elements as they occur.
+
+    Programs take the mass of the commonest isotope, or the mean over all of them.
+    """
+    masses = np.asarray(masses, dtype=np.float64)
+    if masses.shape != numbers.shape:
+        return masses
+    usual = [np.abs(masses - table[numbers]) for table in (atomic_masses, atomic_masses_common)]
+    return None if (np.minimum(*usual) < SAME_MASS).all() else masses
 
 
 def numbers_of(values: Any, place: str) -> np.ndarray:
