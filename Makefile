@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # One thread per process: torch on two busy threads can be many times slower than on one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test install plugin lint format clean
+.PHONY: demo test install plugin sanitize lint format clean
 
 demo: plugin
 	$(BIN)/python examples/demo/demo.py --out demo-out
@@ -28,16 +28,20 @@ $(VENV)/.installed: pyproject.toml setup.py constraints.txt \
 plugin: install
 	$(BIN)/hesspot lammps build
 
+# The C++ parts with the compiler's checks of memory, arithmetic and threads, under their tests: CONTRIBUTING.md.
+sanitize: install
+	tests/sanitize/run.sh $(abspath $(BIN))
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	find lammps_plugin hesspot/kernel ipi_driver -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	find lammps_plugin hesspot/kernel ipi_driver tests -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find lammps_plugin hesspot/kernel ipi_driver -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
+	find lammps_plugin hesspot/kernel ipi_driver tests -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
 
 clean:
 	rm -rf $(VENV) demo-out build

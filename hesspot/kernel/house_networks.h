@@ -120,10 +120,10 @@ public:
       product<true, T>({layer.weight, layer.n_in, 1}, layer.n_out, layer.n_in,
                        {input, 1}, {output, 1});
       for (int o = 0; o < layer.n_out; o++) {
-        const T logistic = T(1) / (T(1) + exponential(T(0) - output[o]));
-        const T value = output[o] * logistic;
+        const T open = logistic(output[o]);
+        const T value = output[o] * open;
         output[o] = value;
-        slope[o] = logistic + value * (T(1) - logistic);
+        slope[o] = open + value * (T(1) - open);
       }
       input = output;
     }

@@ -153,9 +153,16 @@ inline Lanes<Real> exponential(const Lanes<Real> &argument) {
       (Vector)((Integers)series + ((Integers)shifted << MANTISSA));
   return Lanes<Real>(x == x ? scaled : x);
 }
-template <typename Real> inline Dual<Real> exponential(const Dual<Real> &x) {
-  const Lanes<Real> value = exponential(x.a);
-  return {value, value * x.b};
+
+/// 1 / (1 + e^-x). Its derivative is taken from its value: e^-x may be near the
+/// largest number.
+template <typename Real> inline Lanes<Real> logistic(const Lanes<Real> &x) {
+  const Lanes<Real> one = Real(1);
+  return one / (one + exponential(Lanes<Real>(-x.v)));
+}
+template <typename Real> inline Dual<Real> logistic(const Dual<Real> &x) {
+  const Lanes<Real> value = logistic(x.a);
+  return {value, value * (Lanes<Real>(Real(1)) - value) * x.b};
 }
 
 template <typename Real> inline Lanes<Real> square_root(const Lanes<Real> &x) {

@@ -49,41 +49,41 @@ class Edges:
         n_members: int = 1,
         function: CFunction | None = None,
     ):
-        n_structures, n_atoms = len(lists), len(species)
+        n_structures, n_atoms = len(lists), species.size
+        _need("species", species, np.int64, n_atoms)
+        for edges in lists:
+            n_pairs = edges.centers.size
+            _need("positions of a list", edges.positions, np.float64, n_atoms, 3)
+            _need("the cell of a list", edges.cell, np.float64, 3, 3)
+            _need("centers of a list", edges.centers, np.int64, n_pairs)
+            _need("neighbors of a list", edges.neighbors, np.int64, n_pairs)
+            _need("shifts of a list", edges.shifts, np.float64, n_pairs, 3)
         centers = np.concatenate([edges.centers + k * n_atoms for k, edges in enumerate(lists)])
+        if (centers[1:] < centers[:-1]).any():
+            raise UserError("the pairs of a neighbour list are not sorted by centre; sort them")
         own = slice(*np.searchsorted(centers, [first, last]))
         self.lists, self.first, self.last, self.n_members = lists, first, last, n_members
         self.centers = centers[own]
         self.neighbors = np.concatenate([edges.neighbors + k * n_atoms for k, edges in enumerate(lists)])[own]
         self.species = np.tile(species, n_structures)
         shifts = np.concatenate([edges.shifts for edges in lists])[own]
-        n_listed = len(self.centers)
+        n_listed, n_own = len(self.centers), max(last - first, 0)
         self.n_near = 0
-        reference = np.array([edges.positions for edges in lists])
-        reference_cells = np.array([edges.cell for edges in lists])
-        _need("species", self.species, np.int64, n_structures * n_atoms)
-        _need("centers", self.centers, np.int64, n_listed)
-        _need("neighbors", self.neighbors, np.int64, n_listed)
-        _need("shifts", shifts, np.float64, n_listed, 3)
-        _need("positions of the lists", reference, np.float64, n_structures, n_atoms, 3)
-        _need("cells of the lists", reference_cells, np.float64, n_structures, 3, 3)
-        if (self.centers[1:] < self.centers[:-1]).any():
-            raise UserError("the pairs of a neighbour list are not sorted by centre; sort them")
         self._arrays = {
             "positions": np.empty((n_structures, n_atoms, 3)),
             "cells": np.empty((n_structures, 3, 3)),
-            "reference": reference,
-            "reference_cells": reference_cells,
+            "reference": np.array([edges.positions for edges in lists]),
+            "reference_cells": np.array([edges.cell for edges in lists]),
             "shifts": shifts,
             "species": self.species[first:last].copy(),
             "first_listed": np.searchsorted(self.centers, np.arange(first, last + 1)),
             "neighbors": self.neighbors,
             "listed_species": self.species.take(self.neighbors, mode="clip"),
             "near": np.empty(n_listed, dtype=np.int64),
-            "first_edge": np.zeros(last - first + 1, dtype=np.int64),
+            "first_edge": np.zeros(n_own + 1, dtype=np.int64),
             "neighbor_species": np.empty(n_listed, dtype=np.int64),
             "vectors": np.empty((n_listed, 3)),
-            "energies": np.empty((n_members, last - first)),
+            "energies": np.empty((n_members, n_own)),
             "gradient": np.empty(3 * n_members * n_listed),
             "sums": np.empty((n_members, n_structures * (10 + 3 * n_atoms))),
         }
@@ -193,6 +193,6 @@ class Edges:
 def _need(name: str, array: np.ndarray, dtype: type, *shape: int) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise UserError(
-            f"{name} are {array.dtype} of shape {array.shape}, but the loops over edges "
+            f"{name}: {array.dtype} of shape {array.shape}, but the loops over edges "
             f"take {np.dtype(dtype)} of shape {shape}"
         )

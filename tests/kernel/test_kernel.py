@@ -222,6 +222,11 @@ def test_activations_far_out(dtype, tolerance, instructions):
     found = evaluate(HouseKernel.of(model, dtype), batch.to(dtype=dtype)).forces
     scale = max(1.0, float(expected.abs().max()))
     torch.testing.assert_close(found.double(), expected, atol=tolerance * scale, rtol=0.0)
+    directions = 1e3 * torch.randn(batch.n_atoms, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    product = hvp(model, batch, directions)
+    assert product.isfinite().all() and product.abs().max() > SIGNAL
+    found = hvp(HouseKernel.of(model, dtype), batch.to(dtype=dtype), directions.to(dtype))
+    torch.testing.assert_close(found.double(), product, atol=tolerance * float(product.abs().max()), rtol=0.0)
 
 
 @pytest.mark.parametrize("kind", ["members", "models"])
