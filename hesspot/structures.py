@@ -149,7 +149,8 @@ def check_cell(cell: np.ndarray, pbc: np.ndarray, place: str) -> None:
             f"{place} has a cell with {largest:g} in it, which is not a finite length below {FARTHEST:g} Å; give the "
             "lattice vectors in Å"
         )
-    if not pbc.any():
+    used = cell[pbc]
+    if not len(used) or (used.any(1).all() and cell_heights(cell, pbc).min() >= FLATTEST):
         return
     for axis in np.flatnonzero(pbc):
         if not cell[axis].any():
@@ -157,19 +158,17 @@ def check_cell(cell: np.ndarray, pbc: np.ndarray, place: str) -> None:
                 f"{place} is periodic along {'abc'[axis]}, but has no lattice vector there; give the cell, or set pbc "
                 "to false"
             )
-    used = cell[pbc]
     if np.linalg.matrix_rank(used) < len(used):
         raise UserError(
             f"{place} has periodic lattice vectors that depend on each other ({_rows(used)} Å) and enclose nothing; "
             "correct the cell"
         )
     heights = cell_heights(cell, pbc)
-    if heights.min() < FLATTEST:
-        flattest = int(heights.argmin())
-        raise UserError(
-            f"{place} has a cell {heights[flattest]:.3g} Å high along {'abc'[flattest]}, less than {FLATTEST} Å; give "
-            "the lattice vectors in Å"
-        )
+    flattest = int(heights.argmin())
+    raise UserError(
+        f"{place} has a cell {heights[flattest]:.3g} Å high along {'abc'[flattest]}, less than {FLATTEST} Å; give "
+        "the lattice vectors in Å"
+    )
 
 
 def refuse_coincident(place: str, first: int, second: int, distance: float) -> None:
@@ -191,9 +190,14 @@ def full_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
 
 
 def cell_heights(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """Å between opposite faces of a cell, (3,); infinite along directions that are not periodic."""
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(full_cell(cell, pbc)), axis=0)
-    return np.asarray(np.where(pbc, heights, np.inf))
+    """Å between opposite faces of a cell, (3,); infinite along directions that are not periodic, 0 without a volume."""
+    try:
+        with np.errstate(invalid="ignore"):
+            inverse = np.linalg.inv(cell if pbc.all() else full_cell(cell, pbc))
+    except np.linalg.LinAlgError:
+        return np.zeros(3)
+    heights = 1.0 / np.sqrt((inverse**2).sum(0))
+    return np.asarray(heights if pbc.all() else np.where(pbc, np.nan_to_num(heights), np.inf))
 
 
 def right_handed(atoms: ase.Atoms) -> ase.Atoms:

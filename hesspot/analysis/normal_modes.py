@@ -81,7 +81,7 @@ def rigid_basis(atoms: ase.Atoms, masses: np.ndarray) -> np.ndarray:
     where constraints hold coordinates: only motions that leave these at rest count.
     """
     motions = _free_rigid_basis(atoms, masses)
-    held = fixed_coordinates(atoms, f"the structure {atoms.symbols}").ravel()
+    held = fixed_coordinates(atoms, "the structure").ravel()
     if not held.any():
         return motions
     mixing, sizes, _ = np.linalg.svd(motions[:, held])
@@ -111,7 +111,7 @@ def normal_modes(atoms: ase.Atoms, hessian: np.ndarray, masses: np.ndarray | Non
     UserError for a Hessian of another shape or with non-finite elements, impossible masses, and constraints that are
     not known.
     """
-    check_atoms(atoms, f"the structure {atoms.symbols}")
+    check_atoms(atoms, "the structure")
     size = 3 * len(atoms)
     hessian = np.asarray(hessian, dtype=np.float64)
     if hessian.shape != (size, size):
@@ -122,7 +122,7 @@ def normal_modes(atoms: ase.Atoms, hessian: np.ndarray, masses: np.ndarray | Non
     if masses.shape != (len(atoms),) or not (masses > 0).all():
         raise UserError(f"masses of {atoms.symbols} are {masses}; give {len(atoms)} positive numbers, in amu")
     rigid = rigid_basis(atoms, masses)
-    held = np.eye(size)[fixed_coordinates(atoms, f"the structure {atoms.symbols}").ravel()]
+    held = np.eye(size)[fixed_coordinates(atoms, "the structure").ravel()]
     still = np.concatenate([rigid, held])
     vibrations = np.linalg.svd(still, full_matrices=True)[2][len(still) :]
     values, mixing = np.linalg.eigh(vibrations @ mass_weighted(hessian, masses) @ vibrations.T)

@@ -33,7 +33,7 @@ def stationary_point(
     UserError if no point with forces below 1e-8 eV/Å is found.
     """
     atoms = atoms.copy()
-    held = fixed_coordinates(atoms, f"the structure {atoms.symbols}")
+    held = fixed_coordinates(atoms, "the structure")
     for _ in range(STEPS):
         forces, hessian = derivatives(atoms)
         forces = np.where(held, 0.0, forces)

@@ -157,6 +157,8 @@ def test_missing_files_and_folders_are_named(tmp_path):
 
 def crystal(**changes) -> Atoms:
     atoms = Atoms("OH", [[0, 0, 0], [0, 0, 1.0]], cell=np.diag([4.0, 5.0, 6.0]), pbc=True)
+    if "masses" in changes:
+        atoms.set_masses(changes.pop("masses"))
     for name, value in changes.items():
         setattr(atoms, name, value)
     return atoms
@@ -188,6 +190,7 @@ BAD = {
     "dependent in a slab": (crystal(cell=[[4, 0, 0], [8, 0, 0], [0, 0, 9]], pbc=[1, 1, 0]), "depend on each other"),
     "coincident": (moved(1, 0, 0, 1e-5), "atoms 0 and 1 on one place, 1e-05 Å apart"),
     "coincident over the wall": (moved(1, 4.0, -5.0, 6.0 - 1e-5), "atoms 0 and 1 on one place, 1e-05 Å apart"),
+    "mass": (crystal(masses=[16.0, np.inf]), "mass inf for atom 1, H of usually 1.008 amu"),
     "far along a slab": (crystal(positions=[[0, 0, 0], [0, 0, 5e4]], pbc=[1, 1, 0]), "coordinate of 5e[+]04"),
 }
 
