@@ -12,6 +12,7 @@ from ase.data import atomic_masses, atomic_numbers
 from hesspot.contract import species_of
 from hesspot.errors import UserError
 from hesspot.structures import check_structure, fixed_coordinates, in_a_box
+from hesspot.units import AMU_A2_PER_FS2
 
 #: Room (Å) between the atoms and the walls of a direction that is not periodic.
 PADDING = 5.0
@@ -29,8 +30,9 @@ def write_data(
 
     An element of several masses (isotopes) takes as many types: `elements` names it as often, as `pair_coeff` then
     must, and the types are in ascending order of the mass. masses: of each type, amu, in the place of the structure's.
-    Returns the rotation Q (3, 3) with which `vector @ Q` is a vector of LAMMPS. UserError for an element that is not
-    in `elements`, masses that do not fit into it, held atoms, and what `check_structure` refuses.
+    Velocities are written where the structure has momenta, in Å/ps (`units metal`). Returns the rotation Q (3, 3) with
+    which `vector @ Q` is a vector of LAMMPS. UserError for an element that is not in `elements`, masses that do not fit
+    into it, held atoms, and what `check_structure` refuses.
     """
     path = Path(path)
     place = f"the structure for {path}"
@@ -56,6 +58,10 @@ def write_data(
     lines += ["", "Atoms  # atomic", ""]
     for number, (type_, (x, y, z)) in enumerate(zip(types, positions.tolist(), strict=True), 1):
         lines.append(f"{number} {type_} {x!r} {y!r} {z!r}")
+    if atoms.has("momenta"):
+        lines += ["", "Velocities", ""]
+        velocities = atoms.get_momenta() / atoms.get_masses()[:, None] / AMU_A2_PER_FS2**0.5 * 1e3 @ rotation
+        lines += [f"{number} {x!r} {y!r} {z!r}" for number, (x, y, z) in enumerate(velocities.tolist(), 1)]
     path.write_text("\n".join(lines) + "\n")
     return rotation
 

@@ -16,14 +16,18 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.io import read, write
 from ase.neighborlist import neighbor_list
-from ase.vibrations import Vibrations
+from ase.vibrations import Vibrations, VibrationsData
 
 from hesspot.analysis.normal_modes import normal_modes
+from hesspot.analysis.stationary import stationary_point
 from hesspot.calculators import HesspotCalculator
 from hesspot.errors import UserError
 from hesspot.export.file import fingerprint_entry, write_model
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
+from hesspot.structures import read_structure
+
+WATER = Path(__file__).parents[2] / "examples/water/water.pt"
 
 #: eV/Å; central differences with 1e-4 Å of energies near 10 eV: 1e-15·10/1e-4 rounding plus E‴·1e-8 truncation.
 FORCE = 1e-6
@@ -283,3 +287,22 @@ def test_a_left_handed_cell_has_the_same_physics() -> None:
     np.testing.assert_allclose(left.get_forces(), atoms.get_forces(), atol=ROUNDING)
     np.testing.assert_allclose(left.get_stress(), atoms.get_stress(), atol=ROUNDING)
     np.testing.assert_allclose(left.get_stress(), calculate_numerical_stress(left, eps=1e-4), atol=STRESS)
+
+
+def test_heavy_water_has_its_frequencies(tmp_path: Path) -> None:
+    """From a file with the symbol D to the stretches, against ASE's analysis and experiment's order of magnitude."""
+    calculator = HesspotCalculator(WATER)
+
+    def derivatives(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+        return calculator.get_property("forces", atoms), calculator.get_hessian(atoms)
+
+    found = {}
+    for symbol in ("H", "D"):
+        rows = [f"{symbol if a.symbol == 'H' else a.symbol} {a.x} {a.y} {a.z}" for a in molecule("H2O")]
+        (tmp_path / "start.xyz").write_text("3\n\n" + "\n".join(rows) + "\n")
+        atoms, matrix = stationary_point(read_structure(tmp_path / "start.xyz"), derivatives)
+        found[symbol] = normal_modes(atoms, matrix).frequencies
+        expected = VibrationsData.from_2d(atoms, matrix).get_frequencies().real
+        np.testing.assert_allclose(found[symbol], np.sort(expected)[-3:], atol=0.1)
+    ratios = found["H"] / found["D"]  # measured: 1595/1178, 3657/2671, 3756/2788
+    np.testing.assert_allclose(ratios, [1.354, 1.369, 1.347], atol=0.03)

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.lammps
 
 #: Å; sums of numbers near 10, as ASE reads tilts back.
 ROUNDING = 1e-8
+#: Relative; ASE's constants are those of CODATA 2014.
+CONSTANTS = 1e-6
 
 
 def half_heavy_water() -> Atoms:
@@ -88,3 +90,15 @@ def test_left_handed_cells_are_turned(tmp_path: Path, pbc) -> None:
     np.testing.assert_allclose(steps, np.round(steps), atol=ROUNDING)
     moved = (atoms.positions - atoms.positions[0]) @ rotation
     np.testing.assert_allclose(found.positions - found.positions[0], moved, atol=ROUNDING)
+
+
+def test_velocities_are_those_of_the_structure(tmp_path: Path) -> None:
+    atoms = half_heavy_water()
+    atoms.set_cell([[0, 9, 0], [9, 0, 0], [0, 0, 9]])
+    atoms.pbc = True
+    atoms.set_momenta(np.random.default_rng(2).normal(size=(3, 3)))
+    rotation = write_data(tmp_path / "a.data", atoms, ["H", "H", "O"])
+    found = read_back(tmp_path / "a.data")
+    assert not np.allclose(rotation, np.eye(3))
+    np.testing.assert_allclose(found.get_velocities(), atoms.get_velocities() @ rotation, rtol=CONSTANTS)
+    assert found.get_kinetic_energy() == pytest.approx(atoms.get_kinetic_energy(), rel=2 * CONSTANTS)

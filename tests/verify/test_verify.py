@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from typer.testing import CliRunner
 
-from hesspot.accuracy.cases import Case, spread
+from hesspot.accuracy.cases import Case, from_dataset, spread
 from hesspot.accuracy.model_errors import ModelErrors, model_errors
 from hesspot.accuracy.results import EngineResult, in_one_batch, one_by_one
 from hesspot.analysis.normal_modes import normal_modes
@@ -292,6 +292,20 @@ def test_model_errors_are_the_planted_ones(house: HouseModel) -> None:
     assert (below.count if below else 0) + (above.count if above else 0) == 3
 
 
+def test_isotopes_of_a_dataset_have_their_frequencies(house: HouseModel, tmp_path: Path) -> None:
+    atoms = molecule("H2O")
+    atoms.set_masses([15.999, 2.014, 2.014])
+    (answer,) = one_by_one(house, [atoms])
+    record = Record.from_atoms(atoms, name="heavy", kind="minimum", part="test", energy=0.0, hessian=2 * answer.hessian)
+    Dataset([record], "none").write(tmp_path / "heavy.h5")
+    (case,), _ = from_dataset(tmp_path / "heavy.h5")
+    (errors,) = model_errors([case], [answer])
+    light = normal_modes(molecule("H2O"), answer.hessian).frequencies
+    heavy = normal_modes(atoms, answer.hessian).frequencies
+    assert errors.frequencies.max == pytest.approx((np.sqrt(2) - 1) * np.abs(heavy).max(), rel=1e-6)
+    assert np.abs(light).max() > 1.2 * np.abs(heavy).max()
+
+
 def test_a_wrong_number_of_imaginary_modes_is_counted(house: HouseModel) -> None:
     atoms = molecule("H2O")
     (answer,) = one_by_one(house, [atoms])
@@ -303,8 +317,13 @@ def test_a_wrong_number_of_imaginary_modes_is_counted(house: HouseModel) -> None
     assert isinstance(errors, ModelErrors) and errors.energy is None
 
 
-def test_references_may_be_stored_in_the_fingerprint(house: HouseModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("masses", [None, [15.999, 2.014, 3.016]])
+def test_references_may_be_stored_in_the_fingerprint(
+    house: HouseModel, tmp_path: Path, masses: list[float] | None
+) -> None:
     atoms = molecule("H2O")
+    if masses:
+        atoms.set_masses(masses)
     (answer,) = one_by_one(house, [atoms])
     frequencies = (normal_modes(atoms, answer.hessian).frequencies + 7.0).tolist()
     reference = Reference(energy=answer.energy + 0.006, frequencies=frequencies)
