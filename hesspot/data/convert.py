@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hesspot.data.dataset import Dataset
+from hesspot.data.levels import different_levels
 from hesspot.data.readers import Options, read_labelled
 from hesspot.data.record import KINDS, PARTS, Record
 from hesspot.data.unit_checks import unit_complaints
@@ -71,7 +72,7 @@ def _unique(name: str, seen: dict[str, int]) -> str:
 
 def _one_level(records: list[Record], levels: list[str], given: str | None) -> str:
     """The set's level of theory; records of several keep their own as a property, which `data check` finds."""
-    known = [level for level in dict.fromkeys(levels) if level]
+    known = different_levels(level for level in levels if level)
     if len(known) > 1:
         if given is None:
             raise UserError(

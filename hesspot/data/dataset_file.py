@@ -18,8 +18,10 @@ from hesspot.errors import UserError
 from hesspot.files import write_atomically
 
 FORMAT = "hesspot-dataset"
-#: The newest version that is read, and the one that is written of structures without masses of their own.
-VERSION, WITHOUT_MASSES = 3, 2
+LABELS = ("energy", "forces", "hessian", "directions", "products", "stress")
+#: What version 2 does not have; the newest version that is read, and the one that is written where nothing needs it.
+ADDED = ("masses", "charge", "multiplicity")
+VERSION, WITHOUT_ADDED = 3, 2
 UNITS = {"energy": "eV", "length": "Å", "forces": "eV/Å", "hessian": "eV/Å²"}
 
 
@@ -30,8 +32,8 @@ def write_dataset_file(path: Path, records: Sequence[Record], level_of_theory: s
     """
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         file.attrs["format"] = FORMAT
-        has_masses = any(record.masses is not None for record in records)
-        file.attrs["version"] = VERSION if has_masses else WITHOUT_MASSES
+        added = any(getattr(record, name) is not None for record in records for name in ADDED)
+        file.attrs["version"] = VERSION if added else WITHOUT_ADDED
         file.attrs["level_of_theory"] = level_of_theory
         file.attrs["units"] = json.dumps(UNITS, ensure_ascii=False)
         file.attrs["provenance"] = json.dumps(provenance, ensure_ascii=False)
@@ -86,8 +88,10 @@ def _write_arrays(file: h5py.File, records: Sequence[Record]) -> None:
         "products": [[] if record.products is None else record.products.ravel() for record in records],
         "stress": [np.zeros((0, 3, 3)) if record.stress is None else record.stress[None] for record in records],
     }
-    if any(record.masses is not None for record in records):
-        labels["masses"] = [[] if record.masses is None else record.masses for record in records]
+    for name in ADDED:
+        if any(getattr(record, name) is not None for record in records):
+            values = [getattr(record, name) for record in records]
+            labels[name] = [[] if value is None else np.atleast_1d(value) for value in values]
     for name, pieces in labels.items():
         put(name, np.concatenate(pieces).astype(np.float64))
         put(f"{name}_ptr", _pointers([len(piece) for piece in pieces]))
@@ -99,8 +103,7 @@ def _read_arrays(file: h5py.File) -> list[Record]:
     numbers, positions = file["numbers"][:], file["positions"][:]
     cell, pbc = file["cell"][:], file["pbc"][:]
     atoms = _read_pointers(file, "atoms_ptr", count, len(numbers))
-    kinds = ("masses", "energy", "forces", "hessian", "directions", "products", "stress")
-    known = [key for key in kinds if key in file]
+    known = [key for key in (*LABELS, *ADDED) if key in file]
     labels = {key: file[key][:] for key in known}
     ptr = {key: _read_pointers(file, f"{key}_ptr", count, len(values)) for key, values in labels.items()}
 
@@ -126,6 +129,8 @@ def _read_arrays(file: h5py.File) -> list[Record]:
                 directions=label["directions"].reshape(-1, n, 3) if "directions" in label else None,
                 products=label["products"].reshape(-1, n, 3) if "products" in label else None,
                 stress=label["stress"][0] if "stress" in label else None,
+                charge=int(label["charge"].item()) if "charge" in label else None,
+                multiplicity=int(label["multiplicity"].item()) if "multiplicity" in label else None,
                 name=text["name"][i],
                 part=text["part"][i],
                 kind=text["kind"][i],

@@ -28,9 +28,10 @@ def find_copies(records: Sequence[Record]) -> list[Copy]:
     Distances are sorted within each pair of elements and compared to `SAME`; a mirror image is a copy, having the
     same labels but for a reflection. Periodic structures are compared with their cells and without images.
     """
-    groups: dict[tuple[bytes, bytes], list[int]] = {}
+    groups: dict[tuple[bytes | int | None, ...], list[int]] = {}
     for i, record in enumerate(records):
-        groups.setdefault((np.sort(record.numbers).tobytes(), record.pbc.tobytes()), []).append(i)
+        kind = np.sort(record.numbers).tobytes(), record.pbc.tobytes(), record.charge or 0, record.multiplicity
+        groups.setdefault(kind, []).append(i)
     copies = []
     for indices in groups.values():
         if len(indices) > 1:

@@ -12,6 +12,7 @@ import numpy as np
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data.dataset import Dataset
 from hesspot.data.duplicates import Copy, find_copies
+from hesspot.data.levels import level_key
 from hesspot.data.outliers import outlier_scores
 from hesspot.data.record import Record
 from hesspot.data.sum_rules import acoustic_defect, rotational_defect
@@ -109,11 +110,15 @@ def check_dataset(
 
 
 def _levels(dataset: Dataset) -> Iterator[Finding]:
-    known = dataset.level_of_theory.split(" and ")  # as sets that were joined on purpose are named
+    known = {
+        level_key(level) for level in dataset.level_of_theory.split(" and ")
+    }  # as sets that were joined on purpose are named
     for record in dataset:
         level = record.properties.get("level_of_theory")
         if level is not None:
-            yield Finding(record.name, "level of theory other than the set's", float(level not in known), 0)
+            yield Finding(
+                record.name, "level of theory other than the set's", float(level_key(str(level)) not in known), 0
+            )
 
 
 def _contradictions(records: Sequence[Record], copies: Sequence[Copy]) -> Iterator[Finding]:

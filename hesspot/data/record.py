@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
+from hesspot.electrons import stated_electrons
 from hesspot.errors import UserError
 from hesspot.structures import check_structure
 
@@ -35,6 +36,8 @@ class Record:
         directions: (k, n, 3) displacements v whose Hessian products are known, of length √(3n) each.
         products: (k, n, 3) H·v in eV/Å², where the whole Hessian is not known: two gradients give one.
         stress: (3, 3) in eV/Å³, positive under tension as in ASE; periodic structures only.
+        charge: total charge in units of e, None where nothing is said of it.
+        multiplicity: 2S + 1, or None.
         name: unique in its dataset.
         part: train, valid or test.
         kind: minimum, saddle, irc (on a reaction path), nms (normal-mode sampled), atom or other.
@@ -54,6 +57,8 @@ class Record:
     directions: np.ndarray | None = None
     products: np.ndarray | None = None
     stress: np.ndarray | None = None
+    charge: int | None = None
+    multiplicity: int | None = None
     part: str = "train"
     kind: str = "other"
     system: str = ""
@@ -120,13 +125,16 @@ class Record:
                     f"{where} has a Hessian that is asymmetric by {asymmetry:.2g} eV/Å²: "
                     "find out why, then store the symmetric part"
                 )
+        stated_electrons(self.atoms_only(), where)
         for key, value in self.properties.items():
             if not isinstance(value, str) and not np.isfinite(value):
                 raise UserError(f"{where} has the property {key} = {value}: store finite numbers or text")
 
     def atoms_only(self) -> Atoms:
-        """The structure without labels."""
-        return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc, masses=self.masses)
+        """The structure without labels; charge and multiplicity are in its ``info`` where they are known."""
+        electrons = {"charge": self.charge, "multiplicity": self.multiplicity}
+        known = {key: value for key, value in electrons.items() if value is not None}
+        return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc, masses=self.masses, info=known)
 
     def to_atoms(self) -> Atoms:
         """The structure with its labels: energy and forces in a calculator, all else in ``info``."""
@@ -155,6 +163,8 @@ class Record:
         if (stress := results.get("stress")) is not None:
             known["stress"] = stress if np.shape(stress) == (3, 3) else voigt_6_to_full_3x3_stress(stress)
         known.update({key: atoms.info.get(key) for key in ("hessian", "directions", "products")})
+        name = name or str(atoms.info.get("name", atoms.get_chemical_formula()))
+        known["charge"], known["multiplicity"] = stated_electrons(atoms, f"structure {name!r}")
         known.update(fields)
         return cls(
             numbers=atoms.numbers.copy(),
@@ -162,6 +172,6 @@ class Record:
             cell=atoms.cell.array.copy(),
             pbc=atoms.pbc.copy(),
             masses=atoms.get_masses() if atoms.has("masses") else None,
-            name=name or str(atoms.info.get("name", atoms.get_chemical_formula())),
+            name=name,
             **known,
         )

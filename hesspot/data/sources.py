@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hesspot.data import Dataset
+import numpy as np
+
+from hesspot.data import Dataset, Record
+from hesspot.data.levels import different_levels
 from hesspot.data.shipped import find_dataset
 from hesspot.errors import UserError
 
@@ -27,16 +30,42 @@ def read_data(data: str | list[str], allow_mixed_levels: bool = False) -> Datase
         for record in each
     ]
     provenance = {name: each.provenance for name, each in zip(names, sets, strict=True)}
-    return Dataset(records, " and ".join(dict.fromkeys(each.level_of_theory for each in sets)), provenance)
+    return Dataset(records, " and ".join(different_levels(each.level_of_theory for each in sets)), provenance)
 
 
 def require_one_level(sets: Sequence[Dataset], allow_mixed_levels: bool) -> None:
     """UserError if the datasets are of different levels of theory and this is not allowed."""
-    levels = list(dict.fromkeys(each.level_of_theory for each in sets))
+    levels = different_levels(each.level_of_theory for each in sets)
     if len(levels) > 1 and not allow_mixed_levels:
         raise UserError(
             f"the data are of different levels of theory, {' and '.join(levels)}, whose energies do not compare; "
             "give data of one level, or set allow_mixed_levels: true"
+        )
+
+
+def require_one_charge(records: Sequence[Record], allow_mixed_charges: bool) -> None:
+    """UserError for structures that differ in what a model of positions and elements alone cannot tell apart.
+
+    These are total charges, unless `allow_mixed_charges`, and multiplicities of one composition.
+    """
+    charges: dict[int, str] = {}
+    spins: dict[tuple[bytes, int | None], tuple[int, str]] = {}
+    for record in records:
+        if record.charge is not None:
+            charges.setdefault(record.charge, record.name)
+        if record.multiplicity is not None:
+            composition = np.sort(record.numbers).tobytes(), record.charge
+            other, name = spins.setdefault(composition, (record.multiplicity, record.name))
+            if other != record.multiplicity:
+                raise UserError(
+                    f"{name} has the multiplicity {other}, {record.name} of the same composition "
+                    f"{record.multiplicity}, and a model cannot tell them apart; leave one spin state out"
+                )
+    if len(charges) > 1 and not allow_mixed_charges:
+        told = " and ".join(f"{charge:+d} ({name})" for charge, name in charges.items())
+        raise UserError(
+            f"the data hold structures of the charges {told}, which a model cannot tell apart; train on one charge, or "
+            "set allow_mixed_charges: true where the elements around each atom tell which it is"
         )
 
 

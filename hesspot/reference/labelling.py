@@ -13,6 +13,7 @@ from ase import Atoms
 
 from hesspot.console import Progress, say
 from hesspot.data import Dataset, Record
+from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
 from hesspot.pool import executor
 from hesspot.reference.method import LabelMethod, NotConverged
@@ -94,9 +95,13 @@ def _record(atoms: Atoms, index: int, source: Path, part: str, kind: str, system
     """The structure without any labels that the file may hold."""
     bare = atoms.copy()
     bare.info = {}
+    name = str(atoms.info.get("name", f"{source.stem}_{index:05d}"))
+    charge, multiplicity = electrons_of(atoms, f"structure {name!r} of {source}")
     return Record.from_atoms(
         bare,
-        name=str(atoms.info.get("name", f"{source.stem}_{index:05d}")),
+        name=name,
+        charge=charge,
+        multiplicity=multiplicity,
         part=str(atoms.info.get("part", part)),
         kind=str(atoms.info.get("kind", kind)),
         system=str(atoms.info.get("system", system or atoms.get_chemical_formula())),

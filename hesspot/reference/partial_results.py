@@ -74,7 +74,8 @@ class PartStore:
 
 
 def same_geometry(a: Record, b: Record) -> bool:
-    return all(np.array_equal(getattr(a, key), getattr(b, key)) for key in ("numbers", "positions", "cell", "pbc"))
+    same = all(np.array_equal(getattr(a, key), getattr(b, key)) for key in ("numbers", "positions", "cell", "pbc"))
+    return same and (a.charge or 0, a.multiplicity or 1) == (b.charge or 0, b.multiplicity or 1)
 
 
 def assemble(records: list[Record], method: LabelMethod, out: str | os.PathLike[str], **more: Any) -> Dataset:

@@ -60,7 +60,7 @@ class Method(BaseModel):
     @property
     def level_of_theory(self) -> str:
         kind = "Cartesian" if self.cart else "spherical"
-        return f"RKS {self.xc}/{self.basis} ({kind} d functions, grid {self.grid[0]} x {self.grid[1]}, PySCF)"
+        return f"KS {self.xc}/{self.basis} ({kind} d functions, grid {self.grid[0]} x {self.grid[1]}, PySCF)"
 
     @property
     def product_step(self) -> float:

@@ -104,6 +104,7 @@ class TrainingConfig(Section):
 
     data: Data = Field(description="dataset file or shipped:NAME, or a list of them", examples=["labels.h5"])
     allow_mixed_levels: bool = Field(False, description="join data of several levels of theory")
+    allow_mixed_charges: bool = Field(False, description="train on structures of several total charges")
     mode: Literal["e", "ef", "efh"] = Field("efh", description="energies, and forces, and Hessians")
     seed: int = Field(0, description="of the first weights, the order of structures, the directions")
     start_from: str | None = Field(None, description="folder of a run whose best model is trained on", examples=["run"])

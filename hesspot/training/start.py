@@ -11,7 +11,7 @@ import torch
 from hesspot.console import warn
 from hesspot.data import Dataset
 from hesspot.data.quality import label_warnings
-from hesspot.data.sources import read_data, require_known_elements, require_one_level
+from hesspot.data.sources import read_data, require_known_elements, require_one_charge, require_one_level
 from hesspot.errors import UserError
 from hesspot.models.house import House
 from hesspot.training.checkpoint import model_of
@@ -48,6 +48,7 @@ def read_training_data(
     start: the checkpoint of the run that this one starts from; warnings: say on stderr what is odd about the labels.
     """
     dataset = read_data(config.data, config.allow_mixed_levels)
+    require_one_charge(dataset.records, config.allow_mixed_charges)
     elements = dataset.elements
     if start is not None:
         elements = start["model_config"]["elements"]
@@ -113,6 +114,7 @@ def _replayed(
 ) -> list[Sample]:
     dataset = read_data(replay.data, config.allow_mixed_levels)
     require_one_level([beside, dataset], config.allow_mixed_levels)
+    require_one_charge([*beside.records, *dataset.records], config.allow_mixed_charges)
     require_known_elements(dataset, elements, f"the data to be replayed, {replay.data}")
     samples = _samples(config, dataset, "train", elements, device, first_number)
     if not samples:

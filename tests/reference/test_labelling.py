@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -195,3 +196,19 @@ def test_one_structure_never_costs_the_others(jobs: int, tmp_path: Path, capsys:
     label_file(file, out, Method(basis="6-31G(d)", grid=(20, 50)), jobs=jobs)
     assert [record.name for record in Dataset.read(out)] == ["near"]
     assert "far: left out," in capsys.readouterr().err
+
+
+def test_charge_and_spin_of_the_file_are_labelled_and_kept(tmp_path: Path) -> None:
+    file, out = tmp_path / "in.xyz", tmp_path / "out.h5"
+    anion = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"name": "anion", "charge": -1})
+    ase.io.write(file, [anion, Atoms("OH", anion.positions, info={"name": "radical", "multiplicity": 2})])
+    label_file(file, out, QUICK, hessian=False)
+    kept = {record.name: record for record in Dataset.read(out)}
+    assert (kept["anion"].charge, kept["anion"].multiplicity) == (-1, 1)
+    assert (kept["radical"].charge, kept["radical"].multiplicity) == (0, 2)
+    assert "spin_squared" in kept["radical"].properties
+    again = complete(kept["radical"], QUICK, hessian=False)
+    assert again.energy == pytest.approx(kept["radical"].energy, abs=1e-6)
+    neutral = complete(replace(kept["anion"], charge=0, multiplicity=2), QUICK, hessian=False)
+    assert neutral.energy == pytest.approx(kept["radical"].energy, abs=1e-6)
+    assert abs(kept["anion"].energy - kept["radical"].energy) > 1.0

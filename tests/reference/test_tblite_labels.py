@@ -18,9 +18,11 @@ from hesspot.cli.main import app
 from hesspot.data import Dataset, Record
 from hesspot.data.quality import check_record
 from hesspot.errors import UserError
+from hesspot.units import BOHR, HARTREE
 
 pytest.importorskip("tblite")
 from tblite.ase import TBLite
+from tblite.interface import Calculator
 
 from hesspot.reference.labelling import complete, label_file
 from hesspot.reference.tblite_labels import TbliteMethod
@@ -181,3 +183,13 @@ def test_slabs_and_wires_are_refused(pbc: tuple[bool, bool, bool]) -> None:
     for remedy in (True, False):
         atoms.pbc = remedy
         GFN1.check_input(atoms, "it")
+
+
+def test_ions_of_tight_binding_are_ions() -> None:
+    anion = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"charge": -1})
+    theirs = Calculator("GFN1-xTB", anion.numbers, anion.positions / BOHR, charge=-1.0)
+    theirs.set("verbosity", 0)
+    ours = GFN1.labels(anion, hessian=False).energy
+    assert ours == pytest.approx(theirs.singlepoint().get("energy") * HARTREE, abs=1e-5)
+    radical = Atoms("OH", anion.positions, info={"multiplicity": 2})
+    assert abs(GFN1.labels(radical, hessian=False).energy - ours) > 1.0
