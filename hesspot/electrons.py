@@ -22,25 +22,22 @@ WHOLE = 1e-3
 def stated_electrons(atoms: Atoms, place: str) -> tuple[int | None, int | None]:
     """Charge (units of e) and multiplicity 2S + 1 that `atoms` states, None where it says nothing.
 
-    They are read from `info`, and from initial charges and magnetic moments, whose sums they are. `spin` is read as
-    2S + 1, or as 2S where only that fits the number of electrons. UserError for statements that contradict each other
-    or the number of electrons.
+    They are read from `info`, and of molecules from initial charges and magnetic moments, where these sum to whole
+    numbers. `spin` is read as 2S + 1, or as 2S where only that fits the number of electrons. UserError for statements
+    that contradict each other or the number of electrons.
     """
     info = {str(key).lower(): (key, value) for key, value in atoms.info.items()}
     charges = [(key, _whole(value, f"{key}={value}", place)) for key, value in _found(info, CHARGE_KEYS)]
-    if atoms.has("initial_charges") and np.any(atoms.get_initial_charges()):
-        total = float(atoms.get_initial_charges().sum())
-        charges.append(("initial_charges", _whole(total, f"initial charges that sum to {total:g}", place)))
+    if (total := _sum_of(atoms, "initial_charges")) is not None:
+        charges.append(("initial_charges", total))
     charge = _one(charges, "charge", place)
     electrons = int(atoms.numbers.sum()) - (charge or 0)
     multiplicities = [(key, _whole(value, f"{key}={value}", place)) for key, value in _found(info, MULTIPLICITY_KEYS)]
     for key, value in _found(info, SPIN_KEYS):
         spin = _whole(value, f"{key}={value}", place)
         multiplicities.append((key, spin if (spin + electrons) % 2 else spin + 1))
-    if atoms.has("initial_magmoms") and np.any(atoms.get_initial_magnetic_moments()):
-        moment = abs(float(np.sum(atoms.get_initial_magnetic_moments())))
-        unpaired = _whole(moment, f"magnetic moments that sum to {moment:g}", place)
-        multiplicities.append(("initial_magmoms", unpaired + 1))
+    if (unpaired := _sum_of(atoms, "initial_magmoms")) is not None:
+        multiplicities.append(("initial_magmoms", abs(unpaired) + 1))
     multiplicity = _one(multiplicities, "multiplicity", place)
     if multiplicity is not None and (
         multiplicity < 1 or multiplicity > electrons + 1 or not (multiplicity + electrons) % 2
@@ -61,6 +58,12 @@ def electrons_of(atoms: Atoms, place: str) -> tuple[int, int]:
     electrons = int(atoms.numbers.sum()) - (charge or 0)
     if electrons < 1:
         raise UserError(f"{place} has no electrons at charge {charge}; give another charge")
+    for key in ("initial_charges", "initial_magmoms"):
+        if _is_set(atoms, key) and _sum_of(atoms, key) is None:
+            raise UserError(
+                f"{place} has {key} that sum to {np.sum(atoms.arrays[key]):g}, from which no whole charge or number of "
+                "unpaired electrons follows; remove them and say charge=… and multiplicity=… in its comment line"
+            )
     if multiplicity is None and electrons % 2:
         raise UserError(
             f"{place} has an odd number of electrons ({electrons}): say charge=… or multiplicity=2 in the comment line "
@@ -71,6 +74,18 @@ def electrons_of(atoms: Atoms, place: str) -> tuple[int, int]:
 
 def _found(info: dict[str, tuple[Any, Any]], keys: Sequence[str]) -> list[tuple[str, Any]]:
     return [info[key] for key in keys if key in info]
+
+
+def _is_set(atoms: Atoms, key: str) -> bool:
+    return atoms.has(key) and bool(np.any(atoms.arrays[key]))
+
+
+def _sum_of(atoms: Atoms, key: str) -> int | None:
+    """The whole number that values per atom of a molecule sum to; those of crystals and rough guesses say nothing."""
+    if not _is_set(atoms, key) or atoms.pbc.any():
+        return None
+    total = float(np.sum(atoms.arrays[key]))
+    return round(total) if abs(total - round(total)) < WHOLE else None
 
 
 def _whole(value: Any, what: str, place: str) -> int:

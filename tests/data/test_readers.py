@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import sys
 import types
 from dataclasses import replace
@@ -23,7 +24,7 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
 from hesspot.data.convert import convert
-from hesspot.data.readers import Options, Units, recognise
+from hesspot.data.readers import Options, Units, read_labelled, recognise
 from hesspot.data.readers.pyscf import record_from_pyscf
 from hesspot.errors import UserError
 from hesspot.export.fingerprint import reference_of
@@ -613,3 +614,19 @@ def test_forces_that_a_constraint_has_set_to_zero_are_no_labels(tmp_path: Path) 
     (tmp_path / "zero.xyz").write_text((tmp_path / "whole.xyz").read_text().replace("F 1 0 0", "F 0 0 0"))
     with pytest.raises(UserError, match=r"structure 0 of .*zero.xyz has forces of zero on the atoms that a constraint"):
         read(tmp_path / "zero.xyz", check_units=False)
+
+
+@pytest.mark.parametrize(("suffix", "expected"), [("xyz", (-1, 3)), ("h5", (-1, 3)), ("fchk", (-1, 2))])
+def test_charge_and_multiplicity_are_kept(suffix: str, expected: tuple[int, int], tmp_path: Path) -> None:
+    file = tmp_path / f"it.{suffix}"
+    record = Record(np.array([8, 1]), np.array([[0, 0, 0], [0, 0, 1.0]]), "it", energy=-1.0, charge=-1, multiplicity=3)
+    if suffix == "h5":
+        Dataset([record], "none").write(file)
+    elif suffix == "xyz":
+        ase.io.write(file, record.to_atoms())
+    else:
+        stated = f"{'Charge':43}I{-1:17}\n{'Multiplicity':43}I{2:17}\n"
+        text = (FILES / "water.fchk").read_text()
+        file.write_text(re.sub(r"^Charge .*\n", stated, text, flags=re.MULTILINE))
+    (raw,) = read_labelled(file, Options())
+    assert (raw.record().charge, raw.record().multiplicity) == expected

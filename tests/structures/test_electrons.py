@@ -48,7 +48,7 @@ def test_initial_charges_are_a_statement() -> None:
         (Atoms("He", info={"charge": 0.5}), "charge=0.5, which is no whole number"),
         (Atoms("He", info={"charge": 2, "total_charge": 0}), "two values of its charge: 2 from charge and 0"),
         (Atoms("O2", [[0, 0, 0], [0, 0, 1]], info={"multiplicity": 1, "spin": 3}), "two values of its multiplicity"),
-        (Atoms("O2", [[0, 0, 0], [0, 0, 1]], magmoms=[1.0, 0.7]), "sum to 1.7"),
+        (Atoms("O2", [[0, 0, 0], [0, 0, 1]], magmoms=[1.0, 0.7]), "initial_magmoms that sum to 1.7"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(atoms: Atoms, words: str) -> None:

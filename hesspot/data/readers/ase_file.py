@@ -11,6 +11,7 @@ from ase.io.formats import UnknownFileTypeError
 from hesspot.data.readers.keys import find_key
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.electrons import stated_electrons
 from hesspot.errors import UserError
 from hesspot.structures import fixed_coordinates, iterate_structures
 
@@ -41,6 +42,7 @@ def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) ->
     _check_constraints(atoms, labels["forces"], place)
     stated = {key: str(info[key]) for key in ("part", "kind", "system") if info.get(key)}
     properties = info.get("properties")
+    charge, multiplicity = stated_electrons(atoms, place)
     return Raw(
         place,
         numbers_of(atoms.numbers, place),
@@ -50,6 +52,8 @@ def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) ->
         cell=atoms.cell.array,
         pbc=atoms.pbc,
         masses=atoms.get_masses() if atoms.has("masses") else None,
+        charge=charge,
+        multiplicity=multiplicity,
         level=str(info.get("level_of_theory", "")),
         properties=dict(properties) if isinstance(properties, dict) else {},
         directions=info.get("directions"),

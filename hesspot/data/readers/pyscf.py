@@ -34,6 +34,7 @@ def record_from_pyscf(
     place = f"the PySCF calculation of {name}"
     numbers = numbers_of(mol.elements, place)
     raw = Raw(place, numbers, mol.atom_coords(), name, ATOMIC, energy=mf.e_tot, gradient=gradient, hessian=hessian)
+    raw.charge, raw.multiplicity = int(mol.charge), int(mol.spin) + 1
     raw.properties = fields.pop("properties", {})
     for key, value in fields.items():
         setattr(raw, key, value)
@@ -57,7 +58,10 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
     atoms = molecule["_atom"]
     numbers = numbers_of([label.strip("0123456789_-. ") for label, _ in atoms], place)
     positions = np.array([position for _, position in atoms])
-    yield Raw(place, numbers, positions, path.stem, ATOMIC, energy=energy, gradient=gradient, hessian=hessian)
+    raw = Raw(place, numbers, positions, path.stem, ATOMIC, energy=energy, gradient=gradient, hessian=hessian)
+    raw.charge = int(molecule["charge"]) if "charge" in molecule else None
+    raw.multiplicity = int(molecule["spin"]) + 1 if molecule.get("spin") is not None else None
+    yield raw
 
 
 def _text(value: Any) -> str:

@@ -33,6 +33,8 @@ class Raw:
     cell: Any = None
     pbc: Any = None
     masses: Any = None
+    charge: int | None = None
+    multiplicity: int | None = None
     energy: Any = None
     forces: Any = None
     gradient: Any = None
@@ -52,6 +54,7 @@ class Raw:
         units, n = self.units, len(self.numbers)
         positions = self._numbers("positions", (n, 3)) * units.length
         fields: dict[str, Any] = {key: getattr(self, key) for key in ("part", "kind", "system") if getattr(self, key)}
+        fields |= {"charge": self.charge, "multiplicity": self.multiplicity}
         properties = dict(self.properties)
         if self.pbc is not None and np.any(self.pbc):
             fields |= {"pbc": self.pbc, "cell": self._numbers("cell", (3, 3)) * units.length}
