@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import ase
-import ase.io
 import numpy as np
 from scipy.spatial import cKDTree
 
 from hesspot.errors import UserError
+from hesspot.structures import read_structures
 
 Periodicity = Literal["auto", "true", "false"]
 
@@ -19,20 +19,18 @@ SAME_PLACE = 0.1
 
 
 def read_template(path: str | Path) -> ase.Atoms:
-    """The first structure of a file in any format that ASE reads."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"template {path} does not exist; give the start structure of i-PI's input")
-    try:
-        atoms = ase.io.read(path, index=0)
-    except Exception as error:
-        raise UserError(
-            f"template {path} cannot be read by ASE ({type(error).__name__}: {error}); give it as extended XYZ"
-        ) from error
-    assert isinstance(atoms, ase.Atoms)
-    if len(atoms) == 0:
-        raise UserError(f"template {path} has no atoms; give the start structure of i-PI's input")
-    return atoms
+    """The first structure of a file in any format that ASE reads: where i-PI starts.
+
+    UserError for one that cannot be evaluated, and for a file whose structures are of different atoms.
+    """
+    structures = read_structures(path)
+    for number, atoms in enumerate(structures):
+        if not np.array_equal(atoms.numbers, structures[0].numbers):
+            raise UserError(
+                f"structure {number} of the template {path} has other atoms than the first; give the start structure "
+                "of i-PI's input"
+            )
+    return structures[0]
 
 
 def periodic_directions(atoms: ase.Atoms, path: str | Path, pbc: Periodicity) -> tuple[bool, bool, bool]:
@@ -40,10 +38,9 @@ def periodic_directions(atoms: ase.Atoms, path: str | Path, pbc: Periodicity) ->
 
     That is the safe reading: a molecule in a cell larger than itself by the cutoff gives the same numbers either way.
     """
-    path = Path(path)
     if pbc != "auto":
         return (pbc == "true",) * 3
-    if atoms.pbc.any() or _says_not_periodic(path):
+    if atoms.pbc.any() or _says_not_periodic(Path(path)):
         a, b, c = atoms.pbc.tolist()
         return a, b, c
     return True, True, True

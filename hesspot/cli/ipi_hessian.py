@@ -10,7 +10,7 @@ Purpose = Literal["vibrations", "instanton", "ffdebye", "scp", "imf", "minimize"
 
 def ipi_hessian(
     model: Annotated[Path, typer.Argument(help="exported model file")],
-    geometry: Annotated[Path, typer.Argument(help="structure, or the beads of half a ring polymer, readable by ASE")],
+    geometry: Annotated[Path, typer.Argument(help="structure, the last of several, or beads of a path for instanton")],
     purpose: Annotated[Purpose, typer.Option("--for", help="what i-PI needs the Hessian for")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     relax: Annotated[
@@ -19,16 +19,20 @@ def ipi_hessian(
     temperature: Annotated[float, typer.Option(min=1e-3, help="K; for scp, imf, ffdebye, instanton")] = 300.0,
     beads: Annotated[int, typer.Option(min=2, help="beads of half the ring polymer, over a saddle point")] = 20,
     stretch: Annotated[float, typer.Option(min=0.0, help="Å from the saddle point to the ends of the path")] = 0.1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds a run")] = False,
 ) -> None:
     """Write the Hessian as i-PI reads it, with the input.xml, start.xyz and run.sh of a run that does."""
+    from hesspot.console import say
     from hesspot.errors import UserError
     from hesspot.export import read_model
     from hesspot.files import write_atomically
     from hesspot.ipi import curvature, inputs
-    from hesspot.ipi.run_script import write_run_script
+    from hesspot.ipi.run_script import new_run, write_run_script
+    from hesspot.structures import read_structure
 
     loaded = read_model(model)
-    structures = inputs.read_structures(geometry)
+    structures = inputs.read_beads(geometry) if purpose == "instanton" else [read_structure(geometry)]
+    inputs.refuse_charges(structures[0])
     if relax:
         if len(structures) > 1:
             raise UserError(
@@ -37,15 +41,15 @@ def ipi_hessian(
         structures = [curvature.relaxed(loaded, structures[0])]
     if purpose == "instanton" and len(structures) == 1:
         structures = curvature.path_over_saddle(loaded, structures[0], temperature, beads, stretch)
-    out.mkdir(parents=True, exist_ok=True)
-    here = curvature.derivatives(loaded, inputs.write_start(out / "start.xyz", *structures))
-    xml = curvature.input_for(purpose, here, out, curvature.Settings(temperature))
-    write_atomically(out / "input.xml", xml.encode())
-    script = write_run_script(out, {} if purpose in curvature.WITHOUT_DRIVER else {curvature.ADDRESS: model})
-    frequencies = ", ".join(f"{value:.1f}" for value in here.modes().frequencies[:6])
-    print(
+    with new_run(out, overwrite) as part:
+        here = curvature.derivatives(loaded, inputs.write_start(part / "start.xyz", *structures))
+        xml = curvature.input_for(purpose, here, part, inputs.RunSettings(temperature))
+        write_atomically(part / "input.xml", xml.encode())
+        write_run_script(part, {} if purpose in curvature.WITHOUT_DRIVER else {curvature.ADDRESS: model})
+    frequencies = ", ".join(f"{value:.1f}" for value in here.frequencies()[:6])
+    say(
         f"{out}: analytic Hessian{'s of ' + str(len(here.beads)) + ' beads' if len(here.beads) > 1 else ''} for "
         f"{purpose}, {here.force_calls} force calls of i-PI saved"
     )
-    print(f"largest force {here.largest_force:.1e} eV/Å; lowest frequencies {frequencies} cm⁻¹")
-    print(f"next: bash {script}")
+    say(f"largest force {here.largest_force:.1e} eV/Å; lowest frequencies {frequencies} cm⁻¹")
+    say(f"next: bash {out / 'run.sh'}")

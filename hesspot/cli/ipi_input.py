@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
-Name = Literal["nve", "nvt", "pimd", "trpmd", "piglet", "committee", "ti", "instanton"]
+Name = Literal["nve", "nvt", "npt", "pimd", "trpmd", "piglet", "committee", "ti", "instanton"]
 
 
 def ipi_input(
     case: Annotated[Name, typer.Argument(help="kind of run")],
-    structure: Annotated[Path, typer.Argument(help="start structure, readable by ASE; a saddle point for instanton")],
+    structure: Annotated[
+        Path,
+        typer.Argument(help="start structure, readable by ASE, the last of several; a saddle point for instanton"),
+    ],
     models: Annotated[
         list[Path], typer.Argument(help="exported model file; a committee file, or several, for committee")
     ],
@@ -27,14 +30,38 @@ def ipi_input(
     threshold: Annotated[
         float, typer.Option(min=0.0, help="eV; structures of a committee with more disagreement are kept [0: none]")
     ] = 0.0,
+    pressure: Annotated[float, typer.Option(help="bar, of npt")] = 1.0,
+    barostat: Annotated[
+        Literal["isotropic", "flexible"], typer.Option(help="what moves in npt: the volume, or all lattice vectors")
+    ] = "isotropic",
+    velocities: Annotated[
+        Literal["file", "thermal"],
+        typer.Option(help="first velocities: those of the structure if it has any, or drawn from the temperature"),
+    ] = "file",
     seed: Annotated[int, typer.Option(help="of i-PI's random numbers")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds a run")] = False,
 ) -> None:
-    """Write a commented input.xml, start.xyz and run.sh: constant energy (nve), constant temperature (nvt), path
-    integrals (pimd, trpmd, piglet), several models (committee), free energies (ti), tunnelling rates (instanton)."""
-    from hesspot.ipi.cases import CASES, Settings, write_case
-    from hesspot.ipi.inputs import read_structures
+    """Write a commented input.xml, start.xyz and run.sh: constant energy (nve), temperature (nvt) and pressure (npt),
+    path integrals (pimd, trpmd, piglet), a committee, free energies (ti), tunnelling rates (instanton)."""
+    from hesspot.console import say
+    from hesspot.ipi.cases import CASES, write_case
+    from hesspot.ipi.inputs import RunSettings
+    from hesspot.structures import read_structure
 
-    settings = Settings(temperature, beads or CASES[case].beads, timestep, steps, stride, points, seed, gle, threshold)
-    write_case(case, read_structures(structure)[0], models, out, settings)
-    print(f"{out}: {CASES[case].about}")
-    print(f"next: bash {out / 'run.sh'}")
+    settings = RunSettings(
+        temperature=temperature,
+        beads=CASES[case].beads if beads is None else beads,
+        timestep=timestep,
+        steps=steps,
+        stride=stride,
+        points=points,
+        seed=seed,
+        gle=gle,
+        threshold=threshold,
+        pressure=pressure,
+        barostat=barostat,
+        velocities=velocities,
+    )
+    write_case(case, read_structure(structure), models, out, settings, overwrite)
+    say(f"{out}: {CASES[case].about}")
+    say(f"next: bash {out / 'run.sh'}")

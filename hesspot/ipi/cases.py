@@ -17,32 +17,19 @@ from hesspot.files import write_atomically
 from hesspot.ipi import curvature, inputs
 from hesspot.ipi.curvature import ADDRESS
 from hesspot.ipi.gle import read_matrices
-from hesspot.ipi.run_script import write_run_script
+from hesspot.ipi.inputs import RunSettings
+from hesspot.ipi.run_script import new_run, write_run_script
+from hesspot.structures import fixed_coordinates
 
 #: Tells i-PI that the extras hold the members.
 PARSE_JSON = "<parse_json>True</parse_json>"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """temperature K; timestep fs; stride of the properties, steps; points: couplings of a thermodynamic integration;
-    gle: file with the matrices of PIGLET; threshold: disagreement of a committee in eV from which structures are kept.
-    """
+#: Total momentum, √(eV amu), below which a structure is at rest as a whole.
+AT_REST = 1e-8
 
-    temperature: float = 300.0
-    beads: int = 1
-    timestep: float = 0.5
-    steps: int = 10_000
-    stride: int = 10
-    points: int = 5
-    seed: int = 1
-    gle: Path | None = None
-    threshold: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "beads", "timestep", "steps", "stride", "points"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} of an i-PI run is {getattr(self, name)}; it must be positive")
+#: Writes the files of a case but input.xml, whose text it returns.
+Writer = Callable[[ase.Atoms, Sequence[Path], Path, RunSettings], str]
 
 
 @dataclass(frozen=True)
@@ -51,28 +38,36 @@ class Case:
 
     about: str
     beads: int
-    write: Callable[[ase.Atoms, Sequence[Path], Path, Settings], str]
+    write: Writer
 
 
 def write_case(
-    name: str, atoms: ase.Atoms, models: Sequence[str | Path], folder: str | Path, settings: Settings
+    name: str,
+    atoms: ase.Atoms,
+    models: Sequence[str | Path],
+    folder: str | Path,
+    settings: RunSettings,
+    overwrite: bool = False,
 ) -> None:
-    """Write the folder of one of `CASES`. UserError for what cannot run."""
-    folder, files = Path(folder), [Path(model) for model in models]
+    """Write the folder of one of `CASES`. UserError for what cannot run, and for a folder that holds a run, unless it
+    may be overwritten."""
     if name not in CASES:
         raise UserError(f"there is no case {name!r}; choose one of {', '.join(CASES)}")
-    if not files or (len(files) > 1 and name != "committee"):
+    if not models or (len(models) > 1 and name != "committee"):
         raise UserError(
-            f"{len(files)} models were given for {name}; a committee may have several, every other case one"
+            f"{len(models)} models were given for {name}; a committee may have several, every other case one"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    xml = CASES[name].write(atoms, files, folder, settings)
-    write_atomically(folder / "input.xml", xml.encode())
-    if name != "committee":
-        write_run_script(folder, {ADDRESS: files[0]})
-        return
-    drivers = dict(zip(_addresses(folder, len(files)), files, strict=True))
-    write_run_script(folder, drivers, private=False, options=["--extras", "committee"] if len(files) == 1 else [])
+    inputs.refuse_charges(atoms)
+    files = [Path(model) for model in models]
+    with new_run(folder, overwrite) as part:
+        xml = CASES[name].write(atoms, files, part, settings)
+        write_atomically(part / "input.xml", xml.encode())
+        if name == "committee":
+            drivers = dict(zip(_addresses(part, len(files)), files, strict=True))
+            options = ["--extras", "committee"] if len(files) == 1 else []
+            write_run_script(part, drivers, private=False, options=options)
+        else:
+            write_run_script(part, {ADDRESS: files[0]})
 
 
 def _addresses(folder: Path, n_models: int) -> list[str]:
@@ -90,28 +85,67 @@ def _checked_start(atoms: ase.Atoms, models: Sequence[Path], folder: Path) -> tu
     return start, loaded[0]
 
 
-def _dynamics(about: str, thermostat: str) -> Callable[[ase.Atoms, Sequence[Path], Path, Settings], str]:
-    def write(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
-        _checked_start(atoms, models, folder)
-        return inputs.dynamics_input(
-            "start.xyz",
-            address=ADDRESS,
-            n_beads=settings.beads,
-            timestep=settings.timestep,
-            steps=settings.steps,
-            temperature=settings.temperature,
-            thermostat=thermostat,
-            batch_size=settings.beads,
-            stride=settings.stride,
-            seed=settings.seed,
-            about=about,
-        )
+def _moving(
+    start: ase.Atoms, settings: RunSettings, thermostat: str, forcefield: str = "hesspot", barostat: str = ""
+) -> str:
+    """A system with dynamics from `start`, with its velocities if they are wanted, and what it holds."""
+    first, fixcom = inputs.drawn_velocities(settings.temperature), True
+    if settings.velocities == "file" and start.has("momenta"):
+        if settings.beads > 1:
+            raise UserError(
+                f"the start structure has velocities of one bead, and the run has {settings.beads}; draw them "
+                "from the temperature (--velocities thermal)"
+            )
+        first = inputs.stated_velocities(start)
+        fixcom = bool(np.abs(start.get_momenta().sum(0)).max() < AT_REST)
+    held = inputs.held_coordinates(start)
+    contents = [
+        inputs.initial_beads("start.xyz", settings.beads, first),
+        f"<forces>{inputs.force(forcefield)}</forces>",
+        inputs.dynamics(settings.timestep, thermostat, barostat, held, fixcom),
+    ]
+    return inputs.system(contents, settings.temperature, pressure=settings.pressure if barostat else None)
+
+
+def _dynamics(about: str, thermostat: str) -> Writer:
+    def write(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
+        start, _ = _checked_start(atoms, models, folder)
+        blocks = [
+            inputs.dynamics_output(settings.stride),
+            inputs.ffsocket("hesspot", ADDRESS, settings.beads),
+            _moving(start, settings, inputs.thermostat_block(thermostat)),
+        ]
+        return inputs.simulation(about, blocks, settings.steps, settings.seed, stride=settings.stride)
 
     return write
 
 
-def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
-    loaded = _checked_start(atoms, models, folder)[1]
+def _constant_pressure(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
+    if not atoms.pbc.all():
+        raise UserError(
+            f"constant pressure needs a structure that is periodic in all directions, and {atoms.symbols} is not "
+            f"(pbc {' '.join('FT'[int(p)] for p in atoms.pbc)}); take nvt"
+        )
+    if fixed_coordinates(atoms, "the start structure").any():
+        raise UserError(
+            "atoms of the start structure are held, which has no meaning in a cell that changes; take nvt, or "
+            "remove the constraint"
+        )
+    start, _ = _checked_start(atoms, models, folder)
+    about = (
+        f"Constant temperature and pressure ({settings.pressure:g} bar), {settings.beads} "
+        f"bead{'s' * (settings.beads > 1)}; mind that the pressure of small cells scatters by thousands of bar."
+    )
+    blocks = [
+        inputs.dynamics_output(settings.stride, inputs.PRESSURE_COLUMNS),
+        inputs.ffsocket("hesspot", ADDRESS, settings.beads),
+        _moving(start, settings, inputs.thermostat_block("pile"), barostat=inputs.barostat_block(settings.barostat)),
+    ]
+    return inputs.simulation(about, blocks, settings.steps, settings.seed, stride=settings.stride)
+
+
+def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
+    start, loaded = _checked_start(atoms, models, folder)
     if len(models) == 1:
         members_of(loaded)  # refuses a file that is no committee
         how = "the members of one committee file, all from one driver"
@@ -139,33 +173,23 @@ def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings:
     <trajectory filename='pots' stride='{settings.stride}' extra_type='committee_pot'> extras </trajectory>
     <trajectory filename='spread' stride='{settings.stride}' extra_type='committee_uncertainty'> extras </trajectory>
     <trajectory filename='forces' stride='{10 * settings.stride}' extra_type='committee_force'> extras </trajectory>"""
-    contents = [
-        inputs.initial_beads("start.xyz", settings.beads, settings.temperature),
-        f"<forces>{inputs.force('committee')}</forces>",
-        inputs.dynamics(settings.timestep, "pile"),
-    ]
     blocks = [
         inputs.dynamics_output(settings.stride, more=spread),
         committee,
-        inputs.system(contents, settings.temperature),
+        _moving(start, settings, inputs.thermostat_block("pile"), "committee"),
     ]
     about = f"Dynamics on the mean of a committee: {how}; their disagreement is written."
-    return inputs.simulation(about, blocks, settings.steps, settings.seed)
+    return inputs.simulation(about, blocks, settings.steps, settings.seed, stride=settings.stride)
 
 
-def _piglet(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+def _piglet(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
     if settings.gle is None:
         raise UserError(
             "piglet needs the matrices for this temperature and number of beads; make them at "
             "https://gle4md.org (PIGLET, in i-PI's format) and give the file with --gle"
         )
     matrices = read_matrices(settings.gle, settings.beads, settings.temperature)
-    _checked_start(atoms, models, folder)
-    contents = [
-        inputs.initial_beads("start.xyz", settings.beads, settings.temperature),
-        f"<forces>{inputs.force('hesspot')}</forces>",
-        matrices.motion(settings.timestep),
-    ]
+    start, _ = _checked_start(atoms, models, folder)
     about = (
         "Path integrals with a few beads and the PIGLET thermostat (Ceriotti and Manolopoulos, Phys. Rev. Lett. 109,\n"
         "100604, 2012). The column conserved drifts: the thermostat is driven."
@@ -173,12 +197,17 @@ def _piglet(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Se
     blocks = [
         inputs.dynamics_output(settings.stride),
         inputs.ffsocket("hesspot", ADDRESS, settings.beads),
-        inputs.system(contents, settings.temperature),
+        _moving(start, settings, matrices.thermostat()),
     ]
-    return inputs.simulation(about, blocks, settings.steps, settings.seed)
+    return inputs.simulation(about, blocks, settings.steps, settings.seed, stride=settings.stride)
 
 
-def _integration(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+def _integration(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
+    if settings.velocities == "file" and atoms.has("momenta"):
+        raise UserError(
+            "the start structure has velocities, which have no meaning at the minimum that a thermodynamic integration "
+            "starts from; draw them from the temperature (--velocities thermal)"
+        )
     model = read_model(models[0])
     (start,) = inputs.write_start(folder / "start.xyz", curvature.relaxed(model, atoms))
     reference = curvature.ffdebye(curvature.derivatives(model, [start]), folder)
@@ -187,9 +216,9 @@ def _integration(atoms: ase.Atoms, models: Sequence[Path], folder: Path, setting
     for number, (coupling, weight) in enumerate(zip((nodes + 1) / 2, weights / 2, strict=True)):
         contents = [
             f"<!-- lambda {coupling:.6f}, weight in the integral {weight:.6f} -->",
-            inputs.initial_beads("start.xyz", settings.beads, settings.temperature),
+            inputs.initial_beads("start.xyz", settings.beads, inputs.drawn_velocities(settings.temperature)),
             f"<forces>{inputs.force('harmonic', 1 - coupling)}{inputs.force('hesspot', coupling)}</forces>",
-            inputs.dynamics(settings.timestep, "pile"),
+            inputs.dynamics(settings.timestep, inputs.thermostat_block("pile")),
         ]
         systems.append(inputs.system(contents, settings.temperature, prefix=f"l{number}"))
     columns = (
@@ -208,15 +237,15 @@ def _integration(atoms: ase.Atoms, models: Sequence[Path], folder: Path, setting
         inputs.ffsocket("hesspot", ADDRESS, settings.beads),
         *systems,
     ]
-    return inputs.simulation(about, blocks, settings.steps, settings.seed)
+    return inputs.simulation(about, blocks, settings.steps, settings.seed, stride=settings.stride)
 
 
-def _instanton(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: Settings) -> str:
+def _instanton(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
     model = read_model(models[0])
     saddle = curvature.relaxed(model, atoms)
     path = curvature.path_over_saddle(model, saddle, settings.temperature, settings.beads)
     here = curvature.derivatives(model, inputs.write_start(folder / "start.xyz", *path))
-    return curvature.input_for("instanton", here, folder, curvature.Settings(settings.temperature, seed=settings.seed))
+    return curvature.input_for("instanton", here, folder, settings)
 
 
 CASES = {
@@ -224,6 +253,7 @@ CASES = {
         "constant energy", 1, _dynamics("Classical dynamics at constant energy: watch the column conserved.", "none")
     ),
     "nvt": Case("constant temperature", 1, _dynamics("Classical dynamics with a Langevin thermostat.", "pile")),
+    "npt": Case("constant temperature and pressure, classical or with beads", 1, _constant_pressure),
     "pimd": Case(
         "path integrals with the PILE thermostat",
         32,

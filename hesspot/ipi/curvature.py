@@ -20,7 +20,9 @@ from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel
 from hesspot.ipi import inputs
-from hesspot.units import BOHR, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, INVERSE_CM, IPI_AMU
+from hesspot.ipi.inputs import RunSettings
+from hesspot.structures import fixed_coordinates
+from hesspot.units import BOHR, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, INVERSE_CM, IPI_AMU, SQRT_EV_PER_A2_AMU
 
 #: eV/Å; a geometry with larger forces is no stationary point.
 STATIONARY = 1e-3
@@ -57,12 +59,38 @@ class Curvature:
 
     @property
     def largest_force(self) -> float:
-        """Largest component of any force, eV/Å."""
-        return float(np.abs(self.forces).max())
+        """Largest component of any force, eV/Å, but for coordinates that are held."""
+        return float(np.abs(self.forces[:, ~self.held.reshape(-1, 3)]).max(initial=0.0))
+
+    @property
+    def held(self) -> np.ndarray:
+        """(3n,) bool: the coordinates that constraints hold."""
+        return fixed_coordinates(self.beads[0], str(self.beads[0].symbols)).ravel()
 
     def modes(self) -> NormalModes:
         """Vibrations of the first bead."""
         return normal_modes(self.beads[0], self.hessians[0])
+
+    def dynamical_matrix(self) -> np.ndarray:
+        """(3n, 3n) eV/(Å² amu): the mass-weighted Hessian of the first bead, without translations and rotations.
+
+        With coordinates that are held it is that of the others alone (the rest is zero), and nothing is taken out.
+        """
+        free = ~self.held
+        weighted = mass_weighted(self.hessians[0], self.beads[0].get_masses()) * np.outer(free, free)
+        if not free.all():
+            return weighted
+        rigid = self.rigid()
+        vibrations = np.eye(len(weighted)) - rigid.T @ rigid
+        return vibrations @ weighted @ vibrations
+
+    def frequencies(self) -> np.ndarray:
+        """Of the first bead, ascending, cm⁻¹, imaginary ones negative; without held coordinates."""
+        free = ~self.held
+        if free.all():
+            return self.modes().frequencies
+        values = np.linalg.eigvalsh(self.dynamical_matrix()[np.ix_(free, free)])
+        return np.asarray(np.sign(values) * np.sqrt(np.abs(values)) * SQRT_EV_PER_A2_AMU)
 
     def rigid(self) -> np.ndarray:
         """Translations and rotations of the first bead in mass-weighted coordinates, as rows."""
@@ -74,16 +102,6 @@ class Curvature:
         if self.beads[0].pbc.any():
             return "crystal"
         return "poly" if len(self.rigid()) == 6 else "none"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """temperature K; timestep fs; steps of dynamics; seed of i-PI's random numbers."""
-
-    temperature: float = 300.0
-    timestep: float = 0.5
-    steps: int = 1000
-    seed: int = 1
 
 
 def derivatives(model: LoadedModel, beads: list[ase.Atoms]) -> Curvature:
@@ -104,8 +122,18 @@ def derivatives(model: LoadedModel, beads: list[ase.Atoms]) -> Curvature:
     return curvature
 
 
+def refuse_held(atoms: ase.Atoms, what: str) -> None:
+    """UserError if constraints hold anything."""
+    if fixed_coordinates(atoms, "the start structure").any():
+        raise UserError(
+            f"atoms of {atoms.symbols} are held, which {what} does not take into account; remove the constraint"
+        )
+
+
 def relaxed(model: LoadedModel, atoms: ase.Atoms) -> ase.Atoms:
     """The model's own stationary point next to `atoms`: a minimum or a saddle point."""
+
+    refuse_held(atoms, "the search for a stationary point")
 
     def forces_and_hessian(structure: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
         here = derivatives(model, [structure])
@@ -150,9 +178,8 @@ def path_over_saddle(
 
 def ffdebye(curvature: Curvature, folder: str | Path, name: str = "harmonic") -> str:
     """The forcefield ½(x − x₀)·H·(x − x₀) + V₀ around a minimum, which i-PI evaluates itself."""
-    folder = Path(folder)
     _refuse_unless_minimum(curvature)
-    np.savetxt(folder / "hessian.dat", curvature.hessians[0] / HARTREE_PER_BOHR2, fmt="%.17e")
+    np.savetxt(Path(folder) / "hessian.dat", curvature.hessians[0] / HARTREE_PER_BOHR2, fmt="%.17e")
     positions = curvature.beads[0].positions / BOHR
     return f"""<ffdebye name='{name}'>
     <!-- Ha/Bohr²; positions in Bohr, energy in Ha -->
@@ -162,21 +189,22 @@ def ffdebye(curvature: Curvature, folder: str | Path, name: str = "harmonic") ->
   </ffdebye>"""
 
 
-def input_for(purpose: str, curvature: Curvature, folder: str | Path, settings: Settings | None = None) -> str:
+def input_for(purpose: str, curvature: Curvature, folder: str | Path, settings: RunSettings | None = None) -> str:
     """Write the matrix of one of `PURPOSES` to `folder`, and return the XML of the run that reads it.
 
     The beads of `curvature` must be the structures that `write_start` wrote there as start.xyz and returned. UserError
     for a geometry that i-PI cannot start from.
     """
-    folder = Path(folder)
     if purpose not in PURPOSES:
         raise UserError(f"i-PI takes no Hessian for {purpose!r}; choose one of {', '.join(PURPOSES)}")
     if len(curvature.beads) > 1 and purpose != "instanton":
         raise UserError(f"{len(curvature.beads)} structures were given for {purpose}, which takes one; give it alone")
-    return PURPOSES[purpose](curvature, folder, settings or Settings())
+    if purpose not in WITH_HELD_ATOMS:
+        refuse_held(curvature.beads[0], f"i-PI's {purpose} with this Hessian")
+    return PURPOSES[purpose](curvature, Path(folder), settings or RunSettings())
 
 
-def _vibrations(curvature: Curvature, folder: Path, settings: Settings) -> str:
+def _vibrations(curvature: Curvature, folder: Path, settings: RunSettings) -> str:
     _write_dynmat(curvature, folder)
     size = curvature.hessians.shape[1]
     motion = f"""<motion mode='vibrations'>
@@ -194,7 +222,7 @@ def _vibrations(curvature: Curvature, folder: Path, settings: Settings) -> str:
     return _input(about, curvature, motion, steps=size + 1, first_step=size)
 
 
-def _minimize(curvature: Curvature, folder: Path, settings: Settings) -> str:
+def _minimize(curvature: Curvature, folder: Path, settings: RunSettings) -> str:
     """The trust-radius step of i-PI is Newton's only where the matrix is positive definite: so curvatures are taken by
     their size, and translations and rotations, along which there is no force, are as stiff as the stiffest mode."""
     rigid = rigid_basis(curvature.beads[0], np.ones(len(curvature.beads[0])))
@@ -216,7 +244,7 @@ def _minimize(curvature: Curvature, folder: Path, settings: Settings) -> str:
     return _input(about, curvature, motion, steps=500, stride=1)
 
 
-def _scp(curvature: Curvature, folder: Path, settings: Settings) -> str:
+def _scp(curvature: Curvature, folder: Path, settings: RunSettings) -> str:
     atoms = curvature.beads[0]
     moments = atoms.get_moments_of_inertia()
     if not atoms.pbc.any() and np.diff(moments).min() < SYMMETRIC_TOP * moments.max():
@@ -244,7 +272,7 @@ def _scp(curvature: Curvature, folder: Path, settings: Settings) -> str:
     return _input(about, curvature, motion, settings, steps=iterations * (samples + 2) + 1)
 
 
-def _imf(curvature: Curvature, folder: Path, settings: Settings) -> str:
+def _imf(curvature: Curvature, folder: Path, settings: RunSettings) -> str:
     _refuse_unless_minimum(curvature)
     _write_dynmat(curvature, folder)
     size = curvature.hessians.shape[1]
@@ -266,11 +294,13 @@ def _imf(curvature: Curvature, folder: Path, settings: Settings) -> str:
     return _input(about, curvature, motion, settings, steps=size + 1)
 
 
-def _ffdebye(curvature: Curvature, folder: Path, settings: Settings) -> str:
+def _ffdebye(curvature: Curvature, folder: Path, settings: RunSettings) -> str:
     contents = [
-        inputs.initial_beads("start.xyz", 1, settings.temperature),
+        inputs.initial_beads("start.xyz", 1, inputs.drawn_velocities(settings.temperature)),
         f"<forces>{inputs.force('harmonic')}</forces>",
-        inputs.dynamics(settings.timestep, "pile"),
+        inputs.dynamics(
+            settings.timestep, inputs.thermostat_block("pile"), held=inputs.held_coordinates(curvature.beads[0])
+        ),
     ]
     about = "Dynamics in the harmonic potential of an analytic Hessian. i-PI evaluates it: there is no driver."
     blocks = [
@@ -281,7 +311,7 @@ def _ffdebye(curvature: Curvature, folder: Path, settings: Settings) -> str:
     return inputs.simulation(about, blocks, settings.steps, settings.seed)
 
 
-def _instanton(curvature: Curvature, folder: Path, settings: Settings) -> str:
+def _instanton(curvature: Curvature, folder: Path, settings: RunSettings) -> str:
     n_beads, size = curvature.hessians.shape[:2]
     if n_beads < 2:
         raise UserError("an instanton of one bead has no path; take 10 beads or more")
@@ -313,8 +343,11 @@ def _instanton(curvature: Curvature, folder: Path, settings: Settings) -> str:
 #: Purposes whose runs need no forces of the model.
 WITHOUT_DRIVER = ("vibrations", "ffdebye")
 
+#: Purposes that take coordinates that constraints hold.
+WITH_HELD_ATOMS = ("vibrations", "ffdebye")
+
 #: What i-PI reads a Hessian for.
-PURPOSES: dict[str, Callable[[Curvature, Path, Settings], str]] = {
+PURPOSES: dict[str, Callable[[Curvature, Path, RunSettings], str]] = {
     "vibrations": _vibrations,
     "instanton": _instanton,
     "ffdebye": _ffdebye,
@@ -328,7 +361,7 @@ def _input(
     about: str,
     curvature: Curvature,
     motion: str,
-    settings: Settings | None = None,
+    settings: RunSettings | None = None,
     *,
     steps: int,
     first_step: int = 0,
@@ -350,15 +383,12 @@ def _input(
         inputs.ffsocket("hesspot", ADDRESS, batch_size),
         inputs.system(contents, settings.temperature if settings else None),
     ]
-    return inputs.simulation(about, blocks, steps, settings.seed if settings else 1, first_step)
+    return inputs.simulation(about, blocks, steps, settings.seed if settings else 1, first_step, min(stride, 100))
 
 
 def _write_dynmat(curvature: Curvature, folder: Path) -> None:
-    """`dynmat.dat`, with the masses as i-PI has them, without translations and rotations."""
-    weighted = mass_weighted(curvature.hessians[0] / HARTREE_PER_BOHR2, curvature.beads[0].get_masses() * IPI_AMU)
-    rigid = curvature.rigid()
-    vibrations = np.eye(len(weighted)) - rigid.T @ rigid
-    np.savetxt(folder / "dynmat.dat", vibrations @ weighted @ vibrations, fmt="%.17e")
+    """`dynmat.dat`, with the masses as i-PI has them."""
+    np.savetxt(folder / "dynmat.dat", curvature.dynamical_matrix() / HARTREE_PER_BOHR2 / IPI_AMU, fmt="%.17e")
 
 
 def _from_file(tag: str, shape: tuple[int, ...], stem: str = "") -> str:
@@ -372,6 +402,6 @@ def _refuse_unless_minimum(curvature: Curvature) -> None:
             f"the largest force on {what} is {curvature.largest_force:.2g} eV/Å, so that it is no minimum of this "
             "model; relax it first (--relax)"
         )
-    lowest = curvature.modes().frequencies.min(initial=np.inf)
+    lowest = curvature.frequencies().min(initial=np.inf)
     if lowest < -IMAGINARY:
         raise UserError(f"{what} has an imaginary frequency ({lowest:.0f} cm⁻¹): it is no minimum; start from one")

@@ -29,8 +29,8 @@ class Matrices:
     drift_units: str
     covariance_units: str
 
-    def motion(self, timestep: float) -> str:
-        """Constant temperature with these matrices for the ring-polymer modes; timestep fs."""
+    def thermostat(self) -> str:
+        """The block of a thermostat with these matrices for the ring-polymer modes."""
         blocks = []
         for name, values, units in (
             ("A", self.drift, self.drift_units),
@@ -39,15 +39,10 @@ class Matrices:
             shape = ", ".join(map(str, values.shape))
             of_units = f" units='{units}'" if units else ""
             blocks.append(f"<{name} shape='({shape})'{of_units}>\n{inputs.array(values)}\n</{name}>")
-        return f"""<motion mode='dynamics'>
-      <dynamics mode='nvt'>
-        <timestep units='femtosecond'>{timestep}</timestep>
-        <thermostat mode='nm_gle'>
+        return f"""<thermostat mode='nm_gle'>
           {blocks[0]}
           {blocks[1]}
-        </thermostat>
-      </dynamics>
-    </motion>"""
+        </thermostat>"""
 
 
 def read_matrices(path: str | Path, n_beads: int, temperature: float) -> Matrices:

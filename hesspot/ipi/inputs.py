@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import ase
 import ase.io
 import numpy as np
+from ase.constraints import FixAtoms, FixCartesian
 
+from hesspot.console import say
 from hesspot.errors import UserError
+from hesspot.files import replacing
+from hesspot.structures import check_structure, fixed_coordinates, in_a_box, read_structures
+from hesspot.units import AMU, HARTREE
+
+#: How the cell moves: its volume alone, or all its vectors.
+Barostat = Literal["isotropic", "flexible"]
+
+Velocities = Literal["file", "thermal"]
 
 #: Å added to the extent of a molecule to make the cell that i-PI wants; far beyond any cutoff.
 VACUUM = 100.0
+
+#: A rotation nearer to none than this is none.
+UNTURNED = 1e-12
 
 #: What `simulation.out` of a run with dynamics holds.
 DYNAMICS_COLUMNS = (
@@ -20,69 +35,108 @@ DYNAMICS_COLUMNS = (
     "potential{electronvolt}"
 )
 
+#: The same at constant pressure.
+PRESSURE_COLUMNS = DYNAMICS_COLUMNS + ", pressure_cv{bar}, volume{angstrom3}, cell_h{angstrom}"
 
-def read_structures(path: str | Path) -> list[ase.Atoms]:
-    """All structures of a file in any format that ASE reads; UserError if they have no atoms, or different ones."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"structure file {path} does not exist; give a file that ASE reads")
-    try:
-        structures = list(ase.io.iread(path, ":"))
-    except Exception as error:
-        raise UserError(
-            f"structure file {path} cannot be read by ASE ({type(error).__name__}: {error}); give it as extended XYZ"
-        ) from error
-    if not structures or len(structures[0]) == 0:
-        raise UserError(f"structure file {path} has no atoms; give one with atoms")
-    for number, atoms in enumerate(structures):
-        if atoms.get_chemical_symbols() != structures[0].get_chemical_symbols():
+
+@dataclass(frozen=True)
+class RunSettings:
+    """temperature K; timestep fs; stride of the properties, steps; points: couplings of a thermodynamic integration;
+    gle: file with the matrices of PIGLET; threshold: disagreement of a committee in eV from which structures are kept;
+    pressure bar and barostat of constant pressure; velocities: those of the start structure (`file`), or drawn.
+    """
+
+    temperature: float = 300.0
+    beads: int = 1
+    timestep: float = 0.5
+    steps: int = 10_000
+    stride: int = 10
+    points: int = 5
+    seed: int = 1
+    gle: Path | None = None
+    threshold: float = 0.0
+    pressure: float = 1.0
+    barostat: Barostat = "isotropic"
+    velocities: Velocities = "file"
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "beads", "timestep", "steps", "stride", "points"):
+            value = getattr(self, name)
+            if not 0 < value < np.inf:
+                raise UserError(f"{name} of an i-PI run is {value}; it must be positive")
+        if not np.isfinite(self.pressure):
+            raise UserError(f"pressure of an i-PI run is {self.pressure}; give a number of bar")
+
+
+def read_beads(path: str | Path) -> list[ase.Atoms]:
+    """All structures of a file, as the beads of one path; UserError if they are not of the same atoms."""
+    beads = read_structures(path)
+    for number, atoms in enumerate(beads):
+        if atoms.get_chemical_symbols() != beads[0].get_chemical_symbols():
             raise UserError(
                 f"structure {number} of {path} has other atoms than the first; give the beads of one path, in one order"
             )
-    return structures
+        if not np.array_equal(atoms.get_masses(), beads[0].get_masses()):
+            raise UserError(f"structure {number} of {path} has other masses than the first; give the same to all beads")
+    return beads
 
 
-def with_cell(atoms: ase.Atoms) -> ase.Atoms:
-    """A copy whose directions that are not periodic have a lattice vector too, longer than the structure by 100 Å."""
-    atoms = atoms.copy()
-    if not atoms.pbc.all():
-        cell = atoms.cell.complete().array
-        for axis in np.flatnonzero(~atoms.pbc):
-            direction = cell[axis] / np.linalg.norm(cell[axis])
-            cell[axis] = direction * (np.ptp(atoms.positions @ direction) + VACUUM)
-        atoms.set_cell(cell)
-    return atoms
+def refuse_charges(atoms: ase.Atoms) -> None:
+    """UserError for a charge, a spin or magnetic moments: a model knows none, and would leave them out."""
+    for name, neutral in (("charge", 0), ("total_charge", 0), ("spin", 1), ("multiplicity", 1)):
+        value = atoms.info.get(name, neutral)
+        if not (isinstance(value, (int, float, np.number)) and value in (neutral, 0)):
+            raise UserError(
+                f"the start structure states {name}={value}, which a model does not know; if it was trained for "
+                f"structures of this {name}, remove {name} from the file"
+            )
+    for name, words in (("initial_charges", "charges"), ("initial_magmoms", "magnetic moments")):
+        if atoms.has(name) and np.any(atoms.arrays[name]):
+            raise UserError(f"the start structure has {words} of atoms, which a model does not know; remove {name}")
 
 
 def standard_form(atoms: ase.Atoms) -> tuple[ase.Atoms, np.ndarray]:
-    """The structure turned so that its lattice matrix is triangular, as i-PI wants it, and the rotation Q (3, 3).
+    """The structure in a right-handed cell, turned so that its lattice matrix is triangular as i-PI wants it, and the
+    rotation Q (3, 3).
 
-    Turned vectors are x·Qᵀ. Elements, masses, cell and periodic directions are kept, nothing else.
+    Turned vectors are x·Qᵀ. Elements, masses, momenta, cell, periodic directions, and atoms or coordinates that are
+    held, are kept, nothing else. UserError for constraints that i-PI does not have.
     """
-    turned = with_cell(atoms)
-    cell, rotation = turned.cell.standard_form()
-    lower = cell.array
-    if np.linalg.det(rotation) < 0:
-        flip = np.diag([1.0, 1.0, -1.0])
-        lower, rotation = lower @ flip, flip @ rotation
-    bare = ase.Atoms(
+    cell, rotation = in_a_box(atoms, VACUUM).cell.standard_form()
+    turned = ase.Atoms(
         atoms.get_chemical_symbols(),
         positions=atoms.positions @ rotation.T,
-        cell=np.tril(lower),
+        cell=np.tril(cell.array),
         pbc=atoms.pbc,
         masses=atoms.get_masses() if atoms.has("masses") else None,
     )
-    return bare, rotation
+    if atoms.has("momenta"):
+        turned.set_momenta(atoms.get_momenta() @ rotation.T)
+    fixed = fixed_coordinates(atoms, "the start structure")
+    whole = fixed.all(1)
+    single = fixed.any(1) & ~whole
+    if single.any() and not np.allclose(rotation, np.eye(3), rtol=0, atol=UNTURNED):
+        raise UserError(
+            f"coordinates of atom {int(np.flatnonzero(single)[0])} are held, but the cell must be turned for i-PI, so "
+            "that they are no coordinates any more; give lattice vectors with a along x and b in the xy plane"
+        )
+    held = [FixCartesian([atom], fixed[atom]) for atom in np.flatnonzero(single)]
+    turned.set_constraint([FixAtoms(np.flatnonzero(whole)), *held] if whole.any() else held)
+    return turned, rotation
 
 
 def write_start(path: str | Path, *beads: ase.Atoms) -> list[ase.Atoms]:
     """Write extended XYZ that serves both as i-PI's start structure (mode 'ase') and as the driver's template.
 
     One structure, or one for each bead. Returns them as i-PI will read them: turned by `standard_form`, and
-    with the digits of the file.
+    with the digits of the file. UserError for a structure that cannot be evaluated.
     """
-    path = Path(path)
-    ase.io.write(path, [standard_form(atoms)[0] for atoms in beads], format="extxyz")
+    for number, atoms in enumerate(beads):
+        check_structure(atoms, "the start structure" if len(beads) == 1 else f"bead {number} of the start")
+    if beads[0].pbc.any() and np.linalg.det(beads[0].cell.array) < 0:
+        say("the lattice vectors are left-handed, and i-PI gets their negatives: the same lattice", stderr=True)
+    with replacing(path) as part:
+        ase.io.write(part, [standard_form(atoms)[0] for atoms in beads], format="extxyz")
     return list(ase.io.iread(path, ":", format="extxyz"))
 
 
@@ -102,40 +156,72 @@ def ffsocket(name: str, address: str, batch_size: int = 1) -> str:
   </ffsocket>"""
 
 
-def initial_beads(start: str, n_beads: int, temperature: float | None = None) -> str:
-    """Positions of `n_beads` beads from a file, velocities of `temperature` K or none."""
-    thermal = f"\n      <velocities mode='thermal' units='kelvin'>{temperature}</velocities>" if temperature else ""
-    return f"""<initialize nbeads='{n_beads}'>
-      <file mode='ase'>{start}</file>{thermal}
-    </initialize>"""
+def initial_beads(start: str, n_beads: int, velocities: str = "") -> str:
+    """Positions, masses and cell of `n_beads` beads from a file, and their velocities: a block of those below."""
+    lines = [f"<file mode='ase'>{start}</file>", *([velocities] if velocities else [])]
+    return f"<initialize nbeads='{n_beads}'>\n      " + "\n      ".join(lines) + "\n    </initialize>"
 
 
-def dynamics(timestep: float, thermostat: str) -> str:
-    """The motion of molecular dynamics; timestep in fs.
+def drawn_velocities(temperature: float) -> str:
+    """Of `temperature` K."""
+    return f"<velocities mode='thermal' units='kelvin'>{temperature}</velocities>"
 
-    thermostat: `none` (constant energy), `pile` (Langevin on every ring-polymer mode, for one bead the usual
-    Langevin thermostat), or `trpmd` (on all modes but the centroid).
-    """
-    if thermostat == "none":
-        return f"""<motion mode='dynamics'>
-      <dynamics mode='nve'>
-        <timestep units='femtosecond'>{timestep}</timestep>
-      </dynamics>
-    </motion>"""
+
+def stated_velocities(atoms: ase.Atoms) -> str:
+    """Those of a structure's momenta."""
+    velocities = atoms.get_velocities() / np.sqrt(HARTREE * AMU)  # √(eV/amu) → atomic units
+    return f"<velocities mode='manual' bead='0'>{array(velocities)}</velocities>"
+
+
+def held_coordinates(atoms: ase.Atoms) -> str:
+    """The element of a motion with the coordinates that the structure's constraints hold, or nothing."""
+    held = np.flatnonzero(fixed_coordinates(atoms, "the start structure"))
+    return f"<fixatoms_dof>[{', '.join(map(str, held))}]</fixatoms_dof>" if len(held) else ""
+
+
+def thermostat_block(kind: str) -> str:
+    """`none`; `pile`: Langevin on every ring-polymer mode, for one bead the usual Langevin thermostat; `trpmd`: on all
+    modes but the centroid."""
+    if kind == "none":
+        return ""
     about, tau = {
         "pile": ("time constant of the centroid; the other modes are damped at 2 * pile_lambda * their frequency", 100),
         "trpmd": ("the centroid is not thermostatted (practically infinite time constant)", 1e12),
-    }[thermostat]
-    return f"""<motion mode='dynamics'>
-      <dynamics mode='nvt'>
-        <timestep units='femtosecond'>{timestep}</timestep>
-        <thermostat mode='pile_l'>
+    }[kind]
+    return f"""<thermostat mode='pile_l'>
           <!-- {about} -->
           <tau units='femtosecond'>{tau:g}</tau>
           <pile_lambda>0.5</pile_lambda>
-        </thermostat>
-      </dynamics>
+        </thermostat>"""
+
+
+def dynamics(timestep: float, thermostat: str, barostat: str = "", held: str = "", fixcom: bool = True) -> str:
+    """The motion of molecular dynamics; timestep fs; the blocks of a thermostat and a barostat, if there are any.
+
+    held: as `held_coordinates` gives it; fixcom: whether the momentum of the whole is taken out.
+    """
+    mode = "npt" if barostat else "nvt" if thermostat else "nve"
+    inside = [f"<timestep units='femtosecond'>{timestep}</timestep>", thermostat, barostat]
+    parts = "\n        ".join(part for part in inside if part)
+    after = f"\n      {held}" if held else "" if fixcom else "\n      <fixcom>False</fixcom>"
+    return f"""<motion mode='dynamics'>
+      <dynamics mode='{mode}'>
+        {parts}
+      </dynamics>{after}
     </motion>"""
+
+
+def barostat_block(kind: Barostat) -> str:
+    """The barostat of constant pressure: the volume moves, or all lattice vectors."""
+    about = {
+        "isotropic": "the volume alone moves (Bussi, Zykova-Timan, Parrinello, J. Chem. Phys. 130, 074101, 2009)",
+        "flexible": "all lattice vectors move (Martyna, Hughes, Tuckerman, J. Chem. Phys. 110, 3275, 1999)",
+    }[kind]
+    return f"""<barostat mode='{kind}'>
+          <!-- {about} -->
+          <tau units='femtosecond'>200</tau>
+          <thermostat mode='langevin'> <tau units='femtosecond'>100</tau> </thermostat>
+        </barostat>"""
 
 
 def dynamics_output(stride: int, columns: str = DYNAMICS_COLUMNS, more: str = "") -> str:
@@ -149,21 +235,28 @@ def dynamics_output(stride: int, columns: str = DYNAMICS_COLUMNS, more: str = ""
   </output>"""
 
 
-def system(contents: Sequence[str], temperature: float | None = None, prefix: str = "") -> str:
-    """A system with its initialisation, forces and motion, in an ensemble of `temperature` K."""
-    ensemble = [f"<ensemble><temperature units='kelvin'>{temperature}</temperature></ensemble>"] if temperature else []
+def system(
+    contents: Sequence[str], temperature: float | None = None, prefix: str = "", pressure: float | None = None
+) -> str:
+    """A system with its initialisation, forces and motion, in an ensemble of `temperature` K and `pressure` bar."""
+    of_pressure = f" <pressure units='bar'>{pressure}</pressure>" if pressure is not None else ""
+    of_temperature = f"<temperature units='kelvin'>{temperature}</temperature>"
+    ensemble = [f"<ensemble>{of_temperature}{of_pressure}</ensemble>"] if temperature else []
     name = f" prefix='{prefix}'" if prefix else ""
     return f"<system{name}>\n    " + "\n    ".join([*contents, *ensemble]) + "\n  </system>"
 
 
-def simulation(about: str, blocks: Sequence[str], steps: int, seed: int = 1, first_step: int = 0) -> str:
-    """The whole input; `about` becomes the comment at its top."""
+def simulation(
+    about: str, blocks: Sequence[str], steps: int, seed: int = 1, first_step: int = 0, stride: int = 100
+) -> str:
+    """The whole input; `about` becomes the comment at its top. A run that is ended goes on at a multiple of `stride`
+    steps: that of its tables, so that no row is written twice."""
     first = f"\n  <step>{first_step}</step>" if first_step else ""
     body = "\n  ".join(blocks)
     return f"""<!--
 {about}
 -->
-<simulation verbosity='low' safe_stride='100' floatformat='%21.13e'>
+<simulation verbosity='low' safe_stride='{stride}' floatformat='%21.13e'>
   <total_steps>{steps}</total_steps>{first}
   <prng><seed>{seed}</seed></prng>
   {body}
@@ -193,8 +286,8 @@ def dynamics_input(
     """XML of a run with (path integral) molecular dynamics.
 
     start: file name of the start structure, made by `write_start`, relative to the run's folder; address of a unix
-    socket; timestep fs; temperature K, also of the first velocities; thermostat as in `dynamics`; every `stride`
-    steps `simulation.out` gets step, time, conserved quantity, temperature, centroid-virial kinetic energy and
+    socket; timestep fs; temperature K, also of the first velocities; thermostat as in `thermostat_block`; every
+    `stride` steps `simulation.out` gets step, time, conserved quantity, temperature, centroid-virial kinetic energy and
     potential energy (fs, K, eV).
     """
     if n_beads < 1 or batch_size < 1 or steps < 1:
@@ -203,13 +296,9 @@ def dynamics_input(
             "raise the one that is not"
         )
     contents = [
-        initial_beads(start, n_beads, temperature),
+        initial_beads(start, n_beads, drawn_velocities(temperature)),
         f"<forces>{force('hesspot')}</forces>",
-        dynamics(timestep, thermostat),
+        dynamics(timestep, thermostat_block(thermostat)),
     ]
-    return simulation(
-        about,
-        [dynamics_output(stride), ffsocket("hesspot", address, batch_size), system(contents, temperature)],
-        steps,
-        seed,
-    )
+    blocks = [dynamics_output(stride), ffsocket("hesspot", address, batch_size), system(contents, temperature)]
+    return simulation(about, blocks, steps, seed, stride=stride)

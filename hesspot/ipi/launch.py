@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -17,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hesspot.errors import UserError
+from hesspot.processes import Output, started
 
 POLL = 0.02  # s between looks at the processes
 
-#: Seconds that i-PI has to end after a polite signal, and drivers after i-PI has ended.
+#: Seconds that drivers have to end after i-PI has ended.
 GRACE = 10.0
 
 
@@ -53,18 +52,28 @@ def run_ipi(
     template = Path(template)
     workdir = Path(workdir)
     address = _socket_options(input_xml)
+    restart = Output(workdir / "RESTART")
     with contextlib.ExitStack() as stack:
         prefix = stack.enter_context(tempfile.TemporaryDirectory(prefix="ipi")) + "/"
         command = [_program("i-pi"), "-S", prefix, str(input_xml.resolve())]
-        server = stack.enter_context(_process(command, workdir, "i-pi.log"))
+        server = stack.enter_context(_logged(command, workdir / "i-pi.log"))
         drivers = []
         for number in range(n_drivers):
             command = [sys.executable, "-m", "ipi_driver.cli", str(model.resolve())]
             command += ["--template", str(template.resolve()), "--prefix", prefix, *address, *driver_options]
-            drivers.append(stack.enter_context(_process(command, workdir, f"driver-{number}.log")))
+            drivers.append(stack.enter_context(_logged(command, workdir / f"driver-{number}.log")))
         _wait(server, drivers, workdir, timeout)
+    if not restart.is_new():
+        raise UserError(f"i-PI in {workdir} ended without writing RESTART; see i-pi.log there")
     ipi_log = (workdir / "i-pi.log").read_text(errors="replace")
     return IpiRun(ipi_log, [(workdir / f"driver-{k}.log").read_text(errors="replace") for k in range(n_drivers)])
+
+
+@contextlib.contextmanager
+def _logged(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A running program with its output in a file beside which it runs."""
+    with log.open("wb") as file, started(command, cwd=log.parent, stdout=file, stderr=file) as process:
+        yield process
 
 
 def _wait(
@@ -96,25 +105,6 @@ def _wait(
         if timeout is not None and now - start > timeout:
             raise UserError(f"the i-PI run in {workdir} took longer than {timeout:g} s; see i-pi.log there")
         time.sleep(POLL)
-
-
-@contextlib.contextmanager
-def _process(command: Sequence[str], workdir: Path, log: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, whose whole group is ended when the block is left."""
-    with (workdir / log).open("wb") as file:
-        process = subprocess.Popen(
-            command, cwd=workdir, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _socket_options(input_xml: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from rich.console import Console
+from hesspot.console import say
 
 
 class Terminated(Exception):
@@ -17,7 +17,7 @@ class Terminated(Exception):
 
 def log(text: str) -> None:
     """One line on stderr, at once."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"hesspot-ipi: {text}", markup=False)
+    say(f"hesspot-ipi: {text}", stderr=True)
 
 
 def raise_on_signals() -> None:

@@ -37,6 +37,7 @@ class Responder:
         positions, cells = structures.positions * BOHR, structures.cells * BOHR
         if self.calls == 0 and all_finite(positions):
             check_order(self.template, positions[0])
+        self._check_handedness(cells)
         try:
             results = self._evaluate(positions, cells)
         except EvaluationError as error:
@@ -54,3 +55,14 @@ class Responder:
         return Answer(
             results.energy / HARTREE, results.forces / HARTREE_PER_BOHR, results.virial / HARTREE, results.extras
         )
+
+    def _check_handedness(self, cells: np.ndarray) -> None:
+        """UserError for lattice vectors whose volume i-PI takes for negative, and with it the sign of the pressure."""
+        with np.errstate(all="ignore"):  # what is not finite is said by the evaluator
+            left_handed = any(self._pbc) and (np.linalg.det(cells) < 0.0).any()
+        if left_handed:
+            raise UserError(
+                "i-PI sent left-handed lattice vectors, so that its volume is negative and its pressure has the wrong "
+                "sign; start it from the same lattice with all three vectors negated (atoms.set_cell(-atoms.cell)), as "
+                "hesspot ipi-input writes it"
+            )

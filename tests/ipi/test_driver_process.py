@@ -1,6 +1,7 @@
 """`hesspot-ipi` as a process: how it starts, and how it ends."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import ase
 import ase.io
 import numpy as np
 import pytest
+from ase.calculators.socketio import SocketIOCalculator
 from ipi_server import Reply, batched_posdata, init, listen, posdata, word
 
 from hesspot import derivatives
@@ -21,6 +23,9 @@ PATIENCE = 120.0
 
 #: The same float64 operations on positions that went from Å to Bohr and back.
 ROUNDING = 1e-10
+
+#: ASE's own Hartree and Bohr.
+ROUNDING_OF_ASE = 1e-6
 
 BOX = np.eye(3) * 50.0
 
@@ -74,6 +79,22 @@ def test_a_whole_conversation_ends_with_status_0(tmp_path, house, molecule, rng)
     np.testing.assert_allclose(energies * HARTREE, wanted.energy, rtol=0, atol=ROUNDING)
     np.testing.assert_allclose((forces * HARTREE_PER_BOHR).reshape(-1, 3), wanted.forces, rtol=0, atol=ROUNDING)
     np.testing.assert_allclose(virials * HARTREE, wanted.virial, rtol=0, atol=ROUNDING)
+
+
+def test_ases_socket_calculator_ends_it_with_status_0(tmp_path, house, molecule):
+    """Which closes the socket and never says EXIT."""
+    name, atoms = f"hesspot-test-{os.getpid()}", molecule.copy()
+    with driver(tmp_path, house, molecule, "--unix", name) as process:
+        with SocketIOCalculator(unixsocket=name, timeout=PATIENCE) as calculator:
+            atoms.calc = calculator
+            for _ in range(3):
+                atoms.rattle(0.02, rng=np.random.default_rng(1))
+                wanted = derivatives.evaluate(read_model(house), build_batch([atoms], ["H", "C", "N", "O"], 4.0))
+                assert abs(atoms.get_potential_energy() - float(wanted.energy[0])) < ROUNDING_OF_ASE
+                np.testing.assert_allclose(atoms.get_forces(), wanted.forces, rtol=0, atol=ROUNDING_OF_ASE)
+        status, said = ending(process)
+    assert status == 0
+    assert "3 evaluations" in said and "after its last answer" in said
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -146,6 +146,39 @@ def test_lists_never_miss_a_pair(rng, strained):
     assert 1 < cache.built < 40
 
 
+@pytest.mark.parametrize("part", ["atoms", "cell"])
+def test_what_comes_near_is_seen(house, part):
+    """Two atoms a little farther apart than cutoff and skin come together, by themselves or with their cell."""
+    model, skin = read_model(house), 2.0
+    evaluator = Evaluator(model, ["O", "H"], [True] * 3, skin=skin)
+    apart = model.cutoff + skin + 0.05
+    positions, cell = np.array([[[0.1, 0.2, 0.3], [0.1 + apart, 0.2, 0.3]]]), 20.0 * np.eye(3)[None]
+    assert not evaluator(positions, cell).forces.any()
+    for step in range(1, 10):
+        near, box = positions.copy(), cell.copy()
+        if part == "atoms":
+            near[0, :, 0] += 0.1 * step * skin * np.array([1.0, -1.0])
+        else:
+            near[0, :, 0] *= 1 - 0.06 * step
+            box[0, 0] *= 1 - 0.06 * step
+        results = evaluator(near, box)
+        wanted = reference(model, [ase.Atoms("OH", near[0], cell=box[0], pbc=True)])
+        np.testing.assert_allclose(results.forces, wanted[1], rtol=0, atol=ROUNDING)
+    assert np.abs(results.forces).max() > 1e-4
+
+
+def test_equal_atoms_in_other_cells_are_other_structures(house, molecule):
+    model = read_model(house)
+    evaluator = Evaluator(model, molecule.get_chemical_symbols(), [True] * 3)
+    cells = np.stack([SMALL_CELL, 1.1 * SMALL_CELL, SMALL_CELL])
+    positions = np.tile(molecule.positions, (3, 1, 1))
+    results = evaluator(positions, cells)
+    assert (evaluator.received, evaluator.evaluated) == (3, 2)
+    wanted = reference(model, copies(molecule, positions, cells, True))
+    np.testing.assert_allclose(results.energy, wanted[0], rtol=0, atol=ROUNDING)
+    assert abs(results.energy[0] - results.energy[1]) > 1e-4
+
+
 def test_a_list_serves_all_beads_near_it(rng):
     cache = EdgeListCache(4.0, skin=0.6, pbc=np.array([False] * 3))
     start = rng.uniform(0, 4.5, (6, 3))

@@ -244,8 +244,7 @@ def test_stationary_points_of_a_model(water):
         ("instanton", "minimum", ["--temperature", "50"], "0 imaginary"),
         ("scp", "missing", [], "does not exist"),
         ("scp", "linear", [], "linear or a symmetric top"),
-        ("vibrations", "path", ["--relax"], "2 beads"),
-        ("vibrations", "path", [], "takes one"),
+        ("instanton", "path", ["--relax"], "2 beads"),
     ],
 )
 def test_geometries_that_ipi_cannot_start_from(water, tmp_path, purpose, geometry, options, words):

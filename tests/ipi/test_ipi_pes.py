@@ -10,7 +10,8 @@ from ipi_folders import run_folder, write_water
 
 import ipi_driver.pes
 from hesspot.errors import UserError
-from hesspot.ipi.cases import Settings, write_case
+from hesspot.ipi.cases import write_case
+from hesspot.ipi.inputs import RunSettings
 from hesspot.ipi.run_script import write_run_script
 
 pytestmark = pytest.mark.ipi
@@ -25,7 +26,7 @@ def by_socket(tmp_path_factory):
     """Model, folder of a path integral run over a socket, and its table."""
     folder = tmp_path_factory.mktemp("socket")
     atoms = write_water(folder / "model.pt")
-    write_case("pimd", atoms, [folder / "model.pt"], folder, Settings(beads=BEADS, steps=STEPS, stride=1))
+    write_case("pimd", atoms, [folder / "model.pt"], folder, RunSettings(beads=BEADS, steps=STEPS, stride=1))
     run_folder(folder)
     return folder, np.loadtxt(folder / "simulation.out")
 
@@ -72,7 +73,7 @@ def test_ffdirect_ends_on_a_structure_without_an_answer(cliff, tmp_path):
     import ase
 
     pair = ase.Atoms("H2", [[0, 0, 0], [0, 0, 1.05]])
-    write_case("nvt", pair, [cliff], tmp_path, Settings(steps=5000, temperature=3000.0))
+    write_case("nvt", pair, [cliff], tmp_path, RunSettings(steps=5000, temperature=3000.0))
     text = (tmp_path / "input.xml").read_text()
     first, last = text.index("<ffsocket"), text.index("</ffsocket>") + len("</ffsocket>")
     direct = f"""<ffdirect name='hesspot' pbc='False'><pes>custom</pes><pes_path>{SHIM}</pes_path>

@@ -1,16 +1,22 @@
 """Long i-PI runs against statistics that are known exactly, at the run's own number of beads and time step."""
 
+import ase
 import numpy as np
 import pytest
-from ipi_folders import OFFSET, change, run_folder, write_well
+from ipi_folders import OFFSET, Nothing, change, run_folder, write_well
 
-from hesspot.ipi.cases import Settings, write_case
+from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.ipi.cases import write_case
+from hesspot.ipi.inputs import RunSettings
 from hesspot.units import AMU_A2_PER_FS2, BOLTZMANN, HBAR
 
 pytestmark = pytest.mark.ipi
 
 #: Standard errors of a mean, from blocks, that it may be away from the exact value; and must be from wrong ones.
 NEAR, FAR = 4.0, 6.0
+
+#: Å: positions are printed with 8 digits behind the point.
+STRAIGHT = 1e-6
 
 
 def mean_and_error(values, blocks=20):
@@ -54,7 +60,7 @@ def test_springs_have_the_exact_energies_of_their_time_step(springs, tmp_path, c
     centroid of trpmd keeps the energy it starts with, so that only the kinetic energy, which it is not in, is exact."""
     model, atoms, k = springs
     temperature = 300.0
-    settings = Settings(temperature, n_beads, timestep, steps, stride=1, seed=5)
+    settings = RunSettings(temperature, n_beads, timestep, steps, stride=1, seed=5)
     write_case(case, atoms, [model], tmp_path, settings)
     if case != "trpmd":
         change(tmp_path, (">100</tau>", ">10</tau>"))
@@ -103,7 +109,7 @@ def test_a_quartic_oscillator_is_that_of_matrix_multiplication(tmp_path):
     quantum energy, but that of four beads."""
     k2, k4, k, n_dimers, n_beads, temperature, timestep, steps = -2.0, 40.0, 30.0, 12, 4, 300.0, 0.5, 3000
     atoms = write_well(tmp_path / "well.pt", k2, k4, k, n_dimers)
-    settings = Settings(temperature, n_beads, timestep, steps, stride=1, seed=3)
+    settings = RunSettings(temperature, n_beads, timestep, steps, stride=1, seed=3)
     write_case("pimd", atoms, [tmp_path / "well.pt"], tmp_path / "run", settings)
     positions = "<trajectory filename='pos' stride='10' format='ase'>"
     change(tmp_path / "run", (">100</tau>", ">10</tau>"), (positions, positions.replace("'10'", "'5'")))
@@ -120,14 +126,33 @@ def test_a_quartic_oscillator_is_that_of_matrix_multiplication(tmp_path):
     assert all(abs(mean - other) > FAR * error for other in others)
 
 
-def read_vectors(path):
-    """(frames, dimers, 3) Å from i-PI's extended XYZ of one bead, in whatever unit its header says."""
-    frames = []
+def read_positions(path):
+    """(frames, atoms, 3) Å from i-PI's extended XYZ of one bead."""
     lines = path.read_text().splitlines()
     n_atoms = int(lines[0])
     assert "positions{ase}" in lines[1], lines[1]
+    frames = []
     for first in range(0, len(lines), n_atoms + 2):
-        rows = [[float(word) for word in line.split()[1:4]] for line in lines[first + 2 : first + 2 + n_atoms]]
-        frames.append(np.array(rows).reshape(-1, 2, 3))
-    values = np.stack(frames)
-    return values[:, :, 1] - values[:, :, 0]
+        frames.append([[float(word) for word in line.split()[1:4]] for line in lines[first + 2 : first + 2 + n_atoms]])
+    return np.array(frames)
+
+
+def read_vectors(path):
+    """(frames, dimers, 3) Å, from the first atom of each dimer to the second."""
+    positions = read_positions(path)
+    return positions[:, 1::2] - positions[:, ::2]
+
+
+def test_the_centroid_of_trpmd_is_free(tmp_path):
+    """Atoms without forces: their centroids move in straight lines, whatever happens to the other modes."""
+    gas = ase.Atoms("H4", 20.0 * np.eye(4, 3))
+    model = Nothing()
+    write_model(tmp_path / "nothing.pt", model, [fingerprint_entry(model, "gas", gas)])
+    settings = RunSettings(300.0, 4, 0.5, 60, stride=1, seed=2)
+    write_case("trpmd", gas, [tmp_path / "nothing.pt"], tmp_path / "run", settings)
+    run_folder(tmp_path / "run")
+    beads = np.stack([read_positions(path) for path in sorted((tmp_path / "run").glob("simulation.pos_*"))])
+    centroid = beads.mean(0)
+    assert np.abs(centroid[-1] - centroid[0]).max() > 0.1
+    assert np.abs(np.diff(centroid, 2, axis=0)).max() < STRAIGHT
+    assert np.abs(np.diff(beads - centroid, 2, axis=1)).max() > 1e4 * STRAIGHT

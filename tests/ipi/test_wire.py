@@ -18,7 +18,7 @@ from ipi_driver.evaluation.results import Results
 from ipi_driver.serving.driver import Driver, InStream
 from ipi_driver.serving.responder import Responder
 from ipi_driver.wire import protocol
-from ipi_driver.wire.protocol import Connection, ProtocolError, ServerClosed, ServerGone
+from ipi_driver.wire.protocol import Connection, ProtocolError, ServerClosed, ServerGone, Structures
 
 ANGSTROM = 1e-10 / scipy.constants.value("Bohr radius")
 EV = scipy.constants.e / scipy.constants.value("Hartree energy")
@@ -212,6 +212,15 @@ def test_positions_far_from_the_template_say_nothing_about_its_order():
     for far in (5.0, 1e8, 1e300):
         outcome, _ = run_on(init() + posdata(CELL, ATOMS.positions * ANGSTROM + far) + word("EXIT"))
         assert outcome is None
+
+
+def test_left_handed_lattice_vectors_are_refused(tmp_path):
+    """The remedy that the sentence names works; where nothing is periodic the cell has no meaning."""
+    left = Structures(np.diag([20.0, 21.0, -22.0])[None], ATOMS.positions[None] * ANGSTROM)
+    with pytest.raises(UserError, match=r"left-handed.*set_cell\(-atoms\.cell\)"):
+        Responder(Well(), ATOMS, [True, True, False], tmp_path / "failed.xyz")(left)
+    Responder(Well(), ATOMS, [True, True, False], tmp_path / "failed.xyz")(Structures(-left.cells, left.positions))
+    Responder(Well(), ATOMS, [False] * 3, tmp_path / "failed.xyz")(left)
 
 
 def test_extras_are_counted_in_bytes():

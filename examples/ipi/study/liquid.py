@@ -14,7 +14,8 @@ from runs import TEMPERATURE, harmonic_energy, harmonic_limit, mean_and_error, r
 
 from hesspot.analysis.normal_modes import NormalModes, normal_modes
 from hesspot.calculators import HesspotCalculator
-from hesspot.ipi.cases import Settings, write_case
+from hesspot.ipi.cases import write_case
+from hesspot.ipi.inputs import RunSettings
 
 MOLECULES = 32
 DENSITY = 0.997  # g/cm³
@@ -51,8 +52,8 @@ def relaxed(box: ase.Atoms, model: Path, largest_force: float) -> ase.Atoms:
 def dynamics(out: Path, model: Path, start: ase.Atoms, n_beads: int, steps: int) -> Path:
     """A finished run with a thermostat that is quick to bring each molecule to the temperature."""
     out.mkdir(parents=True, exist_ok=True)
-    settings = Settings(TEMPERATURE, n_beads, TIMESTEP, steps, stride=STRIDE, seed=n_beads)
-    write_case("pimd" if n_beads > 1 else "nvt", start, [model], out, settings)
+    settings = RunSettings(TEMPERATURE, n_beads, TIMESTEP, steps, stride=STRIDE, seed=n_beads)
+    write_case("pimd" if n_beads > 1 else "nvt", start, [model], out, settings, overwrite=True)
     xml = (out / "input.xml").read_text()
     (out / "input.xml").write_text(xml.replace(">100</tau>", ">50</tau>"))
     run(out)

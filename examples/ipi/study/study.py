@@ -27,7 +27,8 @@ from hesspot.data import Dataset
 from hesspot.data.shipped import path as shipped
 from hesspot.export import LoadedModel, read_model
 from hesspot.ipi import curvature
-from hesspot.ipi.cases import Settings, write_case
+from hesspot.ipi.cases import write_case
+from hesspot.ipi.inputs import RunSettings
 from hesspot.units import BOLTZMANN, HARTREE, HBAR, SPEED_OF_LIGHT
 
 matplotlib.use("Agg")
@@ -74,7 +75,7 @@ def zero_point(out: Path, model: Path, molecules: dict[str, Molecule]) -> dict[s
         folder = out / f"modes-{name}"
         folder.mkdir(exist_ok=True)
         molecule.atoms.write(folder / "minimum.xyz", format="extxyz")
-        options = ["--for", "imf", "--relax", "--temperature", "20", "--out", folder]
+        options = ["--for", "imf", "--relax", "--temperature", "20", "--out", folder, "--overwrite"]
         command("hesspot", "ipi-hessian", model, folder / "minimum.xyz", *options)
         log = run(folder)
         anharmonic = float(re.findall(r"IMF free energy correction += +(\S+)", log)[-1]) * HARTREE
@@ -97,8 +98,8 @@ def path_integrals(out: Path, model: Path, name: str, molecule: Molecule, beads:
         several += copy
     for n_beads in beads:
         folder = out / f"pimd-{name}-{n_beads}"
-        settings = Settings(TEMPERATURE, n_beads, TIMESTEP, STEPS, stride=2, seed=n_beads)
-        write_case("pimd" if n_beads > 1 else "nvt", several, [model], folder, settings)
+        settings = RunSettings(TEMPERATURE, n_beads, TIMESTEP, STEPS, stride=2, seed=n_beads)
+        write_case("pimd" if n_beads > 1 else "nvt", several, [model], folder, settings, overwrite=True)
         xml = (folder / "input.xml").read_text()
         (folder / "input.xml").write_text(xml.replace(">100</tau>", ">20</tau>"))
         run(folder)
@@ -123,7 +124,7 @@ def tunnelling(out: Path, model: Path, reactant: Molecule, saddle: Molecule) -> 
         folder.mkdir(exist_ok=True)
         ase.io.write(folder / "path.xyz", start, format="extxyz")
         options = ["--for", "instanton", "--temperature", str(kelvin), "--beads", str(INSTANTON_BEADS)]
-        said = command("hesspot", "ipi-hessian", model, folder / "path.xyz", *options, "--out", folder)
+        said = command("hesspot", "ipi-hessian", model, folder / "path.xyz", *options, "--overwrite", "--out", folder)
         run(folder)
         (final,) = folder.glob("simulation.instanton_FINAL_[0-9]*.xyz")
         start = read_path(final, saddle.atoms)
