@@ -23,6 +23,41 @@ _BEGINNINGS = {
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def require_file(path: Path, what: str, remedy: str) -> None:
+    """UserError unless `path`, which should be a `what`, is a file that can be opened."""
+    if path.is_dir():
+        raise UserError(f"{what} {path} is a folder; {remedy}")
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise UserError(f"{what} {path} does not exist; {remedy}") from None
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise UserError(f"{what} {path} cannot be opened: {reason}; check the path and its permissions") from error
+
+
+def require_text(path: Path, what: str, remedy: str) -> None:
+    """UserError unless `path`, which should be a `what`, is a text file that can be opened."""
+    require_file(path, what, remedy)
+    if (found := contents_of(path)) not in ("text", "an empty file"):
+        raise UserError(f"{path} is {found}, and no {what}; {remedy}")
+
+
+def require_free(path: Path, overwrite: bool) -> None:
+    """UserError if a result cannot get the name `path`: without its folder, or where it would replace another.
+
+    overwrite: a file may be replaced.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"folder {path.parent} for {path.name} does not exist; make it first")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists already; pass --overwrite to replace it, or choose another name")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise UserError(f"folder {path.absolute().parent} for {path.name} cannot be written: check its permissions")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Where `path` is written: a full disk becomes a UserError."""
@@ -94,9 +129,15 @@ def contents_of(path: Path) -> str:
             return words
     if not head:
         return "an empty file"
+    if b"\0" in head:
+        return "a binary file"
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.end < len(head) - 3:  # a character may be cut at the end
-            return "a binary file"
-    return "a binary file" if b"\0" in head else "text"
+        if error.start < len(head) - 3:  # a character may be cut at the end
+            return "text that is not UTF-8" if _is_printable(head) else "a binary file"
+    return "text"
+
+
+def _is_printable(head: bytes) -> bool:
+    return all(byte >= 0x20 or byte in b"\t\n\r\f" for byte in head)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from hesspot.errors import UserError
-from hesspot.files import contents_of
+from hesspot.files import contents_of, require_file
 
 #: Keys that resemble each other less are not proposed for each other.
 RESEMBLANCE = 0.6
@@ -37,16 +37,15 @@ def read_yaml(path: str | Path, kind: str, command: str) -> dict[str, Any]:
     """The keys of a YAML file; UserError, in which it is a `kind` that `command --template` writes."""
     path = Path(path)
     remedy = f"`{command} --template` prints one"
-    if not path.is_file():
-        raise UserError(f"{kind} {path} {'is a folder' if path.is_dir() else 'does not exist'}; {remedy}")
+    require_file(path, kind, remedy)
+    found = contents_of(path)
+    if found == "a dataset":
+        remedy += f"; name the dataset in it: data: {path}"
+    if found not in ("text", "an empty file"):
+        raise UserError(f"{path} is {found}, and no {kind} (YAML); {remedy}")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except UnicodeDecodeError as error:
-        found = contents_of(path)
-        if found == "a dataset":
-            remedy += f"; name the dataset in it: data: {path}"
-        raise UserError(f"{path} is {found}, and no {kind} (YAML); {remedy}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{kind} {path} is no valid YAML: {' '.join(str(error).split())}; {remedy}") from error
     if not isinstance(content, dict):
         raise UserError(f"{kind} {path} holds no keys; {remedy}")

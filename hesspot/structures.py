@@ -23,6 +23,7 @@ from ase.io.formats import filetype, parse_filename
 from scipy.spatial import cKDTree
 
 from hesspot.errors import UserError
+from hesspot.files import require_file
 
 #: Two atoms closer than this (Å) are taken for one atom given twice.
 COINCIDENT = 1e-3
@@ -277,9 +278,7 @@ def fixed_coordinates(atoms: ase.Atoms, place: str) -> np.ndarray:
 
 def _read(path: str | Path, index: str) -> list[ase.Atoms]:
     name, chosen = _split(path)
-    if not Path(name).is_file():
-        what = "is a folder" if Path(name).is_dir() else "does not exist"
-        raise UserError(f"structure file {name} {what}; give a file that ASE reads")
+    require_file(Path(name), "structure file", "give a file that ASE reads")
     try:
         structures = _read_with_ase(name, index if chosen is None else chosen)
     except UserError:

@@ -275,7 +275,7 @@ def pimd(out: Path, dataset: Dataset, model: HouseModel, report: Report) -> dict
 
 def verification(out: Path, report: Report) -> dict[str, Any]:
     """Every engine against the trained model, and the trained model against the reference."""
-    hesspot("verify", out / "model.pt", "--ranks", "1,2", "--json", out / "verify.json")
+    hesspot("verify", out / "model.pt", "--ranks", "1,2", "--json", out / "verify.json", "--overwrite")
     verified = VerifyReport.model_validate_json((out / "verify.json").read_text())
     rows = []
     for engine in verified.engines:
@@ -312,7 +312,7 @@ def main() -> None:
     )
     train_both(out)
     figures = compare(out, report)
-    hesspot("export", out / "efh", out / "model.pt")
+    hesspot("export", out / "efh", out / "model.pt", "--overwrite")
     model = trained(out / "efh")
     figures |= nve(out, dataset, model.elements, report)
     figures |= pimd(out, dataset, model, report)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hesspot.cli.options import Overwrite
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -92,6 +94,7 @@ def check(
     file: Annotated[str, typer.Argument(help=_SET)],
     strict: Annotated[bool, typer.Option(help="limits that labels of `hesspot label` keep")] = False,
     plot: Annotated[Path | None, typer.Option(help="PNG, PDF or SVG: a histogram of each defect")] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Test labels: sum rules, stationary points, levels of theory, copies, outliers, gaps.
@@ -105,6 +108,8 @@ def check(
     from hesspot.data.quality import STRICT, USUAL, check_dataset, in_words
     from hesspot.data.shipped import find_dataset
 
+    if plot is not None:
+        _check_plot(plot, overwrite)
     dataset = Dataset.read(find_dataset(file))
     with Progress("structures checked", len(dataset), lines=not as_json) as progress:
         findings = check_dataset(dataset, STRICT if strict else USUAL, progress.advance)
@@ -165,14 +170,20 @@ def _as_json(file: str, findings: "Sequence[Finding]") -> dict[str, object]:
     return {"file": file, "passed": passed, "tests": tests}
 
 
-def _write_plot(findings: "Sequence[Finding]", path: Path) -> None:
-    from hesspot.data.quality_plot import quality_figure
+def _check_plot(path: Path, overwrite: bool) -> None:
     from hesspot.errors import UserError
-    from hesspot.files import replacing
+    from hesspot.files import require_free
 
     known = ("png", "pdf", "svg")
     if path.suffix[1:] not in known:
-        raise UserError(f"{path} is no name for a plot: end it with .{', .'.join(known)}")
+        raise UserError(f"{path} is no name for a plot: end it with .{', '.join(known)}")
+    require_free(path, overwrite)
+
+
+def _write_plot(findings: "Sequence[Finding]", path: Path) -> None:
+    from hesspot.data.quality_plot import quality_figure
+    from hesspot.files import replacing
+
     with replacing(path) as temporary:
         quality_figure(findings).savefig(temporary, format=path.suffix[1:])
 
@@ -198,6 +209,7 @@ def convert(
     seed: Annotated[int, typer.Option(help="of the split")] = 0,
     limit: Annotated[int | None, typer.Option(help="take the first structures of each source")] = None,
     unit_check: Annotated[bool, typer.Option(help="refuse numbers that cannot be in their units")] = True,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a dataset from files of other programs, in eV and Å."""
     from hesspot.console import Progress, say, warn
@@ -206,9 +218,11 @@ def convert(
     from hesspot.data.readers import Options, Units
     from hesspot.data.split import split_into_parts
     from hesspot.errors import UserError
+    from hesspot.files import require_free
 
     if split is not None and part is not None:
         raise UserError("--split and --part both say which part a structure is in: give one")
+    require_free(out, overwrite)
     given_units = _pairs(units, "--units")
     options = Options(Units.parse(given_units) if given_units else None, _pairs(keys, "--keys"))
     with Progress("structures read", None) as progress:

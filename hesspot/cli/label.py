@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hesspot.cli.options import Overwrite
+
 if TYPE_CHECKING:
     from hesspot.reference.method import LabelMethod
 
@@ -38,6 +40,7 @@ def label(
         bool,
         typer.Option("--mpi", help="the ranks of: mpirun -n N python -m mpi4py.futures -m hesspot label …"),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compute labels of closed-shell structures; a stopped run continues when started again."""
     from hesspot.console import say
@@ -69,6 +72,7 @@ def label(
         system=system,
         jobs=jobs,
         mpi=mpi,
+        overwrite=overwrite,
     )
     say(f"{out}: {len(dataset)} structures at {dataset.level_of_theory}")
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from hesspot.cli.lmp_arguments import Extra
+from hesspot.cli.options import Overwrite
 
 Script = Annotated[Path, typer.Argument(help="LAMMPS input script that ends with the structure", metavar="IN_FILE")]
 Ranks = Annotated[int, typer.Option("-n", "--ranks", help="number of MPI ranks")]
@@ -18,6 +19,7 @@ def hessian(
     ranks: Ranks = 1,
     group: Group = "all",
     out: Annotated[Path, typer.Option(help="file to write, .npy or .h5")] = Path("hessian.npy"),
+    overwrite: Overwrite = False,
     mass_weighted: Annotated[bool, typer.Option(help="divide by the roots of the masses")] = False,
 ) -> None:
     """Write the full Hessian, eV/Å² or eV/(Å² amu), symmetric, atoms in ascending order of their IDs."""
@@ -25,7 +27,7 @@ def hessian(
 
     if out.suffix not in (".npy", ".h5", ".hdf5"):
         raise UserError(f"--out {out}: the Hessian is written as .npy or as .h5")
-    _start(script, extra, ranks, out, kind="hessian", group=group, mass_weighted=mass_weighted)
+    _start(script, extra, ranks, out, overwrite, kind="hessian", group=group, mass_weighted=mass_weighted)
 
 
 def modes(
@@ -36,6 +38,7 @@ def modes(
     number: Annotated[int, typer.Option(help="number of modes")] = 20,
     highest: Annotated[bool, typer.Option(help="the highest modes instead of the lowest")] = False,
     out: Annotated[Path, typer.Option(help="file to write, .npz")] = Path("modes.npz"),
+    overwrite: Overwrite = False,
 ) -> None:
     """Print the frequencies of the lowest or highest modes, and write them with their eigenvectors."""
     from hesspot.errors import UserError
@@ -44,7 +47,7 @@ def modes(
         raise UserError(f"--out {out}: modes are written as .npz")
     if number < 1:
         raise UserError(f"--number {number}: there must be one mode or more")
-    _start(script, extra, ranks, out, kind="modes", group=group, n_modes=number, highest=highest)
+    _start(script, extra, ranks, out, overwrite, kind="modes", group=group, n_modes=number, highest=highest)
 
 
 def vdos(
@@ -59,6 +62,7 @@ def vdos(
         bool, typer.Option(help="compute the sparse Hessian first: faster from some hundred products, if it fits")
     ] = False,
     out: Annotated[Path, typer.Option(help="file to write, .csv")] = Path("vdos.csv"),
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the vibrational density of states of a system of any size, by stochastic Lanczos quadrature."""
     from hesspot.errors import UserError
@@ -70,6 +74,7 @@ def vdos(
         extra,
         ranks,
         out,
+        overwrite,
         kind="vdos",
         group=group,
         n_vectors=vectors,
@@ -79,12 +84,13 @@ def vdos(
     )
 
 
-def _start(script: Path, extra: list[str] | None, ranks: int, out: Path, kind: str, **asked: Any) -> None:
-    from hesspot.errors import UserError
+def _start(
+    script: Path, extra: list[str] | None, ranks: int, out: Path, overwrite: bool, kind: str, **asked: Any
+) -> None:
+    from hesspot.files import require_free
     from hesspot.lammps.curvature_run import run_curvature
 
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: folder {out.parent} does not exist; make it first")
+    require_free(out, overwrite)
     ended = run_curvature(
         kind,
         script,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hesspot.cli.options import Overwrite
 from hesspot.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,17 +27,19 @@ def verify(
         int, typer.Option("--max", help="structures asked of each engine; the model error is over all")
     ] = 8,
     json: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare every engine with the trained model, and the trained model with its reference.
 
     Exit status 0 only if every engine ran and every deployment error is within its tolerance.
     """
     from hesspot.console import Progress, say, show
+    from hesspot.files import require_free
     from hesspot.verification.run import verify as run
     from hesspot.verification.tables import tables
 
-    if json is not None and not json.parent.is_dir():
-        raise UserError(f"folder {json.parent} for --json does not exist; make it first")
+    if json is not None:
+        require_free(json, overwrite)
     with Progress("engines", None) as live:
 
         def progress(label: str, report: "EngineReport | None") -> None:

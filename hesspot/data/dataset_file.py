@@ -15,7 +15,7 @@ import numpy as np
 
 from hesspot.data.record import Record
 from hesspot.errors import UserError
-from hesspot.files import write_atomically
+from hesspot.files import contents_of, require_file, write_atomically
 
 FORMAT = "hesspot-dataset"
 LABELS = ("energy", "forces", "hessian", "directions", "products", "stress")
@@ -45,8 +45,9 @@ def write_dataset_file(path: Path, records: Sequence[Record], level_of_theory: s
 
 def read_dataset_file(path: Path) -> tuple[list[Record], str, dict[str, Any]]:
     """Records, level of theory and provenance, not yet validated; UserError for what is no such file."""
-    if not path.is_file():
-        raise UserError(f"the dataset {path} does not exist: check the path")
+    require_file(path, "dataset", "check the path, `hesspot label` and `hesspot data convert` write one")
+    if (found := contents_of(path)) != "a dataset":
+        raise UserError(f"{path} is {found}, not a hesspot dataset: `hesspot data convert` makes one of labelled files")
     try:
         with h5py.File(path, "r") as file:
             _check_header(file, path)
@@ -57,7 +58,7 @@ def read_dataset_file(path: Path) -> tuple[list[Record], str, dict[str, Any]]:
             )
     except (OSError, KeyError, ValueError, IndexError, TypeError) as error:
         raise UserError(
-            f"{path} cannot be read as a hesspot dataset, it is truncated, damaged or of another kind "
+            f"{path} cannot be read as a hesspot dataset, it is truncated or damaged "
             f"({str(error).splitlines()[0]}): write or fetch it again"
         ) from error
 

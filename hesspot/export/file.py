@@ -31,7 +31,7 @@ from hesspot.export.metadata import (
     ModelMetadata,
     Reference,
 )
-from hesspot.files import replacing
+from hesspot.files import contents_of, replacing, require_file
 from hesspot.kernel import HouseKernel, what_kernel_lacks
 from hesspot.models.ensemble import ARCHITECTURES, Member, build_house, houses_of, name_of
 from hesspot.models.house import House
@@ -101,11 +101,11 @@ def read_model(
     device that is not there.
     """
     path, device = Path(path), torch_device(device)
-    if not path.is_file():
-        raise UserError(f"model file {path} does not exist; give the path of a file made by `hesspot export`")
+    require_file(path, "model file", "give the path of a file made by `hesspot export`")
     if not zipfile.is_zipfile(path):
         raise UserError(
-            f"model file {path} is no TorchScript archive or is truncated; export it again with `hesspot export`"
+            f"model file {path} is {contents_of(path)}, no TorchScript archive, or is truncated; "
+            "export it again with `hesspot export`"
         )
     extra = {METADATA_NAME: ""}
     try:

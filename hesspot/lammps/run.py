@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hesspot import processes
 from hesspot.errors import UserError
+from hesspot.files import require_text
 from hesspot.lammps.build import build_plugin
 from hesspot.lammps.environment import Environment, find_environment, with_library_folder
 
@@ -55,12 +56,8 @@ def mpirun_command(
 
 
 def check_script(script: str | Path) -> None:
-    """UserError if there is no such input script."""
-    script = Path(script)
-    if script.is_dir():
-        raise UserError(f"LAMMPS input script {script} is a folder; give the path of an input script")
-    if not script.is_file():
-        raise UserError(f"LAMMPS input script {script} does not exist; give the path of an input script")
+    """UserError if there is no such input script, or if it is no text."""
+    require_text(Path(script), "LAMMPS input script", "give the path of an input script")
 
 
 def run_lammps(

@@ -15,6 +15,7 @@ from hesspot.console import Progress, say
 from hesspot.data import Dataset, Record
 from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
+from hesspot.files import require_free
 from hesspot.pool import executor
 from hesspot.reference.method import LabelMethod, NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
@@ -33,6 +34,7 @@ def label_file(
     system: str | None = None,
     jobs: int = 1,
     mpi: bool = False,
+    overwrite: bool = False,
 ) -> Dataset:
     """Label all structures of an ASE-readable file and write one dataset.
 
@@ -45,11 +47,11 @@ def label_file(
         part, kind, system: for structures whose ``info`` does not say; the system is the formula by default.
         jobs: one-thread processes; a second thread gains little for molecules of this size.
         mpi: the ranks of ``mpirun -n N python -m mpi4py.futures -m hesspot label …`` instead.
+        overwrite: replace `out` if it exists.
     """
     source = Path(source)
     out = Path(out)
-    if out.exists():
-        raise UserError(f"{out} exists already: remove it or choose another --out")
+    require_free(out, overwrite)
     if jobs < 1:
         raise UserError(f"--jobs {jobs} is not possible: use 1 or more")
     if products < 0:

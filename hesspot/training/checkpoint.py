@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hesspot.errors import UserError
-from hesspot.files import write_atomically
+from hesspot.files import contents_of, require_file, write_atomically
 from hesspot.models.ensemble import build_house
 from hesspot.models.house import House
 
 FORMAT = "hesspot-checkpoint"
 VERSION = 2
+
+#: Characters of torch's message that are shown.
+SHOWN = 200
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -28,16 +32,19 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint; UserError if it is missing, damaged, of another kind or newer."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist; give the folder of a run made by `hesspot train`")
+    remedy = "give the folder of a run made by `hesspot train`"
+    if path.parent.is_file():
+        raise UserError(f"{path.parent} is {contents_of(path.parent)}, and no run; {remedy}")
+    require_file(path, "checkpoint", remedy)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"checkpoint {path} is {contents_of(path)} or truncated; use the run's other checkpoint")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        raise UserError(
-            f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}); use the run's other checkpoint"
-        ) from error
+        reason = str(error).splitlines()[0][:SHOWN]
+        raise UserError(f"checkpoint {path} cannot be read ({reason}); use the run's other checkpoint") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path} is no hesspot checkpoint; give the folder of a run made by `hesspot train`")
+        raise UserError(f"{path} is no hesspot checkpoint; {remedy}")
     if content["version"] > VERSION:
         raise UserError(f"checkpoint {path} has version {content['version']}, newer than {VERSION}; update hesspot")
     return content

@@ -12,6 +12,7 @@ from hesspot.data.readers import ase_file, columns, deepmd, fchk, lmdb_file, orc
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw
 from hesspot.errors import UserError
+from hesspot.files import require_file
 
 __all__ = ["FORMATS", "Options", "Raw", "Units", "read_labelled", "recognise"]
 
@@ -74,8 +75,8 @@ def recognise(path: str | Path) -> str:
 def read_labelled(path: str | Path, options: Options, file_format: str | None = None) -> Iterator[Raw]:
     """Labelled structures of a file or folder, one after another; UserError for what cannot be read."""
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path} does not exist: check the path")
+    if not path.is_dir():
+        require_file(path, "source", "check the path")
     name = file_format or recognise(path)
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path} is empty: fetch or write it again")
