@@ -1,13 +1,18 @@
 """Units: the only place where a conversion factor is written.
 
-hesspot works in eV, Å, amu, fs; Hessians are in eV/Å². Factors are CODATA 2018 values.
+hesspot works in eV, Å, amu, fs; Hessians are in eV/Å². Factors are CODATA 2018 values. Those that the LAMMPS plugin
+needs stand in a header that ``python -m hesspot.units`` writes.
 """
 
 import math
+from pathlib import Path
 
 HARTREE = 27.211386245988  #: eV
 BOHR = 0.529177210903  #: Å
 KCAL_PER_MOL = 4.184 / 96.48533212331002  #: eV
+JOULE = 1.0 / 1.602176634e-19  #: eV
+METER = 1e10  #: Å
+KILOGRAM = 1.0 / 1.66053906660e-27  #: amu
 BOLTZMANN = 8.617333262e-5  #: eV/K
 AMU = 1822.888486209  #: electron masses
 IPI_AMU = 1822.8885  #: electron masses, as i-PI rounds it: what it divides by, files for it must multiply by
@@ -57,3 +62,40 @@ def energy_per_length(text: str, power: int) -> float:
         text = text[:-1]
     energy, _, length = text.rpartition("/")
     return ENERGIES[energy] / LENGTHS[length] ** power
+
+
+#: The header of the LAMMPS plugin in a checkout, and what it holds.
+CPP_HEADER = Path(__file__).parents[1] / "lammps_plugin" / "src" / "constants.h"
+CPP_CONSTANTS = {
+    "HARTREE": (HARTREE, "eV"),
+    "BOHR": (BOHR, "Angstrom"),
+    "KCAL_PER_MOL": (KCAL_PER_MOL, "eV"),
+    "JOULE": (JOULE, "eV"),
+    "METER": (METER, "Angstrom"),
+}
+
+
+def cpp_header() -> str:
+    """The text of `CPP_HEADER`."""
+    lines = "\n".join(
+        f"/// {unit}\ninline constexpr double {name} = {value!r};" for name, (value, unit) in CPP_CONSTANTS.items()
+    )
+    return f"""// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Written by `python -m hesspot.units`: change the factors in hesspot/units.py, not here.
+
+#ifndef HESSPOT_CONSTANTS_H
+#define HESSPOT_CONSTANTS_H
+
+namespace hesspot {{
+
+{lines}
+
+}}  // namespace hesspot
+
+#endif
+"""
+
+
+if __name__ == "__main__":
+    CPP_HEADER.write_text(cpp_header())

@@ -19,12 +19,13 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from hesspot.errors import UserError
+from hesspot.units import KILOGRAM
 
 #: Name of the compute, and of the variable that tells the group, in LAMMPS.
 NAME = "hesspot_curvature"
 
 #: LAMMPS's unit of mass in amu.
-MASS_UNITS = {"metal": 1.0, "real": 1.0, "electron": 1.0, "si": 1.0 / 1.66053906660e-27}
+MASS_UNITS = {"metal": 1.0, "real": 1.0, "electron": 1.0, "si": KILOGRAM}
 
 
 class RankError(UserError):

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "constants.h"
+
 namespace hesspot {
 
 /// LAMMPS's units in those of a model.
@@ -19,14 +21,13 @@ struct Units {
   double curvature() const { return energy / (length * length); }
 };
 
-/// The units of a `units` style of LAMMPS; none for other styles. CODATA 2018: 1 kcal = 4.184 kJ with the Faraday
-/// constant in kJ/mol per eV; the joule; Hartree and Bohr.
+/// The units of a `units` style of LAMMPS; none for other styles.
 inline std::optional<Units> units_of(const std::string &style)
 {
   if (style == "metal") return Units{1.0, 1.0};
-  if (style == "real") return Units{96.48533212331002 / 4.184, 1.0};
-  if (style == "si") return Units{1.602176634e-19, 1e-10};
-  if (style == "electron") return Units{1.0 / 27.211386245988, 1.0 / 0.529177210903};
+  if (style == "real") return Units{1.0 / KCAL_PER_MOL, 1.0};
+  if (style == "si") return Units{1.0 / JOULE, 1.0 / METER};
+  if (style == "electron") return Units{1.0 / HARTREE, 1.0 / BOHR};
   return std::nullopt;
 }
 
