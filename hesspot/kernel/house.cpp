@@ -116,8 +116,7 @@ public:
       : S_(static_cast<std::size_t>(weights.n_elements)),
         C_(static_cast<std::size_t>(weights.n_channels)),
         slots_(S_ * static_cast<std::size_t>(weights.n_radial)),
-        D_(C_ + 3 * C_ * (3 * C_ + 1) / 2 + 2 * C_ * (2 * C_ + 1) / 2 +
-           C_ * (C_ + 1) / 2) {
+        D_(static_cast<std::size_t>(n_descriptors_of(weights.n_channels))) {
     need(slots_ > 0 && C_ > 0 && !weights.descriptions.empty());
     int n_members = 0;
     for (const auto &description : weights.descriptions) {

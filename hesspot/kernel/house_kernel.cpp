@@ -94,10 +94,10 @@ public:
         memory.take<T>(p.n_descriptions > 1 ? S * K * N_MONOMIALS : 0);
     moments_ = memory.take<T>(C * N_MONOMIALS);
     moments_bar_ = memory.take<T>(C * N_MONOMIALS);
-    vectors_ = memory.take<T>(3 * 3 * C);
-    vectors_bar_ = memory.take<T>(3 * 3 * C);
-    matrices_ = memory.take<T>(2 * 6 * C);
-    matrices_bar_ = memory.take<T>(2 * 6 * C);
+    vectors_ = memory.take<T>(3 * N_VECTORS * C);
+    vectors_bar_ = memory.take<T>(3 * N_VECTORS * C);
+    matrices_ = memory.take<T>(6 * N_MATRICES * C);
+    matrices_bar_ = memory.take<T>(6 * N_MATRICES * C);
     filled_ = memory.take<int>(S * T::COUNT);
     start_ = memory.take<int>(S + 1);
     edge_ = memory.take<std::size_t>(places * T::COUNT);
@@ -443,21 +443,23 @@ private:
     T *d = networks_.descriptors;
     for (int c = 0; c < C; c++)
       *d++ = moments_[c * N_MONOMIALS];
-    d = contract(vectors_, 3, 3 * C, REPEATS1, d);
-    d = contract(matrices_, 6, 2 * C, REPEATS2, d);
+    d = contract(vectors_, 3, N_VECTORS * C, REPEATS1, d);
+    d = contract(matrices_, 6, N_MATRICES * C, REPEATS2, d);
     contract(moments_ + RANKS[3], N_MONOMIALS, C, REPEATS3, d);
   }
 
   void invariants_backward() {
     const int C = p_.n_channels;
     set_zero(moments_bar_, C * N_MONOMIALS);
-    set_zero(vectors_bar_, 3 * 3 * C);
-    set_zero(matrices_bar_, 2 * 6 * C);
+    set_zero(vectors_bar_, 3 * N_VECTORS * C);
+    set_zero(matrices_bar_, 6 * N_MATRICES * C);
     const T *d = networks_.derivatives;
     for (int c = 0; c < C; c++)
       moments_bar_[c * N_MONOMIALS] = *d++;
-    d = contract_backward(vectors_, 3, 3 * C, REPEATS1, d, vectors_bar_);
-    d = contract_backward(matrices_, 6, 2 * C, REPEATS2, d, matrices_bar_);
+    d = contract_backward(vectors_, 3, N_VECTORS * C, REPEATS1, d,
+                          vectors_bar_);
+    d = contract_backward(matrices_, 6, N_MATRICES * C, REPEATS2, d,
+                          matrices_bar_);
     contract_backward(moments_ + RANKS[3], N_MONOMIALS, C, REPEATS3, d,
                       moments_bar_ + RANKS[3]);
     for (int c = 0; c < C; c++) {

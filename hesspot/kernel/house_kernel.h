@@ -23,6 +23,19 @@ constexpr int ENVELOPE_POWER = 4;
 /// Independent components of symmetric tensors of rank 0, 1, 2, 3 together.
 constexpr int N_MONOMIALS = 20;
 
+/// Vectors and matrices that each channel has; the products of all pairs of the
+/// vectors, and of all pairs of the matrices, are descriptors.
+constexpr int N_VECTORS = 3, N_MATRICES = 2;
+
+constexpr int n_pairs(int n) { return n * (n + 1) / 2; }
+
+/// What Kernel::invariants writes: moments of rank 0, products of vectors, of
+/// matrices, and of moments of rank 3.
+constexpr int n_descriptors_of(int n_channels) {
+  return n_channels + n_pairs(N_VECTORS * n_channels) +
+         n_pairs(N_MATRICES * n_channels) + n_pairs(n_channels);
+}
+
 /// Hidden layers that a network may have.
 constexpr int MAX_HIDDEN_LAYERS = 8;
 

@@ -97,18 +97,6 @@ class House(nn.Module):
         self.envelope_power = ENVELOPE_POWER
         n, channels = self.n_elements * config.n_radial, config.n_channels
         self.mix = nn.Parameter(torch.randn(4, self.n_elements, n, channels) / math.sqrt(n))
-        gram = [
-            channels * (channels + 1) // 2,
-            3 * channels * (3 * channels + 1) // 2,
-            channels * (2 * channels + 1),
-        ]
-        self.n_descriptors = channels + gram[0] + gram[1] + gram[2]
-        self.networks = nn.ModuleList(
-            ElementNetwork(self.n_descriptors, config.hidden) for _ in range(n_members * self.n_elements)
-        )
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("mean", torch.zeros(self.n_elements, self.n_descriptors))
-        self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
         self.register_buffer(
             "frequencies", math.pi / config.cutoff * torch.arange(1.0, config.n_radial + 1, dtype=torch.float64)
         )
@@ -127,6 +115,19 @@ class House(nn.Module):
             rows, columns = torch.triu_indices(size, size)
             self.register_buffer(name, rows * size + columns)
         self.double()
+        self.n_descriptors = self._count_descriptors()
+        self.networks = nn.ModuleList(
+            ElementNetwork(self.n_descriptors, config.hidden) for _ in range(n_members * self.n_elements)
+        )
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("mean", torch.zeros(self.n_elements, self.n_descriptors))
+        self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
+        self.double()
+
+    def _count_descriptors(self) -> int:
+        """How many `descriptors` gives, asked for no atoms."""
+        none = torch.zeros(0, dtype=torch.int64)
+        return self.descriptors(none, none, none, torch.zeros(0, 3, dtype=torch.float64)).shape[1]
 
     def moments(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """Moments of the neighbour density, (n_atoms, n_elements · n_radial, 20); the last index runs over

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from hesspot.training.config import parse_config
+from hesspot.training.config import OptimizerSection, parse_config
 from hesspot.training.loop import train
-from hesspot.training.optimizer import Soap
+from hesspot.training.optimizer import Soap, make_optimizer
+from hesspot.training.trainer import Trainer
 
 RATE = 0.01
 
@@ -127,3 +128,27 @@ def test_it_fits_better_than_adamw_in_as_many_epochs(dataset_file, tmp_path):
         train(settings, tmp_path / method, show=False)
         final[method] = float((tmp_path / method / "log.csv").read_text().splitlines()[-1].split(",")[2])
     assert final["soap"] < FURTHER * final["adamw"]
+
+
+@pytest.mark.parametrize(("method", "steps"), [("adamw", 3), ("soap", 2)])  # the first of SOAP's moves nothing
+def test_weights_decay_as_configured(method, steps):
+    """Without gradients nothing but the decay is left: w (1 − rate · decay) with every step."""
+    model = torch.nn.Linear(3, 2).double()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    settings = OptimizerSection(method=method, learning_rate=RATE, weight_decay=5.0)
+    optimizer = make_optimizer(model, settings)
+    for _ in range(3):
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    for parameter, old in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter.detach(), old * (1.0 - RATE * 5.0) ** steps, rtol=ROUNDING, atol=0)
+
+
+@pytest.mark.parametrize("method", ["adamw", "soap"])
+def test_a_run_steps_with_its_own_rate_and_decay(dataset_file, method):
+    optimizer = {"method": method, "learning_rate": 0.123, "weight_decay": 0.456, "epochs": 2, "warmup_epochs": 0}
+    run = Trainer(parse_config({"data": str(dataset_file), "mode": "e", "optimizer": optimizer}, "a test"))
+    (group,) = run.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.123, 0.456)
+    assert {id(p) for p in group["params"]} == {id(p) for p in run.model.parameters()}
