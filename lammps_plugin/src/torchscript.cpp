@@ -49,14 +49,30 @@ template <typename Function> auto with_cause(const std::string &before, Function
   }
 }
 
+/// Torch on so many threads while this lives, and on as many as before after it: the number is the whole process's.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(at::get_num_threads()) { set(count); }
+  ~Threads() { set(before_); }
+  Threads(const Threads &) = delete;
+  Threads &operator=(const Threads &) = delete;
+
+ private:
+  int before_;
+
+  static void set(int count)
+  {
+    if (at::get_num_threads() != count) at::set_num_threads(count);
+  }
+};
+
 class TorchScriptModel : public Model {
  public:
   TorchScriptModel(Metadata metadata, torch::jit::Module module, const std::string &name, const Options &options) :
       Model(std::move(metadata.elements), metadata.cutoff, count_members(module, name, options)),
-      module_(std::move(module)), name_(name), device_(options.device),
+      module_(std::move(module)), name_(name), threads_(options.threads), device_(options.device),
       dtype_(options.precision == Precision::Single ? torch::kFloat32 : torch::kFloat64)
   {
-    at::set_num_threads(options.threads);
     module_.eval();
     for (auto tensor : module_.parameters()) cast(tensor);
     for (auto tensor : module_.buffers()) cast(tensor);
@@ -97,6 +113,7 @@ class TorchScriptModel : public Model {
  private:
   torch::jit::Module module_;
   std::string name_;
+  int threads_;
   torch::Device device_;
   torch::Dtype dtype_;
   std::vector<std::int64_t> stand_ins_;
@@ -127,6 +144,7 @@ class TorchScriptModel : public Model {
   /// shapes of its input change from call to call (pytorch issues 49764, 54133).
   template <typename Function> void guarded(Function function)
   {
+    const Threads threads(threads_);
     const torch::jit::GraphOptimizerEnabledGuard no_profiling(false);
     const torch::AutoGradMode with_gradients(true);
     with_cause("model " + name_ + " failed: ", function);

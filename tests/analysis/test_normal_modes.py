@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixBondLengths, FixCartesian
 from ase.vibrations import VibrationsData
 
-from hesspot.analysis.normal_modes import mode_overlap, normal_modes, zero_point_energy
+from hesspot.analysis.normal_modes import mode_overlap, normal_modes, rigid_basis, zero_point_energy
 from hesspot.analysis.stationary import stationary_point
 from hesspot.errors import UserError
 from hesspot.units import SQRT_EV_PER_A2_AMU
@@ -75,6 +75,25 @@ def test_linear_triatomic_has_four_modes_whatever_its_direction() -> None:
     np.testing.assert_allclose(turned.frequencies[2:], straight.frequencies[2:], rtol=1e-4)
 
 
+@pytest.mark.parametrize(("degrees", "n_rigid"), [(0.01, 5), (1.0, 6)])
+def test_a_molecule_is_linear_within_the_errors_of_its_geometry(degrees: float, n_rigid: int) -> None:
+    """A hundredth of a degree is 2e-4 Å, less than optimisations leave; a degree is a bent molecule."""
+    angle = np.radians(degrees)
+    atoms = Atoms("HCN", [[1.06 * np.sin(angle), 0, -1.06 * np.cos(angle)], [0, 0, 0], [0, 0, 1.15]])
+    assert normal_modes(atoms, springs(atoms)).n_rigid == n_rigid
+
+
+@pytest.mark.parametrize(("wavenumber", "count"), [(-20.0, 1), (-0.1, 0), (20.0, 0)])
+def test_a_mode_counts_as_imaginary_beyond_the_noise(wavenumber: float, count: int) -> None:
+    atoms = molecule("H2O")
+    plain = normal_modes(atoms, springs(atoms))
+    vector = plain.vectors[0] * np.sqrt(np.repeat(atoms.get_masses(), 3))
+    change = (np.sign(wavenumber) * wavenumber**2 - plain.frequencies[0] ** 2) / SQRT_EV_PER_A2_AMU**2
+    modes = normal_modes(atoms, springs(atoms) + change * np.outer(vector, vector))
+    assert modes.frequencies[0] == pytest.approx(wavenumber, abs=1e-4)
+    assert modes.n_imaginary == count
+
+
 def test_single_atom_has_no_vibration() -> None:
     modes = normal_modes(Atoms("He"), np.zeros((3, 3)))
     assert modes.n_rigid == 3
@@ -82,11 +101,19 @@ def test_single_atom_has_no_vibration() -> None:
     assert modes.zero_point_energy == 0.0
 
 
-def test_periodic_structures_lose_translations_alone() -> None:
+@pytest.mark.parametrize("pbc", [True, (True, True, False), (False, False, True)])
+def test_periodic_structures_lose_translations_alone(pbc) -> None:
     atoms = bulk("NaCl", "rocksalt", a=5.6)
+    atoms.pbc = pbc
     modes = normal_modes(atoms, springs(atoms))
     assert modes.n_rigid == 3
     assert len(modes.frequencies) == 3
+
+
+def test_translations_and_rotations_are_orthonormal() -> None:
+    atoms = molecule("CH3OH")
+    basis = rigid_basis(atoms, atoms.get_masses())
+    np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=ROUNDING)
 
 
 def test_away_from_a_stationary_point_the_rotations_are_projected_out() -> None:

