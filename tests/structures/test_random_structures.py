@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from test_structures import house
 
 from hesspot.calculators import HesspotCalculator
 from hesspot.contract import build_batch
@@ -13,7 +14,6 @@ from hesspot.data import Record
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
 from hesspot.structures import check_structure, in_a_box, right_handed
-from test_structures import house
 
 MODEL = house()
 CUTOFF = 4.0

@@ -214,6 +214,26 @@ def test_what_has_an_answer_is_let_in(pbc):
     assert nearest_atoms(Atoms("O"))[2] == np.inf
 
 
+@pytest.mark.parametrize("pbc", [False, True, [True, True, False]])
+@pytest.mark.parametrize("cell", [np.diag([4.0, 5.0, 6.0]), [[4, 0, 0], [3.9, 0.7, 0], [3.9, 0.6, 0.9]]])
+def test_the_limit_of_coincidence_is_one_in_all_directions(pbc, cell):
+    """In a skewed cell a small step is a large one in the units of its vectors."""
+    directions = np.random.default_rng(4).normal(size=(20, 3))
+    for direction in directions / np.linalg.norm(directions, axis=1, keepdims=True):
+        positions = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3] + 0.99 * COINCIDENT * direction])
+        with pytest.raises(UserError, match="atoms 0 and 1 on one place"):
+            check_structure(crystal(cell=cell, pbc=pbc, positions=positions), "it")
+        positions[1] = positions[0] + 1.01 * COINCIDENT * direction
+        check_structure(crystal(cell=cell, pbc=pbc, positions=positions), "it")
+
+
+def test_an_atom_a_rounding_below_the_wall_is_at_the_wall():
+    atoms = crystal(positions=[[1.0, -1e-17, -1e-18], [1.0, 5.0, 3.0]])
+    check_structure(atoms, "it")
+    atoms.positions[1] = [1.0, 0.0, 6.0]
+    assert nearest_atoms(atoms) == (0, 1, 0.0)
+
+
 def test_the_nearest_atoms_are_found():
     atoms = Atoms("H50", positions=np.random.default_rng(5).uniform(0, 9, (50, 3)))
     distances = atoms.get_all_distances() + 99 * np.eye(50)
