@@ -24,6 +24,7 @@ from hesspot.structures import (
     fixed_coordinates,
     full_cell,
     in_a_box,
+    iterate_structures,
     nearest_atoms,
     read_structure,
     read_structures,
@@ -121,6 +122,9 @@ def test_the_last_frame_is_taken_and_that_is_told(tmp_path):
 def test_every_frame_has_its_isotopes(tmp_path):
     frames = written(tmp_path / "1.xyz", h="D").read_text() + written(tmp_path / "2.xyz").read_text()
     (tmp_path / "both.xyz").write_text(frames)
+    (tmp_path / "later.xyz").write_text(written(tmp_path / "2.xyz").read_text() + frames)
+    later = list(iterate_structures(tmp_path / "later.xyz"))
+    assert [atoms.get_masses()[1] for atoms in later] == [atomic_masses[1], 2.014, atomic_masses[1]]
     heavy, light = read_structures(tmp_path / "both.xyz")
     assert heavy.get_masses()[1] == 2.014 and light.get_masses()[1] == atomic_masses[1]
 
@@ -298,6 +302,8 @@ def test_constraints_are_honoured_or_refused():
     assert not fixed_coordinates(atoms, "it").any()
     atoms.set_constraint([FixAtoms([0]), FixCartesian(2, mask=(True, False, False))])
     np.testing.assert_array_equal(fixed_coordinates(atoms, "it"), [[1, 1, 1], [0, 0, 0], [1, 0, 0]])
+    atoms.set_constraint([FixAtoms([1]), FixCartesian(1, mask=(False, True, False))])
+    np.testing.assert_array_equal(fixed_coordinates(atoms, "it")[1], [True] * 3)
     atoms.set_constraint(FixBondLengths([[0, 1]]))
     with pytest.raises(UserError, match=re.escape("it has the constraint FixBondLengths")):
         fixed_coordinates(atoms, "it")
