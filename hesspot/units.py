@@ -72,6 +72,7 @@ CPP_CONSTANTS = {
     "KCAL_PER_MOL": (KCAL_PER_MOL, "eV"),
     "JOULE": (JOULE, "eV"),
     "METER": (METER, "Angstrom"),
+    "KILOGRAM": (KILOGRAM, "amu"),
 }
 
 

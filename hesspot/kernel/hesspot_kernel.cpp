@@ -51,8 +51,8 @@ HouseEdges view(std::int64_t n_centers, std::int64_t n_edges,
           vectors};
 }
 
-const KernelModel &kernel(const void *model) {
-  return *static_cast<const KernelModel *>(model);
+const House &house(const void *model) {
+  return *static_cast<const House *>(model);
 }
 
 } // namespace
@@ -71,9 +71,8 @@ int hesspot_house_new(const char *block, std::int64_t size,
                       int single_precision, void **model, const char **error) {
   return guarded(error, [&] {
     try {
-      *model = make_model({block, static_cast<std::size_t>(size)},
-                          single_precision != 0)
-                   .release();
+      const auto read = unpack({block, static_cast<std::size_t>(size)});
+      *model = new House(read.weights, single_precision != 0);
     } catch (const std::invalid_argument &cause) {
       throw std::invalid_argument(std::string("the packed weights ") +
                                   cause.what());
@@ -82,15 +81,13 @@ int hesspot_house_new(const char *block, std::int64_t size,
 }
 
 int hesspot_house_n_members(const void *model) {
-  return kernel(model).n_members();
+  return house(model).n_members();
 }
 
-void hesspot_house_delete(void *model) {
-  delete static_cast<KernelModel *>(model);
-}
+void hesspot_house_delete(void *model) { delete static_cast<House *>(model); }
 
 const char *hesspot_house_instructions(const void *model) {
-  return kernel(model).instructions();
+  return house(model).instructions();
 }
 
 int hesspot_house_set_threads(void *model, int threads, const char **error) {
@@ -98,8 +95,7 @@ int hesspot_house_set_threads(void *model, int threads, const char **error) {
     if (threads < 1)
       throw std::invalid_argument(std::to_string(threads) +
                                   " threads cannot be; give 1 or more");
-    static_cast<KernelModel *>(model)->set_threads(
-        static_cast<std::size_t>(threads));
+    static_cast<House *>(model)->set_threads(static_cast<std::size_t>(threads));
   });
 }
 
@@ -110,9 +106,9 @@ int hesspot_house_evaluate(const void *model, std::int64_t n_centers,
                            const double *vectors, double *energies,
                            double *gradient, const char **error) {
   return guarded(error, [&] {
-    kernel(model).evaluate(view(n_centers, n_edges, species, first_edge,
-                                neighbor_species, vectors),
-                           energies, gradient);
+    house(model).evaluate(view(n_centers, n_edges, species, first_edge,
+                               neighbor_species, vectors),
+                          energies, gradient);
   });
 }
 
@@ -123,9 +119,9 @@ int hesspot_house_members(const void *model, std::int64_t n_centers,
                           const double *vectors, double *energies,
                           double *gradient, const char **error) {
   return guarded(error, [&] {
-    kernel(model).members(view(n_centers, n_edges, species, first_edge,
-                               neighbor_species, vectors),
-                          energies, gradient);
+    house(model).members(view(n_centers, n_edges, species, first_edge,
+                              neighbor_species, vectors),
+                         energies, gradient);
   });
 }
 
@@ -136,9 +132,9 @@ int hesspot_house_hvp(const void *model, std::int64_t n_centers,
                       const double *vectors, const double *directions,
                       double *products, const char **error) {
   return guarded(error, [&] {
-    kernel(model).hvp(view(n_centers, n_edges, species, first_edge,
-                           neighbor_species, vectors),
-                      directions, products);
+    house(model).hvp(view(n_centers, n_edges, species, first_edge,
+                          neighbor_species, vectors),
+                     directions, products);
   });
 }
 }

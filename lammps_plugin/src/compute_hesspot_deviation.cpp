@@ -3,12 +3,15 @@
 #include "compute_hesspot_deviation.h"
 
 #include "pair_hesspot.h"
+#include "register.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 using namespace LAMMPS_NS;
+
+static const hesspot::ComputeStyle<ComputeHesspotDeviation> style("hesspot/deviation", "disagreement of a committee");
 
 ComputeHesspotDeviation::ComputeHesspotDeviation(LAMMPS *lmp, int narg, char **arg) :
     Compute(lmp, narg, arg), pair(nullptr), n_members(0), forces(nullptr), energies(nullptr), deviation(nullptr),
@@ -36,7 +39,7 @@ void ComputeHesspotDeviation::refuse(const std::string &cause)
   error->all(FLERR, std::string("compute ") + id + " of style hesspot/deviation: " + cause);
 }
 
-void ComputeHesspotDeviation::init()
+void ComputeHesspotDeviation::find_committee()
 {
   if (force->pair && utils::strmatch(force->pair_style, "^hybrid/scaled"))
     refuse("the scale factors of pair_style hybrid/scaled are not known to it; use hybrid or hybrid/overlay");
@@ -57,22 +60,31 @@ void ComputeHesspotDeviation::init()
   comm_reverse = 3 * n_members;
 }
 
+void ComputeHesspotDeviation::init()
+{
+  find_committee();
+}
+
 void ComputeHesspotDeviation::grow()
 {
   if (nmax > 0 && atom->nmax <= nmax) return;
-  nmax = std::max(1, atom->nmax);  // an empty rank has rows to point to as well
+  const int rows = std::max(1, atom->nmax);  // an empty rank has rows to point to as well
+  nmax = 0;
   memory->destroy(forces);
   memory->destroy(energies);
   memory->destroy(deviation);
-  memory->create(forces, nmax, 3 * n_members, "hesspot/deviation:forces");
-  memory->create(energies, nmax, n_members, "hesspot/deviation:energies");
-  memory->create(deviation, nmax, 2, "hesspot/deviation:deviation");
+  memory->create(forces, rows, 3 * n_members, "hesspot/deviation:forces");
+  memory->create(energies, rows, n_members, "hesspot/deviation:energies");
+  memory->create(deviation, rows, 2, "hesspot/deviation:deviation");
   array_atom = deviation;
+  nmax = rows;
 }
 
 void ComputeHesspotDeviation::compute_peratom()
 {
-  invoked_peratom = update->ntimestep;
+  invoked_peratom = -1;
+  find_committee();
+  if (!pair->is_ready()) refuse("pair_style hesspot is not set up yet; do a run 0 first");
   grow();
   for (int i = 0; i < atom->nlocal + atom->nghost; i++) std::fill_n(forces[i], 3 * n_members, 0.0);
   for (int i = 0; i < atom->nlocal; i++) std::fill_n(energies[i], n_members, 0.0);
@@ -94,12 +106,12 @@ void ComputeHesspotDeviation::compute_peratom()
     const bool counts = atom->mask[i] & groupbit;
     for (int n = 0; n < 2; n++) deviation[i][n] = counts ? std::sqrt(sum_of_squares[n] / n_members) : 0.0;
   }
+  invoked_peratom = update->ntimestep;
 }
 
 void ComputeHesspotDeviation::compute_vector()
 {
   if (invoked_peratom != update->ntimestep) compute_peratom();
-  invoked_vector = update->ntimestep;
   double worst = 0.0;
   std::vector<double> mine(static_cast<std::size_t>(n_members) + 2, 0.0), sum(mine);  // energies, force, atoms
   double *const force_and_count = &mine[static_cast<std::size_t>(n_members)];
@@ -117,6 +129,7 @@ void ComputeHesspotDeviation::compute_vector()
   double squares = 0.0;
   for (int m = 0; m < n_members; m++) squares += sum[static_cast<std::size_t>(m)] * sum[static_cast<std::size_t>(m)];
   vector[2] = std::sqrt(squares / n_members) / n_atoms;
+  invoked_vector = update->ntimestep;
 }
 
 int ComputeHesspotDeviation::pack_reverse_comm(int n, int first, double *buffer)

@@ -32,6 +32,7 @@ class ComputeHesspotDeviation : public Compute {
   double **deviation;  // of force and energy, of own atoms
   int nmax;
 
+  void find_committee();
   void grow();
   [[noreturn]] void refuse(const std::string &);
 };

@@ -3,14 +3,19 @@
 #include "compute_hesspot_hvp.h"
 
 #include "pair_hesspot.h"
+#include "register.h"
+#include "words.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 using namespace LAMMPS_NS;
 
+static const hesspot::ComputeStyle<ComputeHesspotHvp> style("hesspot/hvp", "exact Hessian-vector products");
+
 ComputeHesspotHvp::ComputeHesspotHvp(LAMMPS *lmp, int narg, char **arg) :
-    Compute(lmp, narg, arg), direction(nullptr), product(nullptr), nmax(0)
+    Compute(lmp, narg, arg), direction(nullptr), product(nullptr), nmax(0), reading(false)
 {
   if (narg == 4) {
     append_source(arg[3]);
@@ -63,10 +68,11 @@ ComputeHesspotHvp::Component ComputeHesspotHvp::component_of(const std::string &
   if (bracket != std::string::npos) {
     name = word.substr(underscore + 1, bracket - underscore - 1);
     const std::string number = word.substr(bracket + 1, word.size() - bracket - 2);
-    if (word.back() != ']' || !utils::is_integer(number) || std::stoi(number) < 1)
-      refuse("component " + word + " has no column number in its brackets; write for instance " + kind + "_" + name +
-             "[1]");
-    column = std::stoi(number) - 1;
+    const auto count = word.back() == ']' ? hesspot::count_of(number, MAXSMALLINT) : std::nullopt;
+    if (!count)
+      refuse("component " + word + " has no column number from 1 on in its brackets; write for instance " + kind + "_" +
+             name + "[1]");
+    column = static_cast<int>(*count) - 1;
   }
   if (kind == "c") return {Source::Compute, name, column};
   if (kind == "f") return {Source::Fix, name, column};
@@ -75,12 +81,27 @@ ComputeHesspotHvp::Component ComputeHesspotHvp::component_of(const std::string &
   refuse("component " + word + " is not known; use v_NAME, d_NAME, d2_NAME[n], c_ID, c_ID[n], f_ID or f_ID[n]");
 }
 
-void ComputeHesspotHvp::init()
+void ComputeHesspotHvp::find_pairs()
 {
   if (force->pair && utils::strmatch(force->pair_style, "^hybrid/scaled"))
     refuse("the scale factors of pair_style hybrid/scaled are not known to it; use hybrid or hybrid/overlay");
   pairs = hesspot_pairs(force);
   if (pairs.empty()) refuse("there is no pair_style hesspot; define it first");
+}
+
+/// What every calculation needs.
+void ComputeHesspotHvp::prepare()
+{
+  invalidate();
+  find_pairs();
+  if (!std::all_of(pairs.begin(), pairs.end(), [](const PairHesspot *pair) { return pair->is_ready(); }))
+    refuse("pair_style hesspot is not set up yet; do a run 0 first");
+  grow();
+}
+
+void ComputeHesspotHvp::init()
+{
+  find_pairs();
   if (comm->me == 0 &&
       (force->pair != pairs[0] || force->bond || force->angle || force->dihedral || force->improper || force->kspace))
     error->warning(FLERR,
@@ -90,18 +111,19 @@ void ComputeHesspotHvp::init()
 void ComputeHesspotHvp::grow()
 {
   if (nmax > 0 && atom->nmax <= nmax) return;
-  nmax = std::max(1, atom->nmax);  // an empty rank has rows to point to as well
+  const int rows = std::max(1, atom->nmax);  // an empty rank has rows to point to as well
+  nmax = 0;
   memory->destroy(direction);
   memory->destroy(product);
-  memory->create(direction, nmax, 3, "hesspot/hvp:direction");
-  memory->create(product, nmax, 3, "hesspot/hvp:product");
+  memory->create(direction, rows, 3, "hesspot/hvp:direction");
+  memory->create(product, rows, 3, "hesspot/hvp:product");
   array_atom = product;
+  nmax = rows;
 }
 
 double ComputeHesspotHvp::compute_scalar()
 {
   if (invoked_peratom != update->ntimestep) compute_peratom();
-  invoked_scalar = update->ntimestep;
   double mine[2] = {0.0, 0.0}, total[2];
   for (int i = 0; i < atom->nlocal; i++)
     for (int k = 0; k < 3; k++) {
@@ -111,18 +133,47 @@ double ComputeHesspotHvp::compute_scalar()
   MPI_Allreduce(mine, total, 2, MPI_DOUBLE, MPI_SUM, world);
   if (total[1] == 0.0) refuse("the direction is zero, so there is no curvature along it; set it to something first");
   scalar = total[0] / total[1];
+  invoked_scalar = update->ntimestep;
   return scalar;
 }
 
 void ComputeHesspotHvp::compute_peratom()
 {
-  invoked_peratom = update->ntimestep;
-  grow();
-  for (int k = 0; k < 3; k++) read_component(components[static_cast<std::size_t>(k)], k);
+  prepare();
+  read_direction();
   multiply();
   const double unit = pairs[0]->curvature_unit();
   for (int i = 0; i < atom->nlocal; i++)
     for (int k = 0; k < 3; k++) product[i][k] *= unit;
+  invoked_peratom = update->ntimestep;
+}
+
+/// What LAMMPS holds for the values of a step is none any more, whatever happens next.
+void ComputeHesspotHvp::invalidate()
+{
+  invoked_peratom = invoked_scalar = -1;
+  invoked_flag &= ~(INVOKED_PERATOM | INVOKED_SCALAR);
+}
+
+/// The direction of the own atoms of the group.
+void ComputeHesspotHvp::read_direction()
+{
+  if (reading) refuse("its direction depends on its own product; use another direction");
+  struct Reading {
+    bool &flag;
+    explicit Reading(bool &its_flag) : flag(its_flag) { flag = true; }
+    ~Reading() { flag = false; }
+  };
+  {
+    const Reading now(reading);
+    for (int k = 0; k < 3; k++) read_component(components[static_cast<std::size_t>(k)], k);
+  }
+  int mine = 1, all;
+  for (int i = 0; i < atom->nlocal; i++)
+    for (int k = 0; k < 3; k++)
+      if (atom->mask[i] & groupbit && !std::isfinite(direction[i][k])) mine = 0;
+  MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, world);
+  if (!all) refuse("the direction has a component that is not a finite number");
 }
 
 /// One component of the direction of the own atoms.
@@ -202,18 +253,18 @@ void ComputeHesspotHvp::multiply()
 
 void ComputeHesspotHvp::apply(int n_directions, const double *directions, double *products)
 {
-  grow();
+  prepare();
   const auto size = 3 * static_cast<std::size_t>(atom->nlocal);
   for (int n = 0; n < n_directions; n++, directions += size, products += size) {
     if (size > 0) std::memcpy(&direction[0][0], directions, size * sizeof(double));
     multiply();
     if (size > 0) std::memcpy(products, &product[0][0], size * sizeof(double));
   }
-  invoked_peratom = -1;
 }
 
 hesspot::HessianBlocks ComputeHesspotHvp::hessian()
 {
+  prepare();
   hesspot::HessianBlocks sum;
   for (auto *const pair : pairs) pair->hessian(groupbit, sum);
   return sum;

@@ -32,7 +32,7 @@ class ComputeHesspotHvp : public Compute {
   /// Products (n_directions, nlocal, 3) in eV/Angstrom^2 with `directions` of that shape. Collective.
   void apply(int n_directions, const double *directions, double *products);
 
-  /// What this rank's centres contribute to the group's Hessian, eV/Angstrom^2. Not collective.
+  /// What this rank's centres contribute to the group's Hessian, eV/Angstrom^2. Collective.
   hesspot::HessianBlocks hessian();
 
  private:
@@ -49,9 +49,14 @@ class ComputeHesspotHvp : public Compute {
   std::vector<class PairHesspot *> pairs;  // all of a hybrid style
   double **direction, **product;           // of own and ghost atoms
   int nmax;
+  bool reading;  // the direction, just now
 
   Component component_of(const std::string &);
   void append_source(const std::string &);
+  void find_pairs();
+  void prepare();
+  void invalidate();
+  void read_direction();
   void read_component(const Component &, int);
   void read_array(const Component &, int, const double *, const double *const *, int);
   void grow();

@@ -17,6 +17,8 @@ inline constexpr double KCAL_PER_MOL = 0.04336410424180094;
 inline constexpr double JOULE = 6.241509074460763e+18;
 /// Angstrom
 inline constexpr double METER = 10000000000.0;
+/// amu
+inline constexpr double KILOGRAM = 6.022140762081123e+26;
 
 }  // namespace hesspot
 

@@ -4,8 +4,9 @@
 
 #include "torchscript.h"
 
+#include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 
 namespace hesspot {
 
@@ -31,12 +32,14 @@ void Edges::add_edge(int neighbor, double dx, double dy, double dz)
 
 std::string read_file(const std::string &path)
 {
+  const std::string remedy = "; give the path of a file made by `hesspot export`";
+  std::error_code unknown;
+  if (std::filesystem::is_directory(path, unknown)) throw ModelError("model file " + path + " is a folder" + remedy);
   std::ifstream stream(path, std::ios::binary);
-  std::string content((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  if (!stream)
-    throw ModelError("model file " + path +
-                     " does not exist or cannot be read; give the path of a file made by `hesspot export`");
-  return content;
+  std::ostringstream content;
+  if (!stream || !(content << stream.rdbuf()))
+    throw ModelError("model file " + path + " does not exist, is empty or cannot be read" + remedy);
+  return content.str();
 }
 
 std::unique_ptr<Model> load_model(const std::string &path, const Options &options)

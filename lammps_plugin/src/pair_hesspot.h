@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace LAMMPS_NS {
@@ -29,6 +30,7 @@ class PairHesspot : public Pair {
 
   void settings(int, char **) override;
   void coeff(int, char **) override;
+  void modify_params(int, char **) override;
   void init_style() override;
   double init_one(int, int) override;
   void compute(int, int) override;
@@ -38,6 +40,9 @@ class PairHesspot : public Pair {
   void write_restart_settings(FILE *) override;
   void read_restart_settings(FILE *) override;
   double memory_usage() override;
+
+  /// Whether there are a model and the neighbor list for it. New settings or models need the set-up of a run.
+  bool is_ready() const { return model && list; }
 
   // second derivatives of the own centres, in eV and Angstrom
   void hvp(const double *const *, double **);
@@ -55,33 +60,40 @@ class PairHesspot : public Pair {
     std::vector<int> center_atoms;    // of each centre
     std::vector<int> neighbor_atoms;  // of each edge
     std::vector<double> energies, gradient;
+
+    void clear();
   };
 
   std::vector<std::string> given_settings;  // arguments of pair_style
   hesspot::Options options;
   bigint max_edges;  // that are evaluated at once
   std::unique_ptr<hesspot::Model> model;
-  std::string model_file;
+  std::string model_file;                   // from the root
   std::uint64_t model_hash;                 // of the file's content
   std::vector<std::string> symbol_of_type;  // as in pair_coeff, from the first type
   std::vector<int> species_of_type;         // -1: NULL
   double **scale;                           // of the energies of the centers, on its diagonal
   hesspot::Units units;
-  Portion portion;
+  bool warned_of_masses;  // of this model
+  Portion portion;        // memory that is kept; each calculation begins with none
 
-  void load(const std::string &);
-  void forget_model();
+  std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> load(const std::string &);
   void allocate();
-  void check_environment();
+  void check_labels();
+  void check_masses();
   void check_scale();
+  void check_neighbors();
   bool is_center(int) const;
   bool is_excluded(int) const;
+  bool may_lack_neighbors() const;
+  std::pair<int, int> lacking_neighbor() const;
+  std::string why_lacking(int, int) const;
   double center_scale(int i) const { return scale[atom->type[i]][atom->type[i]]; }
   void for_portions(const std::function<void()> &);
   void add_center(int, double);
-  void clear_portion();
   void guarded(const std::function<void()> &);
   void evaluate_portion();
+  void add_blocks(int, hesspot::HessianBlocks &);
   void differentiate(const hesspot::Edges &, const std::vector<double> &, std::vector<double> &);
   void tally(std::size_t);
   [[noreturn]] void fail(const std::string &);

@@ -13,8 +13,9 @@ using namespace LAMMPS_NS;
 /// ghost atoms.
 void PairHesspot::hvp(const double *const *direction, double **product)
 {
+  check_neighbors();
   std::vector<double> along, curvature;
-  for_portions([&] {
+  const auto multiply = [&] {
     const auto &edges = portion.edges;
     const auto &center_atoms = portion.center_atoms;
     const auto &neighbor_atoms = portion.neighbor_atoms;
@@ -32,7 +33,8 @@ void PairHesspot::hvp(const double *const *direction, double **product)
         product[i][k] -= share;
       }
     }
-  });
+  };
+  guarded([&] { for_portions(multiply); });
 }
 
 /// Adds the blocks of the atoms of a group, eV/Angstrom^2, as far as they come from own centres.
@@ -40,6 +42,12 @@ void PairHesspot::hvp(const double *const *direction, double **product)
 /// The energy of a centre is differentiated for every distinct atom that it sees; the row and the column of the
 /// centre itself follow from translation, minus the sum of the others, so that images of the centre drop out.
 void PairHesspot::hessian(int groupbit, hesspot::HessianBlocks &sum)
+{
+  check_neighbors();
+  guarded([&] { add_blocks(groupbit, sum); });
+}
+
+void PairHesspot::add_blocks(int groupbit, hesspot::HessianBlocks &sum)
 {
   const double cutoff_squared = model->cutoff() * model->cutoff();
   const auto &edges = portion.edges;
@@ -49,6 +57,7 @@ void PairHesspot::hessian(int groupbit, hesspot::HessianBlocks &sum)
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
     if (!is_center(i)) continue;
+    portion.clear();
     add_center(i, cutoff_squared);
     const std::size_t n_edges = edges.n_edges();
 
@@ -107,14 +116,13 @@ void PairHesspot::hessian(int groupbit, hesspot::HessianBlocks &sum)
         auto &block = sum.at(atoms[row], atoms[column]);
         for (std::size_t k = 0; k < 9; k++) block[k] += center_scale(i) * blocks[row * atoms.size() + column][k];
       }
-    clear_portion();
   }
 }
 
 void PairHesspot::differentiate(const hesspot::Edges &edges, const std::vector<double> &along,
                                 std::vector<double> &curvature)
 {
-  guarded([&] { model->hvp(edges, along, curvature); });
+  model->hvp(edges, along, curvature);
   for (const double value : curvature)
     if (!std::isfinite(value)) fail("a second derivative of the energy is not a finite number; check the structure");
 }

@@ -13,11 +13,12 @@ using namespace LAMMPS_NS;
 void PairHesspot::members(double **forces, double **energies)
 {
   const auto count = static_cast<std::size_t>(n_members());
+  check_neighbors();
   std::vector<double> energy, gradient;
-  for_portions([&] {
+  const auto ask = [&] {
     const auto &edges = portion.edges;
     const std::size_t n_centers = edges.n_centers(), n_edges = edges.n_edges();
-    guarded([&] { model->members(edges, energy, gradient); });
+    model->members(edges, energy, gradient);
     for (std::size_t c = 0; c < n_centers; c++) {
       const int i = portion.center_atoms[c];
       for (std::size_t m = 0; m < count; m++)
@@ -35,5 +36,6 @@ void PairHesspot::members(double **forces, double **energies)
           forces[j][3 * m + k] -= share;
         }
     }
-  });
+  };
+  guarded([&] { for_portions(ask); });
 }

@@ -16,6 +16,7 @@ namespace hesspot {
 struct Units {
   double energy = 1.0;  ///< per eV
   double length = 1.0;  ///< per Angstrom
+  double mass = 1.0;    ///< per amu
 
   double force() const { return energy / length; }
   double curvature() const { return energy / (length * length); }
@@ -26,7 +27,7 @@ inline std::optional<Units> units_of(const std::string &style)
 {
   if (style == "metal") return Units{1.0, 1.0};
   if (style == "real") return Units{1.0 / KCAL_PER_MOL, 1.0};
-  if (style == "si") return Units{1.0 / JOULE, 1.0 / METER};
+  if (style == "si") return Units{1.0 / JOULE, 1.0 / METER, 1.0 / KILOGRAM};
   if (style == "electron") return Units{1.0 / HARTREE, 1.0 / BOHR};
   return std::nullopt;
 }

@@ -1,15 +1,18 @@
 """Bad input and failures during a run: all ranks end, with one clear sentence."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from ase.data import atomic_masses, chemical_symbols
 from lammps_runs import changed_metadata, run_failing, run_succeeding
 
 from hesspot.export import read_model
 from hesspot.export.metadata import METADATA_NAME
+from hesspot.lammps.build import sources
 from hesspot.lammps.run import error_of
 from hesspot.lammps.structure import write_data
 
@@ -40,6 +43,14 @@ def ethanol(folder: Path) -> None:
         ("H C O", "NULL NULL NULL", "all atom types are NULL"),
         (' "MODEL" H C O', "", "the model file is missing"),
         ("MODEL", "nothing.pt", "model file nothing.pt does not exist"),
+        ("MODEL", "folder", "model file folder is a folder; give the path"),
+        ("MODEL", "empty.pt", "model file empty.pt does not exist, is empty or cannot be read"),
+        ("run 0", "labelmap atom 1 H 2 O 3 C\nrun 0", "atom type 3 has the label C, but pair_coeff makes it O; write"),
+        ("run 0", "pair_modify tail yes", "pair_modify tail yes would have no effect on a many-body model; leave it"),
+        ("run 0", "pair_modify shift yes", "pair_modify shift yes would have no effect"),
+        ("run 0", "pair_modify mix geometric", "pair_modify mix geometric would have no effect"),
+        ("run 0", "pair_modify compute yes table 12", "pair_modify table 12 would have no effect"),
+        ("run 0", 'run 0 post no\npair_coeff * * "MODEL" H C O\nrun 1 pre no', "run without pre no"),
         ("MODEL", "truncated.pt", "truncated.pt is no TorchScript archive or is truncated"),
         ("units metal", "units lj", "units lj are not supported, because they do not say how long an Angstrom is"),
         ("units metal", "units metal\nnewton off", "newton off is not supported"),
@@ -53,7 +64,10 @@ def ethanol(folder: Path) -> None:
         ("run 0", "pair_style hesspot precision single\nrun 0", "pair coeffs"),
         ("run 0", "pair_write 1 1 10 r 1.0 4.0 table.txt AA", "does not support pair_write"),
         ("run 0", "compute 1 all group/group all\nrun 0", "does not support compute group/group"),
-        ("style hesspot", "style hesspot max_edges 0", "max_edges 0 must be 1 or more"),
+        ("style hesspot", "style hesspot max_edges 0", "max_edges 0 must be a whole number from 1"),
+        ("style hesspot", "style hesspot max_edges 1e5", "max_edges 1e5 must be a whole number from 1"),
+        ("style hesspot", "style hesspot threads 99999999999999", "must be a whole number from 1 to 4096"),
+        ("style hesspot", "style hesspot verify no verify yes", "keyword verify is there twice"),
         ("style hesspot", "style hesspot committee 4", "keyword committee is not known"),
         ("style hesspot", "style hesspot precision", "keyword precision needs a value"),
     ],
@@ -61,19 +75,47 @@ def ethanol(folder: Path) -> None:
 def test_bad_input(tmp_path: Path, house_model_file: Path, old: str, new: str, words: str) -> None:
     ethanol(tmp_path)
     (tmp_path / "truncated.pt").write_bytes(house_model_file.read_bytes()[:-2000])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.pt").touch()
     script = SCRIPT.replace(old, new).replace("MODEL", str(house_model_file))
     output = run_failing(tmp_path, script)
     assert words in error_of(output), output
-    assert output.count("ERROR") == 1
+    assert output.count("ERROR") == 1 and "not on all ranks" not in output
 
 
-def test_unknown_instructions(tmp_path: Path, house_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ("", ""),
+        ("mass 1 2.014\nmass 2 13.003\nmass 3 17.999", ""),
+        ("mass 1 3.016", ""),
+        ("mass 1 15.999\nmass 3 1.008", "15.999 amu of atom type 1 is not the mass of H, 1.008 amu of atom type 3 is"),
+        ("mass 2 14.007", "14.007 amu of atom type 2 is not the mass of C; if pair_coeff has the elements in"),
+        (
+            "fix 1 all property/atom rmass ghost yes\nset type 1 mass 1\nset type 2 mass 12.011\nset type 3 mass 19",
+            "19 amu of atom type 3 is not the mass of O; if",
+        ),
+        ("labelmap atom 1 H 2 C2 3 OH", ""),
+        ("labelmap atom 1 D 2 C 3 O", ""),
+        ("pair_modify shift no tail no compute yes nofdotr", ""),
+    ],
+)
+def test_masses_and_labels(tmp_path: Path, house_model_file: Path, commands: str, words: str) -> None:
+    """A warning, once, for masses that no isotope of the element has."""
     ethanol(tmp_path)
-    monkeypatch.setenv("HESSPOT_INSTRUCTIONS", "avx3")
-    message = error_of(run_failing(tmp_path, SCRIPT.replace("MODEL", str(house_model_file))))
-    assert "HESSPOT_INSTRUCTIONS is avx3, but this processor and this build have: " in message and "baseline" in message
-    monkeypatch.setenv("HESSPOT_INSTRUCTIONS", "baseline")
-    run_succeeding(tmp_path, SCRIPT.replace("MODEL", str(house_model_file)), 2)
+    script = SCRIPT.replace("MODEL", str(house_model_file)).replace("run 0", f"{commands}\nrun 0\nrun 0")
+    output = run_succeeding(tmp_path, script, 2)
+    assert words in output and output.count("is not the mass of") == words.count("amu")
+
+
+def test_isotopes_are_those_of_the_standard_weights() -> None:
+    """No element's standard weight is outside of its isotopes; those of its neighbours in the table mostly are."""
+    rows = re.findall(r'\{"(\w+)", (\d+), (\d+)\}', (sources() / "src" / "isotopes.h").read_text())
+    margin = 0.15  # amu, as there
+    assert [symbol for symbol, _, _ in rows] == chemical_symbols[1 : len(rows) + 1] and len(rows) > 90
+    for number, (_, lightest, heaviest) in enumerate(rows, 1):
+        assert int(lightest) - margin < atomic_masses[number] < int(heaviest) + margin
+        assert int(heaviest) - int(lightest) < 13
 
 
 def test_coincident_atoms(tmp_path: Path, house_model_file: Path) -> None:
@@ -175,22 +217,3 @@ def test_an_exception_of_the_model_on_one_rank(
     )
     message = error_of(run_failing(tmp_path, script))
     assert "rank 1, step 0, 2 atoms: " in message and words in message
-
-
-def test_special_bonds_that_hide_neighbours(tmp_path: Path, house_model_file: Path) -> None:
-    (tmp_path / "bonded.data").write_text(
-        "bonded\n\n2 atoms\n1 bonds\n1 atom types\n1 bond types\n0 10 xlo xhi\n0 10 ylo yhi\n0 10 zlo zhi\n\n"
-        "Masses\n\n1 1.0\n\nAtoms # bond\n\n1 1 1 5 5 5\n2 1 1 5 5 6\n\nBonds\n\n1 1 1 2\n"
-    )
-    script = f"""units metal
-atom_style bond
-bond_style zero
-special_bonds WHICH
-read_data bonded.data
-bond_coeff 1
-pair_style hesspot
-pair_coeff * * "{house_model_file}" H
-run 0
-"""
-    message = error_of(run_failing(tmp_path, script.replace("WHICH", "lj/coul 0 1 1"), ranks=1))
-    assert "use special_bonds lj/coul 1 1 1" in message
