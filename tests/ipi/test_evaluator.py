@@ -146,6 +146,19 @@ def test_lists_never_miss_a_pair(rng, strained):
     assert 1 < cache.built < 40
 
 
+def test_the_index_of_a_structure_without_an_answer_counts_all(house, molecule):
+    """Also behind equal ones, and in a share of the centres that begins later."""
+    evaluator = Evaluator(read_model(house), molecule.get_chemical_symbols(), [False] * 3)
+    positions = np.tile(molecule.positions, (3, 1, 1))
+    positions[2, 0] = positions[2, 1]
+    cells = np.tile(np.eye(3), (3, 1, 1))
+    n = len(molecule)
+    for call in (lambda: evaluator(positions, cells), lambda: evaluator.part(positions, cells, 2 * n, 3 * n)):
+        with pytest.raises(EvaluationError, match="on one place") as caught:
+            call()
+        assert caught.value.index == 2
+
+
 @pytest.mark.parametrize("part", ["atoms", "cell"])
 def test_what_comes_near_is_seen(house, part):
     """Two atoms a little farther apart than cutoff and skin come together, by themselves or with their cell."""
