@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # One thread per process: torch on two busy threads can be many times slower than on one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test install plugin sanitize lint format clean
+.PHONY: demo test install plugin sanitize lint format mutants clean
 
 demo: plugin
 	$(BIN)/python examples/demo/demo.py --out demo-out
@@ -31,6 +31,10 @@ plugin: install
 # The C++ parts with the compiler's checks of memory, arithmetic and threads, under their tests: CONTRIBUTING.md.
 sanitize: install
 	tests/sanitize/run.sh $(abspath $(BIN))
+
+# Mistakes made on purpose, which the tests must find; some ten minutes.
+mutants: install
+	$(BIN)/python tests/mutants.py
 
 lint: install
 	$(BIN)/ruff check .

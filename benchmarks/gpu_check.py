@@ -46,8 +46,8 @@ WATER_VOLUME = 18.015 / 0.602214  # Å³ per molecule at 1 g/cm³
 
 #: float64 sums in another order, through some thousand terms; energies per atom.
 TOLERANCE = {"energy": 1e-10, "forces": 1e-9, "virial": 1e-8, "hvp": 1e-8, "hessian": 1e-8, "stress": 1e-11}
-#: Two epochs of float64 training differ by rounding that the optimizer amplifies.
-LOSS_TOLERANCE = 1e-4
+#: Two epochs of float64 training with AdamW; SOAP amplifies rounding where a gradient has no component, by per cents.
+LOSS_TOLERANCE = 1e-6
 #: LAMMPS prints its thermodynamic output with this many digits of the total energy.
 LAMMPS_TOLERANCE = 1e-7
 
@@ -166,7 +166,7 @@ def training(device: str, folder: Path) -> dict[str, Any]:
                 "device": where,
                 "seed": 3,
                 "hessian": {"sampling": sampling},
-                "optimizer": {"epochs": 2},
+                "optimizer": {"epochs": 2, "method": "adamw"},
                 "validate_every": 1,
             }
             config = parse_config(content, "the check")
@@ -185,7 +185,7 @@ def training(device: str, folder: Path) -> dict[str, Any]:
 def lammps(device: str, folder: Path, n_atoms: int, steps: int) -> dict[str, Any]:
     """Energy and pressure after some steps on the device and with the kernel, and the time of a step."""
     write_data(folder / "water.data", water(n_atoms), ["H", "O"])
-    backend = "device cuda" if device.startswith("cuda") else "backend torchscript"
+    backend = "device cuda max_edges 1000000" if device.startswith("cuda") else "backend torchscript"
     found: dict[str, Any] = {"atoms": len(water(n_atoms))}
     energies = {}
     for label, settings, ranks in (

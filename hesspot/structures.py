@@ -326,6 +326,8 @@ def _read_with_ase(name: str, index: str | int | slice) -> list[ase.Atoms]:
 def _text_for_ase(name: str, error: KeyError) -> io.StringIO:
     """Extended XYZ without the symbol that ASE did not know; UserError if it is none of an isotope."""
     symbol = str(error.args[0])
+    if not symbol.isalpha():
+        raise error
     if symbol not in ISOTOPES:
         raise UserError(
             f"structure file {name} has {symbol!r} where a symbol of an element should be; use symbols such as H, "

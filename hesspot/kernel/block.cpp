@@ -104,6 +104,11 @@ HouseShape head(Reader &reader) {
 
 } // namespace
 
+std::unique_ptr<KernelModel> make_model(std::string_view block,
+                                        bool single_precision) {
+  return std::make_unique<House>(unpack(block).weights, single_precision);
+}
+
 HouseBlock unpack(std::string_view block) {
   Reader reader(block);
   HouseBlock read{head(reader), {}};

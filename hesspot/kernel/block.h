@@ -32,6 +32,12 @@ struct HouseBlock {
   HouseWeights weights;
 };
 
+/// A model of packed weights, whatever its architecture: their first eight
+/// bytes tell. std::invalid_argument as below; std::runtime_error if
+/// HESSPOT_INSTRUCTIONS names what the processor lacks.
+std::unique_ptr<KernelModel> make_model(std::string_view block,
+                                        bool single_precision);
+
 /// std::invalid_argument, in words that follow "the packed weights", for a
 /// block that is damaged or of another kernel version or envelope.
 HouseBlock unpack(std::string_view block);

@@ -51,8 +51,8 @@ HouseEdges view(std::int64_t n_centers, std::int64_t n_edges,
           vectors};
 }
 
-const House &house(const void *model) {
-  return *static_cast<const House *>(model);
+const KernelModel &kernel(const void *model) {
+  return *static_cast<const KernelModel *>(model);
 }
 
 } // namespace
@@ -71,8 +71,9 @@ int hesspot_house_new(const char *block, std::int64_t size,
                       int single_precision, void **model, const char **error) {
   return guarded(error, [&] {
     try {
-      const auto read = unpack({block, static_cast<std::size_t>(size)});
-      *model = new House(read.weights, single_precision != 0);
+      *model = make_model({block, static_cast<std::size_t>(size)},
+                          single_precision != 0)
+                   .release();
     } catch (const std::invalid_argument &cause) {
       throw std::invalid_argument(std::string("the packed weights ") +
                                   cause.what());
@@ -81,13 +82,15 @@ int hesspot_house_new(const char *block, std::int64_t size,
 }
 
 int hesspot_house_n_members(const void *model) {
-  return house(model).n_members();
+  return kernel(model).n_members();
 }
 
-void hesspot_house_delete(void *model) { delete static_cast<House *>(model); }
+void hesspot_house_delete(void *model) {
+  delete static_cast<KernelModel *>(model);
+}
 
 const char *hesspot_house_instructions(const void *model) {
-  return house(model).instructions();
+  return kernel(model).instructions();
 }
 
 int hesspot_house_set_threads(void *model, int threads, const char **error) {
@@ -95,7 +98,8 @@ int hesspot_house_set_threads(void *model, int threads, const char **error) {
     if (threads < 1)
       throw std::invalid_argument(std::to_string(threads) +
                                   " threads cannot be; give 1 or more");
-    static_cast<House *>(model)->set_threads(static_cast<std::size_t>(threads));
+    static_cast<KernelModel *>(model)->set_threads(
+        static_cast<std::size_t>(threads));
   });
 }
 
@@ -106,9 +110,9 @@ int hesspot_house_evaluate(const void *model, std::int64_t n_centers,
                            const double *vectors, double *energies,
                            double *gradient, const char **error) {
   return guarded(error, [&] {
-    house(model).evaluate(view(n_centers, n_edges, species, first_edge,
-                               neighbor_species, vectors),
-                          energies, gradient);
+    kernel(model).evaluate(view(n_centers, n_edges, species, first_edge,
+                                neighbor_species, vectors),
+                           energies, gradient);
   });
 }
 
@@ -119,9 +123,9 @@ int hesspot_house_members(const void *model, std::int64_t n_centers,
                           const double *vectors, double *energies,
                           double *gradient, const char **error) {
   return guarded(error, [&] {
-    house(model).members(view(n_centers, n_edges, species, first_edge,
-                              neighbor_species, vectors),
-                         energies, gradient);
+    kernel(model).members(view(n_centers, n_edges, species, first_edge,
+                               neighbor_species, vectors),
+                          energies, gradient);
   });
 }
 
@@ -132,9 +136,9 @@ int hesspot_house_hvp(const void *model, std::int64_t n_centers,
                       const double *vectors, const double *directions,
                       double *products, const char **error) {
   return guarded(error, [&] {
-    house(model).hvp(view(n_centers, n_edges, species, first_edge,
-                          neighbor_species, vectors),
-                     directions, products);
+    kernel(model).hvp(view(n_centers, n_edges, species, first_edge,
+                           neighbor_species, vectors),
+                      directions, products);
   });
 }
 }

@@ -7,7 +7,7 @@
 #define HESSPOT_HOUSE_H
 
 #include "house_kernel.h"
-#include "team.h"
+#include "kernel_model.h"
 
 #include <memory>
 #include <vector>
@@ -44,53 +44,27 @@ struct HouseWeights {
   std::vector<Description> descriptions; ///< several: models of their own
 };
 
-/// Names of the instruction sets that this processor has, the best one first,
-/// separated by spaces.
-const char *instruction_sets();
-
 /// Energies are summed in double; everything else is computed in double, or in
 /// single precision.
-class House {
+class House : public KernelModel {
 public:
   /// std::invalid_argument if the sizes of the weights do not fit together;
   /// std::runtime_error if HESSPOT_INSTRUCTIONS names what the processor lacks.
   House(const HouseWeights &weights, bool single_precision);
-  ~House();
-
-  /// Networks for each element in all; 1 if the model is no committee.
-  int n_members() const { return n_members_; }
-
-  /// Name of the instruction set that is used.
-  const char *instructions() const;
-
-  /// Threads that share the centres, to the same last bit; 1 at first. Not
-  /// while something is evaluated.
-  void set_threads(std::size_t threads);
-
-  /// All evaluations: std::invalid_argument for a species that is no element,
-  /// and for first_edge that does not rise from 0.
-
-  /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
-  /// eV/Angstrom; of a committee, the means.
-  void evaluate(const HouseEdges &edges, double *energies,
-                double *gradient) const;
-
-  /// Products (3 n_edges) of each centre's Hessian with the directions (3
-  /// n_edges) of its edges.
-  void hvp(const HouseEdges &edges, const double *directions,
-           double *products) const;
-
-  /// The same of each member: energies (n_members, n_centers), gradient
-  /// (n_members, 3 n_edges).
-  void members(const HouseEdges &edges, double *energies,
-               double *gradient) const;
+  ~House() override;
 
 private:
   template <typename Real> class Parameters;
-  template <typename Work> void share(const HouseEdges &edges, Work work) const;
+
+  void evaluate_part(const HouseEdges &edges, double *energies,
+                     double *gradient) const override;
+  void hvp_part(const HouseEdges &edges, const double *directions,
+                double *products) const override;
+  void members_part(const HouseEdges &edges, double *energies,
+                    std::size_t energy_step, double *gradient,
+                    std::size_t gradient_step) const override;
+
   const HouseKernel &kernel_;
-  int n_members_;
-  std::unique_ptr<Team> team_;
   std::vector<double> mean_shifts_;   // (elements)
   std::vector<double> member_shifts_; // (members, elements)
   std::unique_ptr<Parameters<double>> double_;

@@ -8,8 +8,9 @@
 #ifndef HESSPOT_HOUSE_KERNEL_H
 #define HESSPOT_HOUSE_KERNEL_H
 
+#include "edges.h"
+
 #include <cstddef>
-#include <cstdint>
 
 namespace hesspot {
 
@@ -71,16 +72,6 @@ template <typename Real> struct HouseParameters {
   int n_elements, n_radial, n_channels, n_descriptors, max_width;
   Real cutoff;
   const HouseDescription<Real> *descriptions;
-};
-
-/// Edges of `n_centers` centres; those of centre c are first_edge[c] ...
-/// first_edge[c + 1] - 1.
-struct HouseEdges {
-  std::size_t n_centers;
-  const std::int64_t *species;          ///< (n_centers)
-  const std::size_t *first_edge;        ///< (n_centers + 1)
-  const std::int64_t *neighbor_species; ///< (n_edges)
-  const double *vectors;                ///< (3 n_edges)
 };
 
 /// The functions of one instruction set. Energies are without the shifts of the

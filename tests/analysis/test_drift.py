@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import linregress
 
 from hesspot.analysis.drift import energy_drift, mean, slope
 from hesspot.errors import UserError
@@ -49,6 +50,13 @@ def test_slope_is_that_of_least_squares() -> None:
     times = np.arange(100) * 2.0
     values = correlated(0.5, 100, 1)
     assert slope(times, values).value == pytest.approx(np.polyfit(times, values, 1)[0])
+
+
+def test_error_of_the_slope_is_that_of_least_squares_where_nothing_is_correlated() -> None:
+    """Signs that alternate cancel in blocks, so that the error without blocks is the largest."""
+    times = np.arange(20) * 2.0
+    values = 0.3 * times + np.tile([0.1, -0.1], 10)
+    assert slope(times, values).error == pytest.approx(linregress(times, values).stderr)
 
 
 def test_energy_drift_is_per_atom_and_picosecond() -> None:

@@ -188,6 +188,27 @@ def test_atoms_that_are_held_do_not_vibrate(held, n_rigid, masses) -> None:
     assert not np.abs(modes.displacements()[:, held]).max() > ROUNDING
 
 
+@pytest.mark.parametrize("held", [[], [0], [0, 1], [1, 3]])
+def test_rigid_motions_are_orthonormal_and_leave_held_atoms_at_rest(held: list[int]) -> None:
+    atoms = molecule("CH3OH")
+    atoms.positions += 5.0
+    atoms.set_constraint(FixAtoms(held))
+    motions = rigid_basis(atoms, atoms.get_masses())
+    np.testing.assert_allclose(motions @ motions.T, np.eye(len(motions)), atol=ROUNDING)
+    assert np.abs(motions.reshape(len(motions), -1, 3)[:, held]).max(initial=0.0) < ROUNDING
+    assert np.abs(springs(atoms) @ (motions / np.sqrt(np.repeat(atoms.get_masses(), 3))).T).max() < 1e-9
+
+
+def test_three_held_atoms_that_are_all_but_on_a_line_let_the_others_turn() -> None:
+    """As an optimised geometry has them: not exactly linear, and still no reason for a frequency of nothing."""
+    atoms = Atoms("OCOHH", [[0, 0, -1.2], [0, 1e-5, 0], [0, 0, 1.2], [1.1, 0, 0], [1.4, 0.8, 0]])
+    atoms.set_constraint(FixAtoms([0, 1, 2]))
+    modes = normal_modes(atoms, springs(atoms))
+    assert modes.n_rigid == 1 and modes.frequencies.min() > 100
+    atoms.positions[1, 1] = 0.3
+    assert normal_modes(atoms, springs(atoms)).n_rigid == 0
+
+
 def test_a_single_coordinate_can_be_held() -> None:
     atoms = Atoms("CO", [[0, 0, 0], [0, 0, 1.1]], cell=np.eye(3) * 9, pbc=True)
     atoms.set_constraint(FixCartesian(0, mask=(False, False, True)))
@@ -231,3 +252,29 @@ def test_a_stationary_point_with_held_atoms() -> None:
     np.testing.assert_array_equal(found.positions[0], first[0])
     forces, _ = derivatives(found)
     assert np.abs(forces[1:]).max() < 1e-8 < np.abs(forces[0]).max()
+
+
+def test_the_asymmetry_of_a_hessian_counts_for_nothing() -> None:
+    atoms = molecule("H2O")
+    hessian = springs(atoms)
+    skew = np.random.default_rng(1).normal(size=hessian.shape)
+    np.testing.assert_allclose(
+        normal_modes(atoms, hessian + skew - skew.T).frequencies, normal_modes(atoms, hessian).frequencies, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.1, 0.0), (0.45, 0.5)])
+def test_newton_steps_lead_to_the_nearest_point_of_their_order(start: float, end: float) -> None:
+    """A double well E = 8 (s² − ¼)² in the stretch s: from beside its top to the top, from beside a minimum to it."""
+    rest = 1.5
+
+    def derivatives(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+        bond = atoms.positions[1] - atoms.positions[0]
+        s = bond[2] - rest
+        slope = np.array([3.0 * bond[0], 3.0 * bond[1], 32.0 * s * (s**2 - 0.25)])
+        stiff = np.diag([3.0, 3.0, 32.0 * (3.0 * s**2 - 0.25)])
+        return np.stack([slope, -slope]), np.block([[stiff, -stiff], [-stiff, stiff]])
+
+    atoms = Atoms("HF", [[0, 0, 0], [0.02, -0.01, rest + start]], cell=np.eye(3) * 20, pbc=True)
+    found, _ = stationary_point(atoms, derivatives)
+    np.testing.assert_allclose(found.positions[1] - found.positions[0], [0, 0, rest + end], atol=1e-8)

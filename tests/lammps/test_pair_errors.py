@@ -118,6 +118,15 @@ def test_isotopes_are_those_of_the_standard_weights() -> None:
         assert int(heaviest) - int(lightest) < 13
 
 
+def test_unknown_instructions(tmp_path: Path, house_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ethanol(tmp_path)
+    monkeypatch.setenv("HESSPOT_INSTRUCTIONS", "avx3")
+    message = error_of(run_failing(tmp_path, SCRIPT.replace("MODEL", str(house_model_file))))
+    assert "HESSPOT_INSTRUCTIONS is avx3, but this processor and this build have: " in message and "baseline" in message
+    monkeypatch.setenv("HESSPOT_INSTRUCTIONS", "baseline")
+    run_succeeding(tmp_path, SCRIPT.replace("MODEL", str(house_model_file)), 2)
+
+
 def test_coincident_atoms(tmp_path: Path, house_model_file: Path) -> None:
     atoms = Atoms("HCO", positions=[[5, 5, 2], [5, 5, 8], [5, 5, 8.5]], cell=[10, 10, 10], pbc=True)
     data = tmp_path / "structure.data"

@@ -48,6 +48,19 @@ def test_command_line_writes_a_dataset(source: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.xyz", "out.h5"]
 
 
+def test_isotopes_are_kept_with_their_labels(tmp_path: Path) -> None:
+    """Also where the labels come from a part that was computed for other masses: they are the same."""
+    (tmp_path / "hd.xyz").write_text("2\n\nH 0 0 0\nD 0 0 0.75\n")
+    (tmp_path / "h2.xyz").write_text("2\nname=hd_00000\nH 0 0 0\nH 0 0 0.75\n")
+    (heavy,) = label_file(tmp_path / "hd.xyz", tmp_path / "hd.h5", QUICK)
+    (light,) = label_file(tmp_path / "h2.xyz", tmp_path / "h2.h5", QUICK)
+    assert light.masses is None and heavy.energy == light.energy
+    np.testing.assert_array_equal(Dataset.read(tmp_path / "hd.h5")[0].masses, [1.008, 2.014])
+    PartStore(tmp_path / "again.h5.parts", QUICK, print).put(light)
+    (again,) = label_file(tmp_path / "hd.xyz", tmp_path / "again.h5", QUICK)
+    np.testing.assert_array_equal(again.masses, heavy.masses)
+
+
 def test_a_killed_run_continues_with_what_it_finished(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
     program = f"""

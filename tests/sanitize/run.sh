@@ -27,7 +27,7 @@ echo "== Python tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 tests=("$@")
 if [ ${#tests[@]} -eq 0 ]; then
   tests=(tests/kernel tests/ipi/test_evaluator.py tests/ipi/test_fast_lane.py tests/ipi/test_wire.py
-    tests/ipi/test_shm.py tests/ipi/test_fuzz.py tests/ipi/test_border.py)
+    tests/ipi/test_shm.py tests/ipi/test_fuzz.py tests/ipi/test_edges.py)
 fi
 # Python's own memory at exit is no leak of ours; AddressSanitizer takes more memory than a limit allows
 HESSPOT_LIBRARIES=$folder/memory ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \

@@ -24,6 +24,7 @@ from hesspot.structures import (
     fixed_coordinates,
     full_cell,
     in_a_box,
+    iterate_structures,
     nearest_atoms,
     read_structure,
     read_structures,
@@ -121,6 +122,9 @@ def test_the_last_frame_is_taken_and_that_is_told(tmp_path):
 def test_every_frame_has_its_isotopes(tmp_path):
     frames = written(tmp_path / "1.xyz", h="D").read_text() + written(tmp_path / "2.xyz").read_text()
     (tmp_path / "both.xyz").write_text(frames)
+    (tmp_path / "later.xyz").write_text(written(tmp_path / "2.xyz").read_text() + frames)
+    later = list(iterate_structures(tmp_path / "later.xyz"))
+    assert [atoms.get_masses()[1] for atoms in later] == [atomic_masses[1], 2.014, atomic_masses[1]]
     heavy, light = read_structures(tmp_path / "both.xyz")
     assert heavy.get_masses()[1] == 2.014 and light.get_masses()[1] == atomic_masses[1]
 
@@ -214,6 +218,26 @@ def test_what_has_an_answer_is_let_in(pbc):
     assert nearest_atoms(Atoms("O"))[2] == np.inf
 
 
+@pytest.mark.parametrize("pbc", [False, True, [True, True, False]])
+@pytest.mark.parametrize("cell", [np.diag([4.0, 5.0, 6.0]), [[4, 0, 0], [3.9, 0.7, 0], [3.9, 0.6, 0.9]]])
+def test_the_limit_of_coincidence_is_one_in_all_directions(pbc, cell):
+    """In a skewed cell a small step is a large one in the units of its vectors."""
+    directions = np.random.default_rng(4).normal(size=(20, 3))
+    for direction in directions / np.linalg.norm(directions, axis=1, keepdims=True):
+        positions = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3] + 0.99 * COINCIDENT * direction])
+        with pytest.raises(UserError, match="atoms 0 and 1 on one place"):
+            check_structure(crystal(cell=cell, pbc=pbc, positions=positions), "it")
+        positions[1] = positions[0] + 1.01 * COINCIDENT * direction
+        check_structure(crystal(cell=cell, pbc=pbc, positions=positions), "it")
+
+
+def test_an_atom_a_rounding_below_the_wall_is_at_the_wall():
+    atoms = crystal(positions=[[1.0, -1e-17, -1e-18], [1.0, 5.0, 3.0]])
+    check_structure(atoms, "it")
+    atoms.positions[1] = [1.0, 0.0, 6.0]
+    assert nearest_atoms(atoms) == (0, 1, 0.0)
+
+
 def test_the_nearest_atoms_are_found():
     atoms = Atoms("H50", positions=np.random.default_rng(5).uniform(0, 9, (50, 3)))
     distances = atoms.get_all_distances() + 99 * np.eye(50)
@@ -278,6 +302,8 @@ def test_constraints_are_honoured_or_refused():
     assert not fixed_coordinates(atoms, "it").any()
     atoms.set_constraint([FixAtoms([0]), FixCartesian(2, mask=(True, False, False))])
     np.testing.assert_array_equal(fixed_coordinates(atoms, "it"), [[1, 1, 1], [0, 0, 0], [1, 0, 0]])
+    atoms.set_constraint([FixAtoms([1]), FixCartesian(1, mask=(False, True, False))])
+    np.testing.assert_array_equal(fixed_coordinates(atoms, "it")[1], [True] * 3)
     atoms.set_constraint(FixBondLengths([[0, 1]]))
     with pytest.raises(UserError, match=re.escape("it has the constraint FixBondLengths")):
         fixed_coordinates(atoms, "it")

@@ -46,6 +46,35 @@ def gradient(model, samples, mode, sampling, **changed):
     return terms, torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
+def test_terms_and_loss_are_what_the_documentation_says(model, samples):
+    """Of one structure with a stress and four without: each mean is over the structures that have the label."""
+    stressed = [replace(samples[0], virial=torch.arange(9.0, dtype=torch.float64).reshape(3, 3)), *samples[1:]]
+    energy = forces = curvature = stress = 0.0
+    for sample in stressed:
+        n = sample.graph.n_atoms
+        found, (matrix,) = evaluate(model, sample.graph, virial=True), hessian(model, sample.graph)
+        energy += float(found.energy[0] - sample.energy) ** 2 / n
+        forces += float(((found.forces - sample.forces) ** 2).sum()) / (3 * n)
+        curvature += float(((matrix - sample.hessian) ** 2).sum()) / (3 * n) ** 2
+        if sample.virial is not None:
+            stress += float(((found.virial[0] - sample.virial) ** 2).sum()) / (9 * n)
+    in_steps, _ = gradient(model, stressed, "efh", HessianSection(sampling="full"))
+    for terms in (loss.evaluate_terms(model, stressed, "efh"), in_steps):
+        assert terms.energy == pytest.approx(energy, rel=ROUNDING)
+        assert terms.forces == pytest.approx(forces, rel=ROUNDING)
+        assert terms.hessian == pytest.approx(curvature, rel=ROUNDING)
+        assert terms.stress == pytest.approx(stress, rel=ROUNDING)
+        assert (terms.structures, terms.with_hessian, terms.with_stress) == (5, 5, 1)
+
+
+def test_the_loss_is_a_sum_of_means_over_those_that_have_the_label():
+    terms = loss.LossTerms(
+        energy=6.0, forces=8.0, hessian=9.0, stress=10.0, structures=2, with_hessian=3, with_stress=5
+    )
+    weights = LossSection(energy=2.0, forces=3.0, hessian=5.0, stress=7.0)
+    assert [terms.total(weights, mode) for mode in ("e", "ef", "efh")] == [6.0, 32.0, 47.0]
+
+
 def test_all_sign_vectors_together_give_the_full_hessian_loss(model, samples, monkeypatch):
     """The mean over every one of the 2^6 Rademacher directions of a diatomic is the expectation, exactly."""
     diatomic = [sample for sample in samples if sample.graph.n_atoms == 2][:1]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hesspot import compiled
 from hesspot.contract import build_batch
 from hesspot.errors import UserError
-from hesspot.kernel import HEADERS, HouseKernel, instruction_sets
+from hesspot.kernel import HEADERS, HouseKernel, instruction_sets, version
+from hesspot.kernel.block import Shape, pack
 from hesspot.models.house import HouseConfig, HouseModel
 
 #: Seconds after which a child process that should take a moment is taken to hang.
@@ -176,6 +177,33 @@ def test_models_of_all_sizes_take_all_edges(n_elements, n_radial, n_channels, hi
     vectors = 2.0 * torch.randn(n_edges, 3, dtype=torch.float64, generator=generator)
     arguments = species, ends[0].sort().values, ends[1], vectors
     torch.testing.assert_close(HouseKernel.of(model)(*arguments), model(*arguments), atol=1e-11, rtol=1e-11)
+
+
+class Unstated(Shape):
+    """Agrees with every block, so that C++ has to find the damage."""
+
+    def head(self) -> bytes:
+        return b""
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 23), st.sampled_from([-1, 0, 1, 2, 3, 9, 1 << 15, 1 << 40, -(1 << 63)]))),
+    st.integers(0, 40) | st.none(),
+)
+def test_no_damage_of_packed_weights_crashes(words, cut):
+    """A model of finite energies, or a sentence."""
+    model = HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, n_radial=2, n_channels=1, hidden=[3]))
+    block = bytearray(pack(model, version()))
+    for place, value in words:
+        block[8 * place : 8 * place + 8] = value.to_bytes(8, "little", signed=True)
+    shape = Unstated(**Shape.of(model, version()).model_dump())
+    try:
+        kernel = HouseKernel(shape, bytes(block if cut is None else block[: 8 * cut + 1]))
+    except UserError as error:
+        assert str(error).startswith("the packed weights ")
+    else:
+        kernel(*water())
 
 
 @pytest.mark.parametrize("wanted, sentence", [("avx3", "HESSPOT_INSTRUCTIONS is avx3"), ("AVX2", "is AVX2")])

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+
+#include "kernel_model.h"
+
+#include "instruction_sets.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <stdexcept>
+#include <vector>
+
+namespace hesspot {
+namespace {
+
+struct InstructionSet {
+  std::string name;
+  std::size_t place; ///< in HESSPOT_INSTRUCTION_SETS
+};
+
+/// Those of this processor, the best one first.
+const std::vector<InstructionSet> &sets() {
+  static const auto found = [] {
+    std::vector<InstructionSet> all;
+    std::size_t place = 0;
+#define HESSPOT_ADD(name, supported)                                           \
+  if (supported)                                                               \
+    all.push_back({#name, place});                                             \
+  place++;
+    HESSPOT_INSTRUCTION_SETS(HESSPOT_ADD)
+    return all;
+  }();
+  return found;
+}
+
+/// The best one, or the one that the environment names.
+const InstructionSet &chosen_set() {
+  const char *const wanted = std::getenv("HESSPOT_INSTRUCTIONS");
+  if (!wanted || !*wanted)
+    return sets().front();
+  for (const auto &set : sets())
+    if (set.name == wanted)
+      return set;
+  throw std::runtime_error(
+      std::string("the environment variable HESSPOT_INSTRUCTIONS is ") +
+      wanted + ", but this processor and this build have: " +
+      instruction_sets() + "; set it to one of these, or not at all");
+}
+
+/// Their work is several times what waking a thread costs.
+constexpr std::size_t CENTERS_WORTH_A_THREAD = 64;
+
+/// Whether all `n` numbers are below `end` and none is below zero. Without a
+/// branch, so that it costs nothing beside what is done with them.
+bool all_below(const std::int64_t *numbers, std::size_t n, std::size_t end) {
+  std::uint64_t high_bits = 0;
+  for (std::size_t i = 0; i < n; i++) {
+    const auto number = static_cast<std::uint64_t>(numbers[i]);
+    high_bits |= number | (end - 1 - number);
+  }
+  return !(high_bits >> 63);
+}
+
+void need_elements(const std::int64_t *species, std::size_t n,
+                   std::size_t n_elements, const char *whose) {
+  if (all_below(species, n, n_elements))
+    return;
+  std::size_t i = 0;
+  while (all_below(species + i, 1, n_elements))
+    i++;
+  throw std::invalid_argument("species " + std::to_string(species[i]) + " of " +
+                              whose + " " + std::to_string(i) +
+                              " is no element of the model; they are 0 to " +
+                              std::to_string(n_elements - 1));
+}
+
+/// std::invalid_argument for edges that would lead out of an array.
+void check(const HouseEdges &edges, std::size_t n_elements) {
+  const std::size_t *const first = edges.first_edge;
+  std::uint64_t high_bits = first[0] ? std::uint64_t(1) << 63 : 0;
+  for (std::size_t c = 0; c < edges.n_centers; c++)
+    high_bits |= first[c + 1] - first[c];
+  if (high_bits >> 63)
+    throw std::invalid_argument("the edges of the centres do not follow one "
+                                "another; first_edge must rise from 0");
+  need_elements(edges.species, edges.n_centers, n_elements, "centre");
+  need_elements(edges.neighbor_species, first[edges.n_centers], n_elements,
+                "the neighbour of edge");
+}
+
+/// Calls work(edges of its own, its first centre) on each thread for a part of
+/// the centres.
+template <typename Work>
+void share(Team &team, const HouseEdges &edges, Work work) {
+  const std::size_t parts = std::clamp<std::size_t>(
+      edges.n_centers / CENTERS_WORTH_A_THREAD, 1, team.size());
+  team.run(parts, [&](std::size_t k) {
+    const std::size_t first = k * edges.n_centers / parts,
+                      end = (k + 1) * edges.n_centers / parts;
+    HouseEdges own = edges;
+    own.n_centers = end - first;
+    own.species += first;
+    own.first_edge += first;
+    work(own, first);
+  });
+}
+
+} // namespace
+
+const char *instruction_sets() {
+  static const auto names = [] {
+    std::string all;
+    for (const auto &set : sets()) {
+      if (!all.empty())
+        all += " ";
+      all += set.name;
+    }
+    return all;
+  }();
+  return names.c_str();
+}
+
+KernelModel::KernelModel(std::size_t n_elements)
+    : n_elements_(n_elements), instructions_(chosen_set().name),
+      instruction_set_(chosen_set().place), team_(std::make_unique<Team>(1)) {}
+
+void KernelModel::set_threads(std::size_t threads) {
+  team_ = std::make_unique<Team>(threads);
+}
+
+void KernelModel::evaluate(const HouseEdges &edges, double *energies,
+                           double *gradient) const {
+  check(edges, n_elements_);
+  share(*team_, edges, [&](const HouseEdges &own, std::size_t first) {
+    evaluate_part(own, energies + first, gradient);
+  });
+}
+
+void KernelModel::hvp(const HouseEdges &edges, const double *directions,
+                      double *products) const {
+  check(edges, n_elements_);
+  share(*team_, edges, [&](const HouseEdges &own, std::size_t) {
+    hvp_part(own, directions, products);
+  });
+}
+
+void KernelModel::members(const HouseEdges &edges, double *energies,
+                          double *gradient) const {
+  check(edges, n_elements_);
+  const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
+  share(*team_, edges, [&](const HouseEdges &own, std::size_t first) {
+    members_part(own, energies + first, n, gradient, size);
+  });
+}
+
+} // namespace hesspot

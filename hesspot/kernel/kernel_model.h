@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+//
+// A model that a kernel evaluates, of whatever architecture: what all have in
+// common, so that an architecture is its weights and its loops.
+
+#ifndef HESSPOT_KERNEL_MODEL_H
+#define HESSPOT_KERNEL_MODEL_H
+
+#include "edges.h"
+#include "team.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace hesspot {
+
+/// Names of the instruction sets that this processor has, the best one first,
+/// separated by spaces.
+const char *instruction_sets();
+
+class KernelModel {
+public:
+  virtual ~KernelModel() = default;
+  KernelModel(const KernelModel &) = delete;
+  KernelModel &operator=(const KernelModel &) = delete;
+
+  /// 1 if the model is no committee.
+  int n_members() const { return n_members_; }
+
+  /// Name of the instruction set that is used.
+  const char *instructions() const { return instructions_.c_str(); }
+
+  /// Threads that share the centres, to the same last bit; 1 at first. Not
+  /// while something is evaluated.
+  void set_threads(std::size_t threads);
+
+  /// All evaluations: std::invalid_argument for a species that is no element,
+  /// and for first_edge that does not rise from 0.
+
+  /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
+  /// eV/Angstrom; of a committee, the means.
+  void evaluate(const HouseEdges &edges, double *energies,
+                double *gradient) const;
+
+  /// Products (3 n_edges) of each centre's Hessian with the directions (3
+  /// n_edges) of its edges.
+  void hvp(const HouseEdges &edges, const double *directions,
+           double *products) const;
+
+  /// The same of each member: energies (n_members, n_centers), gradient
+  /// (n_members, 3 n_edges).
+  void members(const HouseEdges &edges, double *energies,
+               double *gradient) const;
+
+protected:
+  /// std::runtime_error if HESSPOT_INSTRUCTIONS names what the processor lacks.
+  explicit KernelModel(std::size_t n_elements);
+
+  void set_members(int n_members) { n_members_ = n_members; }
+
+  /// Which of HESSPOT_INSTRUCTION_SETS is used, counted from 0.
+  std::size_t instruction_set() const { return instruction_set_; }
+
+private:
+  /// The same for some of the centres, on one thread: arrays over centres begin
+  /// with theirs, arrays over edges are whole. Energies and gradients of the
+  /// members begin `energy_step` and `gradient_step` after those of the one
+  /// before.
+  virtual void evaluate_part(const HouseEdges &edges, double *energies,
+                             double *gradient) const = 0;
+  virtual void hvp_part(const HouseEdges &edges, const double *directions,
+                        double *products) const = 0;
+  virtual void members_part(const HouseEdges &edges, double *energies,
+                            std::size_t energy_step, double *gradient,
+                            std::size_t gradient_step) const = 0;
+
+  std::size_t n_elements_;
+  int n_members_ = 1;
+  std::string instructions_;
+  std::size_t instruction_set_;
+  std::unique_ptr<Team> team_;
+};
+
+} // namespace hesspot
+
+#endif
