@@ -45,7 +45,8 @@ def serve(
         int, typer.Option(min=0, help="how often in a row a process that evaluates and dies is replaced; 0: no process")
     ] = 3,
     failed: Annotated[
-        Path | None, typer.Option(help="file for a structure without an answer [hesspot-ipi-failed-PID.xyz]")
+        Path | None,
+        typer.Option(help="file for a structure without an answer", show_default="hesspot-ipi-failed-PID.xyz"),
     ] = None,
 ) -> None:
     """Serve energies, forces and virials of MODEL to i-PI until it says EXIT or closes the connection.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -19,7 +20,8 @@ class Case:
     """One structure and what the reference gives for it; None where that is not known.
 
     kind as in a dataset (minimum, saddle, irc, nms, atom, other); energy eV; forces (n, 3) eV/Å; hessian (3n, 3n)
-    eV/Å²; frequencies (m,) cm⁻¹, imaginary ones negative, for references that give no Hessian.
+    eV/Å²; frequencies (m,) cm⁻¹, imaginary ones negative, for references that give no Hessian; part of the dataset
+    (train, valid, test; empty if not known).
     """
 
     name: str
@@ -29,6 +31,7 @@ class Case:
     forces: np.ndarray | None = None
     hessian: np.ndarray | None = None
     frequencies: np.ndarray | None = None
+    part: str = ""
 
     @property
     def has_reference(self) -> bool:
@@ -40,10 +43,11 @@ def from_fingerprint(metadata: ModelMetadata) -> list[Case]:
     cases = []
     for entry in metadata.fingerprint:
         reference = entry.reference
-        known = {}
+        known: dict[str, Any] = {}
         if reference is not None:
             arrays = {name: getattr(reference, name) for name in ("forces", "hessian", "frequencies")}
             known = {name: np.array(value) for name, value in arrays.items() if value is not None}
+            known["part"] = reference.part
         cases.append(
             Case(entry.name, entry.kind, entry.atoms(), energy=reference.energy if reference else None, **known)
         )
@@ -66,8 +70,7 @@ def from_dataset(path: str | Path, part: str | None = "test") -> tuple[list[Case
     if not len(records):
         raise UserError(f"{path} has no structures in its part {part!r}; choose another with --part, or all")
     cases = [
-        Case(record.name, record.kind, record.atoms_only(), record.energy, record.forces, record.hessian)
-        for record in records
+        Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian, part=r.part) for r in records
     ]
     return cases, dataset.level_of_theory
 

@@ -20,7 +20,7 @@ def ipi_input(
     out: Annotated[Path, typer.Option(help="folder to write")],
     temperature: Annotated[float, typer.Option(help="K")] = 300.0,
     beads: Annotated[
-        int | None, typer.Option(help="beads [pimd, trpmd: 32; piglet: 6; instanton: 20; others: 1]")
+        int | None, typer.Option(help="beads", show_default="pimd, trpmd: 32; piglet: 6; instanton: 20; others: 1")
     ] = None,
     timestep: Annotated[float, typer.Option(help="fs")] = 0.5,
     steps: Annotated[int, typer.Option(help="steps of dynamics")] = 10_000,
@@ -28,7 +28,7 @@ def ipi_input(
     points: Annotated[int, typer.Option(help="couplings of a thermodynamic integration")] = 5,
     gle: Annotated[Path | None, typer.Option(help="file with the matrices of piglet, in i-PI's format")] = None,
     threshold: Annotated[
-        float, typer.Option(min=0.0, help="eV; structures of a committee with more disagreement are kept [0: none]")
+        float, typer.Option(min=0.0, help="eV; structures of a committee with more disagreement are kept; 0: none")
     ] = 0.0,
     pressure: Annotated[float, typer.Option(help="bar, of npt")] = 1.0,
     barostat: Annotated[

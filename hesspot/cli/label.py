@@ -19,22 +19,28 @@ def label(
     source: Annotated[Path, typer.Argument(help="structures, in any format that ASE reads")],
     out: Annotated[Path, typer.Option(help="the dataset to write (HDF5)")],
     program: Annotated[str, typer.Option(help="pyscf: Kohn-Sham; tblite: extended tight binding")] = "pyscf",
-    method: Annotated[str | None, typer.Option(help="tblite: GFN1-xTB or GFN2-xTB [default: GFN2-xTB]")] = None,
-    xc: Annotated[str | None, typer.Option(help="PySCF: functional, by PySCF's name [default: B3LYP]")] = None,
-    basis: Annotated[str | None, typer.Option(help="PySCF: basis set [default: 6-31G(d)]")] = None,
+    method: Annotated[str | None, typer.Option(help="tblite: GFN1-xTB or GFN2-xTB", show_default="GFN2-xTB")] = None,
+    xc: Annotated[str | None, typer.Option(help="PySCF: functional, by PySCF's name", show_default="B3LYP")] = None,
+    basis: Annotated[str | None, typer.Option(help="PySCF: basis set", show_default="6-31G(d)")] = None,
     cart: Annotated[
-        bool | None, typer.Option("--cart/--spherical", help="PySCF: kind of d functions [default: Cartesian]")
+        bool | None, typer.Option("--cart/--spherical", help="PySCF: kind of d functions", show_default="cart")
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="PySCF: radial,angular points of the integration grid [default: 75,434]")
+        str | None, typer.Option(help="PySCF: radial,angular points of the integration grid", show_default="75,434")
     ] = None,
     hessian: Annotated[bool, typer.Option("--hessian/--no-hessian", help="whole Hessians, too")] = True,
     products: Annotated[
         int, typer.Option(help="Hessian products with so many random directions, two gradients each")
     ] = 0,
-    part: Annotated[str, typer.Option(help="train, valid or test, where the file does not say")] = "train",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="train, valid or test, where the file does not say",
+            show_default="80, 10 and 10 % drawn, whole systems where there are three or more",
+        ),
+    ] = None,
     kind: Annotated[str, typer.Option(help="minimum, saddle, irc, nms, other, where the file does not say")] = "other",
-    system: Annotated[str | None, typer.Option(help="molecule or reaction [default: the formula]")] = None,
+    system: Annotated[str | None, typer.Option(help="molecule or reaction", show_default="the formula")] = None,
     jobs: Annotated[int, typer.Option(help="one-thread processes")] = 1,
     mpi: Annotated[
         bool,

@@ -17,6 +17,7 @@ def train(
 ) -> None:
     """Train a house model on energies (e), forces (ef) and Hessians (efh)."""
     from hesspot.console import say
+    from hesspot.data import PART_NAMES
     from hesspot.training.config import config_template, read_config
     from hesspot.training.loop import train as run
     from hesspot.training.results import print_results
@@ -37,6 +38,6 @@ def train(
     print_results(result.rows)
     say(
         f"{out}: {result.epochs} epochs in {result.training_seconds:.0f} s of training; "
-        f"best after epoch {result.best_epoch} (validation loss {result.best_loss:.4g})"
+        f"best after epoch {result.best_epoch} (loss {result.best_loss:.4g}, {PART_NAMES[result.validated_on]})"
     )
     say(f"next: hesspot export {out} model.pt")

@@ -16,7 +16,9 @@ def verify(
     model: Annotated[Path, typer.Argument(help="exported model file")],
     data: Annotated[
         str | None,
-        typer.Option(help="dataset file, or shipped:NAME, with reference values [default: the file's fingerprint]"),
+        typer.Option(
+            help="dataset file, or shipped:NAME, with reference values", show_default="the file's fingerprint"
+        ),
     ] = None,
     part: Annotated[str, typer.Option(help="part of the dataset: train, valid, test or all")] = "test",
     engines: Annotated[
@@ -26,6 +28,9 @@ def verify(
     max_structures: Annotated[
         int, typer.Option("--max", help="structures asked of each engine; the model error is over all")
     ] = 8,
+    allow_mixed_levels: Annotated[
+        bool, typer.Option("--allow-mixed-levels", help="compare with reference values of another level of theory")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -56,6 +61,7 @@ def verify(
             engines=[name.strip() for name in engines.split(",") if name.strip()],
             ranks=_numbers(ranks),
             max_structures=max_structures,
+            allow_mixed_levels=allow_mixed_levels,
             progress=progress,
         )
     show(tables(report))

@@ -13,6 +13,8 @@ from hesspot.errors import UserError
 from hesspot.structures import check_structure
 
 PARTS = ("train", "valid", "test")
+#: What people are told that the structures of a part are.
+PART_NAMES = {"train": "training structures", "valid": "validation", "test": "test"}
 KINDS = ("minimum", "saddle", "irc", "nms", "atom", "other")
 
 #: eV/Å²; only one triangle is stored, so that anything above rounding would be lost without a word.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def read_data(data: str | list[str], allow_mixed_levels: bool = False) -> Datase
     sets = [Dataset.read(find_dataset(name)) for name in names]
     if len(sets) == 1:
         return sets[0]
-    require_one_level(sets, allow_mixed_levels)
+    require_one_level({n: each.level_of_theory for n, each in zip(names, sets, strict=True)}, allow_mixed_levels)
     records = [
         replace(record, name=f"{Path(name).stem}/{record.name}")
         for name, each in zip(names, sets, strict=True)
@@ -33,14 +33,24 @@ def read_data(data: str | list[str], allow_mixed_levels: bool = False) -> Datase
     return Dataset(records, " and ".join(different_levels(each.level_of_theory for each in sets)), provenance)
 
 
-def require_one_level(sets: Sequence[Dataset], allow_mixed_levels: bool) -> None:
-    """UserError if the datasets are of different levels of theory and this is not allowed."""
-    levels = different_levels(each.level_of_theory for each in sets)
-    if len(levels) > 1 and not allow_mixed_levels:
-        raise UserError(
-            f"the data are of different levels of theory, {' and '.join(levels)}, whose energies do not compare; "
-            "give data of one level, or set allow_mixed_levels: true"
-        )
+def require_one_level(
+    levels: Mapping[str, str],
+    allow_mixed_levels: bool,
+    remedy: str = "give data of one level, or set allow_mixed_levels: true",
+) -> None:
+    """UserError if levels of theory, each under what it is of, differ and this is not allowed.
+
+    Data that were joined on purpose are of `A and B`, and fit to data of A.
+    """
+    (first, level), *others = levels.items()
+    for what, other in others:
+        joined = max(len(each.split(" and ")) for each in (level, other))
+        different = different_levels([*level.split(" and "), *other.split(" and ")])
+        if len(different) > joined and not allow_mixed_levels:
+            raise UserError(
+                f"{first} and {what} are of different levels of theory, {level or 'not given'} and "
+                f"{other or 'not given'}, whose energies do not compare; {remedy}"
+            )
 
 
 def require_one_charge(records: Sequence[Record], allow_mixed_charges: bool) -> None:

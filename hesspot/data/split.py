@@ -6,18 +6,22 @@ from dataclasses import replace
 import numpy as np
 
 from hesspot.data.dataset import Dataset
-from hesspot.data.record import PARTS, Record
+from hesspot.data.record import PART_NAMES, PARTS, Record
 from hesspot.errors import UserError
 
 #: What a part is made of: structures one by one, all of one `system`, all of one composition.
 UNITS = ("structure", "system", "composition")
 
+#: Fractions of train, valid and test, where nothing else is asked for.
+USUAL = (0.8, 0.1, 0.1)
+
 
 def split_into_parts(dataset: Dataset, fractions: Sequence[float], by: str = "system", seed: int = 0) -> Dataset:
     """The dataset with parts drawn anew: fractions of train, valid and test, that sum to 1.
 
-    Groups in a random order go whole to the part that lacks most of its share; a structure without a system is a
-    group of its own. UserError for fractions that are none, and where a part of a share above zero stays empty.
+    Groups in a random order go whole to the part that lacks most of its share, those that bring a new element to
+    train; a structure without a system is a group of its own. UserError for fractions that are none, and where a part
+    of a share above zero stays empty.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(
@@ -30,14 +34,11 @@ def split_into_parts(dataset: Dataset, fractions: Sequence[float], by: str = "sy
         groups.setdefault(_group(record, by, i), []).append(i)
     keys = list(groups)
     wanted = np.array(fractions) * len(dataset)
-    counts = np.zeros(3)
-    parts = [""] * len(dataset)
-    for key in np.random.default_rng(seed).permutation(len(keys)):
-        members = groups[keys[key]]
-        part = int(np.argmax((wanted - counts) / np.maximum(wanted, 1e-12) + np.where(wanted > 0, 0, -np.inf)))
-        counts[part] += len(members)
-        for i in members:
-            parts[i] = PARTS[part]
+    order = [groups[keys[key]] for key in np.random.default_rng(seed).permutation(len(keys))]
+    # Elements that stand in no training structure cannot be learnt; few groups may not leave the choice.
+    parts, counts = _deal(dataset, order, wanted, elements_first=bool(wanted[0] > 0))
+    if any((wanted > 0) & (counts == 0)):
+        parts, counts = _deal(dataset, order, wanted, elements_first=False)
     for name, share, count in zip(PARTS, wanted, counts, strict=True):
         if share > 0 and count == 0:
             raise UserError(
@@ -46,6 +47,45 @@ def split_into_parts(dataset: Dataset, fractions: Sequence[float], by: str = "sy
             )
     records = [replace(record, part=part) for record, part in zip(dataset, parts, strict=True)]
     return Dataset(records, dataset.level_of_theory, dataset.provenance | {"split": [*fractions, by, seed]})
+
+
+def _deal(
+    dataset: Dataset, order: Sequence[Sequence[int]], wanted: np.ndarray, elements_first: bool
+) -> tuple[list[str], np.ndarray]:
+    """Part of each structure, and structures in each part; groups go in this order to the part that lacks most."""
+    counts = np.zeros(3)
+    parts = [""] * len(dataset)
+    trained: set[int] = set()
+    for members in order:
+        elements = {int(number) for i in members for number in dataset[i].numbers}
+        part = int(np.argmax((wanted - counts) / np.maximum(wanted, 1e-12) + np.where(wanted > 0, 0, -np.inf)))
+        if elements_first and not elements <= trained:
+            part = 0
+        if part == 0:
+            trained |= elements
+        counts[part] += len(members)
+        for i in members:
+            parts[i] = PARTS[part]
+    return parts, counts
+
+
+def usual_split(dataset: Dataset) -> tuple[Dataset, str]:
+    """80, 10 and 10 % of the structures, whole systems where there are three or more, and a sentence that says so.
+
+    The same structures always get the same parts. Fewer than three structures are all trained on.
+    """
+    systems = {record.system or i for i, record in enumerate(dataset)}
+    if len(dataset) < len(PARTS):
+        records = [replace(record, part="train") for record in dataset]
+        told = "too few structures for a split: all are training structures, nothing is left to validate and test with"
+        return Dataset(records, dataset.level_of_theory, dataset.provenance), told
+    by = "system" if len(systems) >= len(PARTS) else "structure"
+    divided = split_into_parts(dataset, USUAL, by)
+    counts = ", ".join(f"{len(divided.select(part=part))} {PART_NAMES[part]}" for part in PARTS)
+    told = f"parts drawn by {by}: {counts}"
+    if by == "structure":
+        told += f"; there are {len(systems)} systems only, so that parts share them"
+    return divided, told
 
 
 def _group(record: Record, by: str, i: int) -> object:

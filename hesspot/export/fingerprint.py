@@ -26,6 +26,7 @@ def reference_of(record: Record) -> Reference:
         forces=None if record.forces is None else record.forces.tolist(),
         hessian=None if record.hessian is None else record.hessian.tolist(),
         frequencies=frequencies,
+        part=record.part,
     )
 
 

@@ -33,6 +33,7 @@ class Reference(Strict):
     forces: list[list[float]] | None = None
     hessian: list[list[float]] | None = None
     frequencies: list[float] | None = Field(None, description="cm⁻¹, imaginary ones negative")
+    part: str = Field("", description="of the data: train, valid, test; empty if not known")
 
 
 class FingerprintEntry(Strict):

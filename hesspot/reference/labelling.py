@@ -13,6 +13,7 @@ from ase import Atoms
 
 from hesspot.console import Progress, say
 from hesspot.data import Dataset, Record
+from hesspot.data.split import usual_split
 from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
 from hesspot.files import require_free
@@ -29,7 +30,7 @@ def label_file(
     *,
     hessian: bool = True,
     products: int = 0,
-    part: str = "train",
+    part: str | None = None,
     kind: str = "other",
     system: str | None = None,
     jobs: int = 1,
@@ -44,7 +45,8 @@ def label_file(
     Args:
         hessian: whole Hessians, too.
         products: random directions of each structure whose Hessian products are computed, from two gradients each.
-        part, kind, system: for structures whose ``info`` does not say; the system is the formula by default.
+        part, kind, system: for structures whose ``info`` does not say. Parts are drawn by default, see `usual_split`;
+            the system is the formula.
         jobs: one-thread processes; a second thread gains little for molecules of this size.
         mpi: the ranks of ``mpirun -n N python -m mpi4py.futures -m hesspot label …`` instead.
         overwrite: replace `out` if it exists.
@@ -57,8 +59,14 @@ def label_file(
     if products < 0:
         raise UserError(f"--products {products} is not possible: use 0 or more")
     tell = partial(say, stderr=True)
-    wanted = [_record(atoms, i, source, part, kind, system) for i, atoms in enumerate(read_structures(source))]
+    structures = read_structures(source)
+    wanted = [_record(atoms, i, source, part or "train", kind, system) for i, atoms in enumerate(structures)]
     Dataset(wanted, method.level_of_theory).validate(str(source))
+    if part is None and (undecided := [i for i, atoms in enumerate(structures) if "part" not in atoms.info]):
+        drawn, told = usual_split(Dataset([wanted[i] for i in undecided], method.level_of_theory))
+        tell(f"{told}; --part marks all alike")
+        for i, record in zip(undecided, drawn, strict=True):
+            wanted[i] = record
     for record in wanted:
         method.check_input(record.atoms_only(), f"{record.name} of {source}", hessian=hessian)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hesspot.data.sources import read_data
-from hesspot.errors import UserError
+from hesspot.data.sources import read_data, require_one_level
 from hesspot.export.file import write_model
 from hesspot.export.fingerprint import make_fingerprint
 from hesspot.export.metadata import ModelMetadata
@@ -24,14 +23,17 @@ def export_run(runs: str | Path | Sequence[str | Path], out: str | Path, *, stru
     checkpoints = [load_checkpoint(folder / "best.pt") for folder in folders]
     level = checkpoints[0]["level_of_theory"]
     for folder, checkpoint in zip(folders, checkpoints, strict=True):
-        if checkpoint["level_of_theory"] != level:
-            raise UserError(
-                f"run {folder} was trained on {checkpoint['level_of_theory']}, but {folders[0]} on {level}; "
-                "a mean is made of models of one level of theory"
-            )
+        levels = {f"run {folders[0]}": level, f"run {folder}": checkpoint["level_of_theory"]}
+        require_one_level(levels, False, "a mean is made of models of one level of theory")
     models = [model_of(checkpoint).eval().requires_grad_(False) for checkpoint in checkpoints]
     model = models[0] if len(models) == 1 else mean_of(models).eval()
     dataset = read_data(checkpoints[0]["config"]["data"], allow_mixed_levels=True)
+    data_now = f"its data, {checkpoints[0]['config']['data']},"
+    require_one_level(
+        {f"run {folders[0]}": level, data_now: dataset.level_of_theory},
+        False,
+        "bring back the data that it was trained on, whose labels are the reference of the fingerprint",
+    )
     trained = [{**c["config"], "epoch": c["epoch"], "seconds": c["seconds"]} for c in checkpoints]
     return write_model(
         out,

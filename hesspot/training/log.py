@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, Self
 
+from hesspot.data import PART_NAMES
 from hesspot.errors import UserError
 from hesspot.files import write_atomically, writing
 from hesspot.training.loss import LossTerms
@@ -22,6 +23,7 @@ COLUMNS = [
     "valid_loss",
     *(f"valid_{quantity}_rmse" for quantity in QUANTITIES),
     "seconds",
+    "validated_on",  # valid, or train where no structure is marked valid
 ]
 
 
@@ -48,7 +50,7 @@ class RunLog:
         self._append(row)
         if self._board is not None:
             for key, value in row.items():
-                if key != "epoch":
+                if key not in ("epoch", "validated_on"):
                     self._board.add_scalar(key.replace("valid_", "valid/"), value, row["epoch"])
             self._board.flush()
 
@@ -92,10 +94,10 @@ def root_mean_squares(terms: LossTerms, mode: str) -> dict[str, float]:
 
 
 def note(row: dict[str, Any]) -> str:
-    """The validation errors of a row in one line."""
+    """The validation errors of a row in one line, with the part that they are of."""
     parts = [
         f"{quantity[0].upper()} {row[f'valid_{quantity}_rmse']:.4f} {UNITS[quantity]}"
         for quantity in QUANTITIES
         if f"valid_{quantity}_rmse" in row
     ]
-    return "valid " + "  ".join(parts)
+    return f"{PART_NAMES[row['validated_on']]}: " + "  ".join(parts)

@@ -29,7 +29,10 @@ FREE_KEYS = ("device", "threads", "tensorboard")
 
 @dataclass
 class TrainingResult:
-    """A finished run: the model with the best validation loss, what it cost, and the rows of its final table."""
+    """A finished run: the model with the best validation loss, what it cost, and the rows of its final table.
+
+    validated_on: the part that decided, `train` where no structure is marked valid.
+    """
 
     model: House
     folder: Path
@@ -38,6 +41,7 @@ class TrainingResult:
     best_epoch: int
     best_loss: float
     rows: list[dict[str, Any]]
+    validated_on: str
 
 
 class Run:
@@ -126,7 +130,16 @@ class Run:
                 on_device = copy.deepcopy(best).to(trainer.processes.device)
                 rows = final_results(on_device, trainer.data.dataset, self.config.max_edges, progress.advance)
             write_results(self.folder, rows, self.best_epoch)
-        return TrainingResult(best, self.folder, trainer.epoch, self.seconds, self.best_epoch, self.best_loss, rows)
+        return TrainingResult(
+            best,
+            self.folder,
+            trainer.epoch,
+            self.seconds,
+            self.best_epoch,
+            self.best_loss,
+            rows,
+            trainer.data.validated_on,
+        )
 
     def _save(self, loss: float) -> None:
         """Both checkpoints; `last.pt` after all else of an epoch, so that a killed run goes on from before it."""
@@ -156,6 +169,7 @@ class Run:
             "valid_loss": valid.total(weights, mode),
             **{f"valid_{key}": value for key, value in root_mean_squares(valid, mode).items()},
             "seconds": round(self.seconds, 3),
+            "validated_on": self.trainer.data.validated_on,
         }
 
 

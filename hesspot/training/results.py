@@ -18,7 +18,7 @@ from hesspot.accuracy.model_errors import errors_of, model_errors
 from hesspot.accuracy.results import EngineResult
 from hesspot.console import show
 from hesspot.contract import Model, build_batch
-from hesspot.data import KINDS, PARTS, Dataset, Record
+from hesspot.data import KINDS, PART_NAMES, PARTS, Dataset, Record
 from hesspot.derivatives import evaluate, hessian
 from hesspot.files import write_atomically
 from hesspot.kernel import HouseKernel
@@ -120,5 +120,5 @@ def print_results(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         errors = [(row[f"{quantity}_rmse"], row[f"{quantity}_mae"]) for quantity in shown]
         cells = ["" if rmse is None else f"{rmse:.4g} ({mae:.4g})" for rmse, mae in errors]
-        table.add_row(row["part"], row["kind"], str(row["structures"]), *cells)
+        table.add_row(PART_NAMES[row["part"]], row["kind"], str(row["structures"]), *cells)
     show(table)

@@ -34,6 +34,11 @@ class TrainingData:
     validation: list[Sample]
     replayed: list[Sample]
 
+    @property
+    def validated_on(self) -> str:
+        """The part of the validation structures: valid, or train where none is marked so."""
+        return "valid" if len(self.dataset.select(part="valid")) else "train"
+
     @cached_property
     def labels(self) -> str:
         """SHA-256 of all structures and labels."""
@@ -57,6 +62,16 @@ def read_training_data(
     validation = _samples(config, dataset, "valid", elements, device) or training
     _check_training_set(config, training)
     if warnings:
+        if start is not None and start["level_of_theory"] != dataset.level_of_theory:
+            warn(
+                f"the model of {config.start_from} was trained on {start['level_of_theory']}, these data are of "
+                f"{dataset.level_of_theory}: its energy shifts are fitted anew"
+            )
+        if validation is training:
+            warn(
+                f"no structure of {config.data} is marked valid: the TRAINING structures validate, whose errors say "
+                "nothing about new ones; `hesspot data convert IN.h5 --split 0.8,0.1,0.1 --out OUT.h5` draws parts"
+            )
         for sentence in label_warnings(dataset):
             warn(sentence)
     replayed: list[Sample] = []
@@ -113,7 +128,8 @@ def _replayed(
     first_number: int,
 ) -> list[Sample]:
     dataset = read_data(replay.data, config.allow_mixed_levels)
-    require_one_level([beside, dataset], config.allow_mixed_levels)
+    own, other = str(config.data), f"the data to be replayed, {replay.data},"
+    require_one_level({own: beside.level_of_theory, other: dataset.level_of_theory}, config.allow_mixed_levels)
     require_one_charge([*beside.records, *dataset.records], config.allow_mixed_charges)
     require_known_elements(dataset, elements, f"the data to be replayed, {replay.data}")
     samples = _samples(config, dataset, "train", elements, device, first_number)

@@ -67,6 +67,7 @@ class VerifyReport(Strict):
     trained_model: EngineReport
     engines: list[EngineReport]
     model_errors: list[ModelErrors]
+    parts: dict[str, int] = {}  #: structures with reference values by part of the data; "" where that is not known
     passed: bool = False
 
     def judge(self) -> "VerifyReport":

@@ -1,6 +1,7 @@
 """Verification: the same structures for every engine, judged against the trained model and the reference."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +12,9 @@ import torch
 from hesspot.accuracy.cases import Case, from_dataset, from_fingerprint, spread
 from hesspot.accuracy.model_errors import model_errors
 from hesspot.accuracy.results import EngineResult, one_by_one
+from hesspot.console import warn
 from hesspot.contract import Model, build_batch
+from hesspot.data.sources import require_one_level
 from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
@@ -37,6 +40,7 @@ def verify(
     engines: str | Sequence[str] = tuple(ENGINES),
     ranks: int | Sequence[int] = (1,),
     max_structures: int = 8,
+    allow_mixed_levels: bool = False,
     progress: Progress = _silent,
 ) -> VerifyReport:
     """Ask every engine for the same structures and compare.
@@ -51,6 +55,7 @@ def verify(
         part: of the dataset: train, valid, test, or all.
         engines: some of torch, torchscript, ase, lammps, ipi.
         ranks: numbers of MPI ranks for LAMMPS.
+        allow_mixed_levels: compare with reference values of another level of theory than the model's.
         progress: called with the name of each engine, and with None or its report.
     """
     engines = [engines] if isinstance(engines, str) else list(engines)
@@ -62,6 +67,7 @@ def verify(
     cases, level = from_fingerprint(loaded.metadata), loaded.metadata.level_of_theory
     if data is not None:
         cases, level = from_dataset(data, part)
+        _check_level(path, loaded.metadata.level_of_theory, data, level, allow_mixed_levels)
     asked = spread(cases, max_structures)
 
     progress("trained model", None)
@@ -90,7 +96,19 @@ def verify(
         trained_model=first,
         engines=reports,
         model_errors=model_errors(cases, list(answers.values())),
+        parts=dict(Counter(case.part for case in cases if case.has_reference)),
     ).judge()
+
+
+def _check_level(model: Path, trained: str, data: str | Path, level: str, allow_mixed_levels: bool) -> None:
+    """UserError if the reference values are of another level than the model's; a word where one is not known."""
+    levels = {f"model {model}": trained, f"dataset {data}": level}
+    unknown = [what for what, each in levels.items() if each in ("", "unknown")]
+    if unknown:
+        warn(f"the level of theory of {' and of '.join(unknown)} is not known, so that it may be another")
+        return
+    remedy = "give data of the model's level, or pass --allow-mixed-levels to compare all the same"
+    require_one_level(levels, allow_mixed_levels, remedy)
 
 
 def _check_names(engines: Sequence[str], ranks: Sequence[int], max_structures: int) -> None:

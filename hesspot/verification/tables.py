@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hesspot.accuracy.table import LEGEND, model_error_rows
+from hesspot.data import PART_NAMES
 from hesspot.verification import tolerances
 from hesspot.verification.engines import ENGINES
 from hesspot.verification.report import EngineReport, VerifyReport
@@ -90,7 +91,8 @@ def model_error_table(report: VerifyReport) -> RenderableType:
         return Text(f"No model error: {report.source} holds no reference values; give a dataset with --data.")
     head, *rows = model_error_rows(report.model_errors)
     table = Table(
-        title=f"Model error: trained model against reference ({report.level_of_theory}), {report.source}",
+        title=f"Model error{_of_parts(report)}: trained model against reference ({report.level_of_theory}), "
+        f"{report.source}",
         title_justify="left",
         caption=LEGEND,
         caption_justify="left",
@@ -100,7 +102,18 @@ def model_error_table(report: VerifyReport) -> RenderableType:
         table.add_column(group, justify="right")
     for row in rows:
         table.add_row(*row)
-    return table
+    if not report.parts.get("train"):
+        return table
+    caution = "Training structures are among these: errors of new ones are larger. Give held-out data with --data."
+    return Group(table, Text(caution, style="bold yellow"))
+
+
+def _of_parts(report: VerifyReport) -> str:
+    """Of which parts of the data the structures are, as far as that is known."""
+    named = [f"{report.parts[part]} {name}" for part, name in PART_NAMES.items() if part in report.parts]
+    if unknown := report.parts.get(""):
+        named.append(f"{unknown} of a part that the file does not tell")
+    return f" of {', '.join(named)}" if named else ""
 
 
 def tables(report: VerifyReport) -> Any:
