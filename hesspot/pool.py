@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def executor(jobs: int, *, mpi: bool = False) -> Iterator[Executor]:
         try:
             from mpi4py.futures import MPIPoolExecutor
         except ImportError as error:
-            raise UserError("tasks over MPI need mpi4py: pip install 'hesspot[mpi]'") from error
+            raise UserError(f"tasks over MPI need mpi4py: {install_hint('mpi')}") from error
         pool = MPIPoolExecutor()
     else:
         context = multiprocessing.get_context("spawn")

@@ -69,9 +69,7 @@ def from_dataset(path: str | Path, part: str | None = "test") -> tuple[list[Case
     records = dataset.select(part=part) if part else dataset
     if not len(records):
         raise UserError(f"{path} has no structures in its part {part!r}; choose another with --part, or all")
-    cases = [
-        Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian, part=r.part) for r in records
-    ]
+    cases = [Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian, part=r.part) for r in records]
     return cases, dataset.level_of_theory
 
 

@@ -36,7 +36,7 @@ def label(
         str | None,
         typer.Option(
             help="train, valid or test, where the file does not say",
-            show_default="80, 10 and 10 % drawn, whole systems where there are three or more",
+            show_default="80, 10 and 10 % drawn, whole systems where there are five or more",
         ),
     ] = None,
     kind: Annotated[str, typer.Option(help="minimum, saddle, irc, nms, other, where the file does not say")] = "other",
@@ -51,6 +51,7 @@ def label(
     """Compute labels of closed-shell structures; a stopped run continues when started again."""
     from hesspot.console import say
     from hesspot.errors import UserError
+    from hesspot.extras import install_hint
 
     kohn_sham = {"--xc": xc, "--basis": basis, "--cart/--spherical": cart, "--grid": grid}
     try:
@@ -66,7 +67,7 @@ def label(
             raise UserError(f"--program {program} is not known: use one of {', '.join(PROGRAMS)}")
         from hesspot.reference.labelling import label_file
     except ModuleNotFoundError as error:
-        raise UserError(f"labels need {error.name}: pip install 'hesspot[reference]'") from error
+        raise UserError(f"labels need {error.name}, which is not installed: {install_hint('reference')}") from error
     dataset = label_file(
         source,
         out,

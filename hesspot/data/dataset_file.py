@@ -47,7 +47,9 @@ def read_dataset_file(path: Path) -> tuple[list[Record], str, dict[str, Any]]:
     """Records, level of theory and provenance, not yet validated; UserError for what is no such file."""
     require_file(path, "dataset", "check the path, `hesspot label` and `hesspot data convert` write one")
     if (found := contents_of(path)) != "a dataset":
-        raise UserError(f"{path} is {found}, not a hesspot dataset: `hesspot data convert` makes one of labelled files")
+        raise UserError(
+            f"{path} cannot be read as a hesspot dataset, it is {found}: make one with `hesspot data convert`"
+        )
     try:
         with h5py.File(path, "r") as file:
             _check_header(file, path)
@@ -175,7 +177,7 @@ def _read_pointers(file: h5py.File, name: str, count: int, total: int) -> np.nda
 
 def _check_header(file: h5py.File, path: Path) -> None:
     if file.attrs.get("format") != FORMAT:
-        raise UserError(f"{path} is an HDF5 file but not a hesspot dataset: see docs/data-format.md")
+        raise UserError(f"{path} is an HDF5 file but not a hesspot dataset: convert it with `hesspot data convert`")
     version = int(file.attrs["version"])
     if version > VERSION:
         raise UserError(f"{path} has dataset version {version}, only {VERSION} is known here: install a newer hesspot")

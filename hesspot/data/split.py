@@ -15,6 +15,9 @@ UNITS = ("structure", "system", "composition")
 #: Fractions of train, valid and test, where nothing else is asked for.
 USUAL = (0.8, 0.1, 0.1)
 
+#: Fewer systems, or structures, would leave too little to train on.
+FEWEST = 5
+
 
 def split_into_parts(dataset: Dataset, fractions: Sequence[float], by: str = "system", seed: int = 0) -> Dataset:
     """The dataset with parts drawn anew: fractions of train, valid and test, that sum to 1.
@@ -70,16 +73,16 @@ def _deal(
 
 
 def usual_split(dataset: Dataset) -> tuple[Dataset, str]:
-    """80, 10 and 10 % of the structures, whole systems where there are three or more, and a sentence that says so.
+    """80, 10 and 10 % of the structures, whole systems where there are `FEWEST` or more, and a sentence that says so.
 
-    The same structures always get the same parts. Fewer than three structures are all trained on.
+    The same structures always get the same parts. Fewer than `FEWEST` structures are all trained on.
     """
     systems = {record.system or i for i, record in enumerate(dataset)}
-    if len(dataset) < len(PARTS):
+    if len(dataset) < FEWEST:
         records = [replace(record, part="train") for record in dataset]
         told = "too few structures for a split: all are training structures, nothing is left to validate and test with"
         return Dataset(records, dataset.level_of_theory, dataset.provenance), told
-    by = "system" if len(systems) >= len(PARTS) else "structure"
+    by = "system" if len(systems) >= FEWEST else "structure"
     divided = split_into_parts(dataset, USUAL, by)
     counts = ", ".join(f"{len(divided.select(part=part))} {PART_NAMES[part]}" for part in PARTS)
     told = f"parts drawn by {by}: {counts}"

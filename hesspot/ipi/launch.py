@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 from hesspot.processes import Output, started
 
 POLL = 0.02  # s between looks at the processes
@@ -130,7 +131,7 @@ def _program(name: str) -> str:
     """The full path of a program of this Python's environment, or of the search path."""
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if not found:
-        raise UserError(f"the program {name} is not installed; install it with: pip install 'hesspot[ipi]'")
+        raise UserError(f"the program {name} is not installed; install it with {install_hint('ipi')}")
     return found
 
 

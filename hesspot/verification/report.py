@@ -67,7 +67,8 @@ class VerifyReport(Strict):
     trained_model: EngineReport
     engines: list[EngineReport]
     model_errors: list[ModelErrors]
-    parts: dict[str, int] = {}  #: structures with reference values by part of the data; "" where that is not known
+    #: structures with reference values by part of the data; "" where that is not known
+    parts: dict[str, int] = Field(default_factory=dict)
     passed: bool = False
 
     def judge(self) -> "VerifyReport":

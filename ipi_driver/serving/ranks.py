@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 from ipi_driver.evaluation.results import EvaluationError, Results, distinct
 from ipi_driver.settings import Split
 
@@ -48,7 +49,7 @@ def world() -> Comm | None:
     except (ImportError, RuntimeError) as error:
         raise UserError(
             f"hesspot-ipi was started by an MPI launcher, but mpi4py does not work here ({error}); install it with: "
-            "pip install 'hesspot[mpi]'"
+            f"{install_hint('mpi')}"
         ) from error
     return MPI.COMM_WORLD
 

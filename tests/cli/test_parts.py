@@ -128,7 +128,7 @@ def test_a_fingerprint_has_no_reference_of_another_level(labels_file: Path, tmp_
     config = {"data": str(tmp_path / "data.h5"), "model": model, "optimizer": {"epochs": 1}}
     train(parse_config(config, "a test"), tmp_path / "run", show=False, final_table=False)
     Dataset(dataset.records, "another").write(tmp_path / "data.h5")
-    with pytest.raises(UserError, match="harmonic bonds and another, .* bring back the data"):
+    with pytest.raises(UserError, match=r"harmonic bonds and another, .* bring back the data"):
         export_run(tmp_path / "run", tmp_path / "model.pt")
 
 
@@ -157,4 +157,3 @@ def test_no_words_of_a_help_text_are_lost() -> None:
     helps = [(each.name, option.help or "") for each in commands(typer.main.get_command(app)) for option in each.params]
     assert len(helps) > 50
     assert [(name, text) for name, text in helps if "[" in text.replace("NAME[", "")] == []
-

@@ -18,6 +18,7 @@ from hesspot.data.readers.keys import find_key
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 
 #: Elements of the columns of HORM's `one_hot`.
 _ONE_HOT = np.array([1, 6, 7, 8, 9])
@@ -30,7 +31,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
     try:
         import lmdb
     except ImportError as error:
-        raise UserError("LMDB files need the package lmdb: pip install 'hesspot[readers]'") from error
+        raise UserError(f"LMDB files need the package lmdb: {install_hint('readers')}") from error
     for file in [path] if path.suffix == ".lmdb" else sorted(path.glob("*.lmdb")):
         try:
             with (
