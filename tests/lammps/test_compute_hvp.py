@@ -11,6 +11,7 @@ from structures import corner_molecule, isolated_atoms, small_triclinic, water_c
 from hesspot.contract import build_batch
 from hesspot.derivatives import hessian
 from hesspot.export import read_model
+from hesspot.export.file import eager_model
 from hesspot.lammps.structure import boundary, write_data
 from hesspot.units import BOHR, HARTREE, KCAL_PER_MOL
 
@@ -29,7 +30,7 @@ FROM_VARIABLES = "compute hvp all hesspot/hvp v_a v_b v_c"
 
 def turned_hessian(model: Path, atoms: Atoms, rotation: np.ndarray) -> np.ndarray:
     """The Hessian (3n, 3n) in LAMMPS's axes, eV/Å²."""
-    loaded = read_model(model)
+    loaded = eager_model(read_model(model))
     matrix = hessian(loaded, build_batch([atoms], loaded.elements, loaded.cutoff))[0].numpy()
     turn = np.kron(np.eye(len(atoms)), rotation)
     return np.asarray(turn.T @ matrix @ turn)
@@ -188,6 +189,14 @@ write_dump all custom {name}.dump id fx fy fz modify sort id format float %.17g
         ("compute hvp all hesspot/hvp", "write one direction"),
         ("compute hvp all hesspot/hvp q", "direction q is not known"),
         ("compute hvp all hesspot/hvp v_a v_b d_w[2]", "component d_w"),
+        ("compute hvp all hesspot/hvp v_a v_b c_x[99999999999999999999]", "has no column number from 1 on"),
+        ("compute hvp all hesspot/hvp v_a v_b c_x[2", "has no column number from 1 on"),
+        ("compute hvp all hesspot/hvp c_hvp", "its direction depends on its own product"),
+        ("variable n atom 1/(id-id)\ncompute hvp all hesspot/hvp v_a v_b v_n", "Divide by 0 in variable"),
+        (
+            "velocity all set 1e308 0 0\nvariable i atom vx*1e10\ncompute hvp all hesspot/hvp v_a v_b v_i",
+            "not a finite",
+        ),
         ("compute hvp all hesspot/hvp d2_none", "no per-atom array d2_none"),
         ("compute hvp all hesspot/hvp c_none", "no per-atom compute none"),
         ("compute hvp all hesspot/hvp v", "direction is zero"),

@@ -17,6 +17,7 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import hessian
 from hesspot.errors import UserError
 from hesspot.export import read_model
+from hesspot.export.file import eager_model
 from hesspot.lammps.curvature_run import run_curvature
 from hesspot.lammps.modes import RESIDUAL, broadened
 from hesspot.lammps.structure import boundary, write_data
@@ -33,7 +34,7 @@ DIFFERENCES, SHIFT = 1e-5, 5e-5
 
 
 def model_hessian(model: Path, atoms: Atoms) -> np.ndarray:
-    loaded = read_model(model)
+    loaded = eager_model(read_model(model))
     return hessian(loaded, build_batch([atoms], loaded.elements, loaded.cutoff))[0].numpy()
 
 

@@ -12,6 +12,7 @@ from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.derivatives import hessian
 from hesspot.errors import UserError
 from hesspot.export import read_model
+from hesspot.export.file import eager_model
 from hesspot.verification.engines import lammps as engine
 from hesspot.verification.engines.lammps import evaluate
 
@@ -37,7 +38,7 @@ def structures() -> list[Atoms]:
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_energies_forces_virials_and_hessians(house_model_file: Path, tmp_path: Path, ranks: int) -> None:
-    loaded = read_model(house_model_file)
+    loaded = eager_model(read_model(house_model_file))
     results = evaluate(house_model_file, structures(), ranks=ranks, workdir=tmp_path)
     for atoms, result in zip(structures(), results, strict=True):
         batch = build_batch([atoms], loaded.elements, loaded.cutoff)
