@@ -28,7 +28,7 @@ from hesspot.study.evaluate import evaluate, is_evaluated, reactions, tested_rec
 from hesspot.study.subsets import training_subset
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.training.config import TrainingConfig
-from hesspot.training.loop import train
+from hesspot.training.loop import FREE_KEYS, train
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class Study:
                     f"the study in {self.folder} was made with another content of {self.config.data}; "
                     "bring that back, or choose another --out"
                 )
+        for job in self.jobs:
+            _check_same(job)
         try:
             (self.folder / "data").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -144,8 +146,6 @@ def run_study(
         raise UserError(f"--jobs {jobs} runs nothing; give a number of processes, such as 2")
     study = Study(config, folder)
     study.start(resume)
-    for job in study.jobs:
-        _check_same(job)
     done = sum(is_evaluated(job.folder) for job in study.jobs)
     with Progress("runs", len(study.jobs), done, show=show and jobs > 1) as progress:
         for wave in study.waves:
@@ -191,7 +191,7 @@ def _check_same(job: Job) -> None:
     if not (job.folder / "last.pt").exists():
         return
     old, new = yaml.safe_load((job.folder / "config.yaml").read_text()), job.config.model_dump()
-    free = {"device", "threads", "tensorboard"}
+    free = set(FREE_KEYS)
     if "model" not in job.config.model_fields_set:
         free.add("model")  # a run that starts from another takes its shape
     changed = [key for key, value in new.items() if key not in free and old.get(key) != value]

@@ -132,9 +132,11 @@ def test_seeds_draw_different_systems(dataset):
 
 def test_a_run_of_another_configuration_is_refused(study_keys, tmp_path):
     run_study(parse_study(study_keys, "a test"), tmp_path, show=False)
+    kept = (tmp_path / "study.yaml").read_bytes()
     study_keys["base"]["loss"] = {"forces": 3.0}
     with pytest.raises(UserError, match=r"seed-0.*loss differ"):
         run_study(parse_study(study_keys, "a test"), tmp_path, resume=True, show=False)
+    assert (tmp_path / "study.yaml").read_bytes() == kept
 
 
 def test_a_seed_can_be_added(study_keys, tmp_path):
