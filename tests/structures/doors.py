@@ -21,12 +21,14 @@ from hesspot.data.readers import Options
 from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.export.file import fingerprint_entry
+from hesspot.ipi.inputs import write_start
 from hesspot.lammps.structure import write_data
 from hesspot.neighbors import find_edges
 from hesspot.reference.labelling import label_file
 from hesspot.reference.tblite_labels import TbliteMethod
 from hesspot.structures import check_structure, read_structure, read_structures
 from ipi_driver.evaluation.evaluator import Evaluator
+from ipi_driver.template import read_template
 
 #: Bad structures that are no matter of positions and cell, all that a search and i-PI's messages have.
 OF_ATOMS = {"no atoms", "ghost", "number 119", "mass"}
@@ -59,6 +61,8 @@ def dataset(atoms: Atoms, folder: Path) -> None:
 
 
 def label(atoms: Atoms, folder: Path) -> None:
+    atoms = atoms.copy()
+    atoms.info["charge"] = -1  # of OH: an even number of electrons
     label_file(on_file(atoms, folder), folder / "labels.h5", TbliteMethod())
 
 
@@ -71,6 +75,8 @@ DOORS: dict[str, tuple[Callable[[Atoms, Path], object], set[str]]] = {
     "search": (lambda atoms, folder: find_edges(atoms.positions, atoms.cell.array, atoms.pbc, 4.0), OF_ATOMS),
     "fingerprint": (lambda atoms, folder: fingerprint_entry(MODEL, "it", atoms), set()),
     "i-PI's message": (ipi_step, OF_ATOMS | NOT_LOOKED_AT),
+    "i-PI's start": (lambda atoms, folder: write_start(folder / "start.xyz", atoms), set()),
+    "template": (lambda atoms, folder: read_template(on_file(atoms, folder)), OF_DISTANCES),
     "file": (lambda atoms, folder: read_structure(on_file(atoms, folder)), OF_DISTANCES),
     "files": (lambda atoms, folder: read_structures(on_file(atoms, folder)), OF_DISTANCES),
     "LAMMPS data": (lambda atoms, folder: write_data(folder / "x.data", atoms, ["H", "O"]), set()),
