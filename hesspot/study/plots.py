@@ -139,19 +139,20 @@ def frequencies(pairs: Mapping[str, Sequence[Frequency]]) -> Figure:
 
 
 def cost(costs: Sequence[Cost], arms: Sequence[str], reference: str) -> Figure:
-    """Bars of time and training memory of an epoch, relative to the reference."""
+    """Bars of the time of an epoch relative to the reference, and of the peak memory of a process that trains, MiB."""
     figure, grid = _figure(1, 2, 3.6, 0.9 + 0.35 * len(costs))
     base = next(c for c in costs if c.arm == reference)
     names = [c.arm for c in costs]
-    for axis, title, values in (
-        (grid[0][0], "time of an epoch", [c.seconds / base.seconds for c in costs]),
-        (grid[0][1], "memory for training", [c.training_memory / max(base.training_memory, 1.0) for c in costs]),
+    for axis, title, form, values in (
+        (grid[0][0], f"time of an epoch, relative to {reference}", "{:.3g}", [c.seconds / base.seconds for c in costs]),
+        (grid[0][1], "peak memory of training, MiB", "{:.0f}", [c.peak_memory for c in costs]),
     ):
         drawn = axis.barh(names, values, color=[colors(arms).get(name, "0.5") for name in names], height=0.65)
-        axis.bar_label(drawn, fmt="{:.3g}", padding=2)
+        axis.bar_label(drawn, fmt=form, padding=2)
         axis.invert_yaxis()
         axis.margins(x=0.15)
-        axis.set_title(f"{title}, relative to {reference}", fontsize=9)
+        axis.set_xlim(left=0.0)
+        axis.set_title(title, fontsize=9)
         axis.grid(False, axis="y")
     grid[0][1].set_yticklabels([])
     return figure

@@ -190,8 +190,7 @@ def cost_table(costs: Sequence[Cost], reference: str) -> Table:
             "seconds",
             f"relative to {reference}",
             "peak memory, MiB",
-            "of it for training, MiB",
-            f"relative to {reference}",
+            "rise in the epoch, MiB",
         ],
         [
             [
@@ -200,7 +199,6 @@ def cost_table(costs: Sequence[Cost], reference: str) -> Table:
                 relative(cost.seconds, base.seconds if base else None),
                 f"{cost.peak_memory:.0f}",
                 f"{cost.training_memory:.0f}",
-                relative(cost.training_memory, base.training_memory if base else None),
             ]
             for cost in costs
         ],

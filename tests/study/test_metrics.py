@@ -181,3 +181,13 @@ def test_summary_is_mean_spread_and_change_with_the_same_seed():
     assert own.spread == pytest.approx(np.std([2, 6], ddof=1))
     assert own.change == pytest.approx(-75.0)  # −80 % and −70 %
     assert own.change_spread == pytest.approx(np.std([-80, -70], ddof=1))
+
+
+def test_the_figure_of_costs_shows_the_memory_that_was_measured():
+    from hesspot.study.cost import Cost
+    from hesspot.study.plots import cost
+
+    costs = [Cost("E-F", 1.0, 385.1, 6.3), Cost("E-F-H", 1.7, 385.8, 15.4)]
+    memory = cost(costs, ["E-F", "E-F-H"], "E-F").axes[1]
+    assert [bar.get_width() for bar in memory.patches] == [385.1, 385.8]
+    assert memory.get_xlim()[0] == 0.0 and "MiB" in memory.get_title()
