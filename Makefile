@@ -2,10 +2,16 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# The torch, installed before all else and then kept: any from 2.10 on, as a requirement of pip's. For Linux the public
+# index has CUDA builds of several GB, which work without a GPU and without CUDA's tools; other indexes have CPU builds:
+#   make test TORCH='torch==2.14.1'
+#   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
 # One thread per process: torch on two busy threads can be many times slower than on one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test install plugin sanitize lint format mutants clean
+.PHONY: demo test install plugin sanitize lint format mutants clean FORCE
 
 demo: plugin
 	$(BIN)/python examples/demo/demo.py --out demo-out
@@ -15,15 +21,21 @@ test: plugin lint
 
 install: $(VENV)/.installed
 
-# torch first and pinned: a range, or another package asking for torch, would fetch the CUDA build of several GB.
-$(VENV)/.installed: pyproject.toml setup.py constraints.txt \
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py constraints.txt \
 		$(shell find hesspot ipi_driver -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt cmake ninja
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e '.[all]'
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	{ grep -v '^torch==' constraints.txt; $(BIN)/python -c \
+		"import importlib.metadata as m; print('torch==' + m.version('torch'))"; } > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c $(VENV)/constraints.txt -e '.[all]'
 	touch $@
+
+# The torch that is asked for: another one is installed at the next call.
+$(VENV)/.torch: FORCE
+	@mkdir -p $(VENV)
+	@echo '$(TORCH) $(TORCH_INDEX)' | cmp -s - $@ || echo '$(TORCH) $(TORCH_INDEX)' > $@
 
 plugin: install
 	$(BIN)/hesspot lammps build

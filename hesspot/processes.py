@@ -36,6 +36,10 @@ class _Ended(BaseException):
     """A signal that ends this process has come."""
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
     _came.append(number)
     if len(_came) == 1 and not _starting:  # no second one interrupts what ends the programs
@@ -48,7 +52,7 @@ def ended_by_signals() -> Iterator[None]:
 
     Signals that are ignored, as under nohup, or that have a handler of their own stay so.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _DEADLY}
@@ -72,10 +76,12 @@ def ended_by_signals() -> Iterator[None]:
 def started(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[Any]]:
     """The running program `command`, in a session of its own; when the block is left it is ended with its children.
 
-    options: those of subprocess.Popen; standard input is empty by default.
+    options: those of subprocess.Popen; standard input is empty by default. In a thread, which signals do not reach, the
+    program stays in the session of this process, whose terminal can end it.
     """
+    defaults = {"stdin": subprocess.DEVNULL, "start_new_session": _in_main_thread()}
     with ended_by_signals():
-        process = _start(list(map(str, command)), {"stdin": subprocess.DEVNULL, "start_new_session": True, **options})
+        process = _start(list(map(str, command)), defaults | options)
         try:
             if _came:
                 raise _Ended
@@ -87,6 +93,7 @@ def started(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(GRACE)
             finally:
+                process.kill()
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -94,7 +101,7 @@ def started(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
 
 def _start(command: list[str], options: dict[str, Any]) -> subprocess.Popen[Any]:
     global _starting
-    _starting = threading.current_thread() is threading.main_thread()
+    _starting = _in_main_thread()
     try:
         return subprocess.Popen(command, **options)
     finally:

@@ -26,20 +26,16 @@ def build(
 
     The other commands use the LAMMPS of --lammps-source if the variable LAMMPS_DIR names the same folder.
     """
-    from rich.console import Console
-
+    from hesspot.console import say
     from hesspot.lammps import build_plugin, find_environment
     from hesspot.lammps.build import plugin_path
 
-    console = Console(soft_wrap=True, highlight=False)
     environment = find_environment(folder)
     for what, value in environment.summary().items():
-        console.print(f"{what:7s} {value}", markup=False)
+        say(f"{what:7s} {value}")
     if plugin_path(environment).is_file():
-        console.print("the plugin is up to date")
-    with console.status("compiling the LAMMPS plugin (about half a minute)"):
-        plugin = build_plugin(environment)
-    console.print(f"plugin  {plugin}", markup=False)
+        say("the plugin is up to date")
+    say(f"plugin  {build_plugin(environment, report=say)}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def build_plugin(environment: Environment | None = None, report: Callable[[str],
     with _locked(plugin.parent.parent / "lock"):
         if plugin.is_file():
             return plugin
-        report("compiling the LAMMPS plugin, which takes about half a minute")
+        report("compiling the LAMMPS plugin, which takes about a minute")
         with tempfile.TemporaryDirectory(dir=plugin.parent.parent, prefix="build-") as scratch:
             _compile(environment, Path(scratch), plugin.parent.parent / "build.log")
             (Path(scratch) / "install" / "built-for.json").write_text(
@@ -98,16 +99,17 @@ def compiler() -> str:
     raise UserError("no C++ compiler was found; install g++ or clang++, or name one in the variable CXX")
 
 
-def _compile(environment: Environment, scratch: Path, log: Path) -> None:
+def configure_command(environment: Environment, build: Path, install: Path) -> list[str]:
+    """The call of CMake that prepares `build` for `environment`; UserError for a tool that is missing."""
+    import torch
+
     json_headers = json_folder()
     compiler()
-    cmake = str(program("cmake", "which builds the LAMMPS plugin"))
-    ninja = program("ninja", "which builds the LAMMPS plugin")
-    build, install = str(scratch / "build"), str(scratch / "install")
     definitions = {
-        "CMAKE_MAKE_PROGRAM": ninja,
+        "CMAKE_MAKE_PROGRAM": program("ninja", "which builds the LAMMPS plugin"),
         "CMAKE_INSTALL_PREFIX": install,
-        "Torch_DIR": environment.torch_folder / "share" / "cmake" / "Torch",
+        "TORCH_INCLUDE_DIR": environment.torch_folder / "include",
+        "TORCH_CXX11_ABI": int(torch.compiled_with_cxx11_abi()),
         "MPI_CXX_COMPILER": environment.mpicxx,
         "NLOHMANN_JSON_INCLUDE_DIR": json_headers,
         "LAMMPS_HEADERS": environment.headers,
@@ -115,19 +117,52 @@ def _compile(environment: Environment, scratch: Path, log: Path) -> None:
         "HESSPOT_LAMMPS_VERSION": environment.lammps_version,
         "HESSPOT_LAMMPS_DESCRIPTOR": environment.lammps_descriptor,
     }
-    configure = [cmake, "-G", "Ninja", "-S", str(sources()), "-B", build]
-    configure += [f"-D{name}={value}" for name, value in definitions.items()]
+    command = [str(program("cmake", "which builds the LAMMPS plugin")), "-G", "Ninja", "-S", str(sources())]
+    return [*command, "-B", str(build), *(f"-D{name}={value}" for name, value in definitions.items())]
+
+
+def _compile(environment: Environment, scratch: Path, log: Path) -> None:
+    build = scratch / "build"
+    configure = configure_command(environment, build, scratch / "install")
     with log.open("w") as output:
-        for command in (configure, [cmake, "--build", build], [cmake, "--install", build]):
+        for command in (configure, [configure[0], "--build", str(build)], [configure[0], "--install", str(build)]):
             output.write(f"$ {' '.join(command)}\n")
             output.flush()
             ended = processes.run(command, stdout=output, stderr=subprocess.STDOUT)
             if ended.returncode != 0:
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
                 raise UserError(
-                    f"the LAMMPS plugin could not be compiled; the cause is in {log}, which ends with\n{tail}\n"
-                    "Check that the C++ compiler knows C++20 (g++ 11 or newer), then call `hesspot lammps build` again."
+                    f"the LAMMPS plugin could not be compiled: {cause_of(log.read_text(errors='replace'))}\n"
+                    f"The whole output is in {log}. Then call `hesspot lammps build` again."
                 )
+
+
+#: What the output of a failed build shows, and what that means.
+CAUSES = [
+    (r"No space left on device|Disk quota exceeded", "the disk is full; make room"),
+    (
+        r"Killed signal|Killed \(program|out of memory|memory exhausted|std::bad_alloc",
+        "the compiler ran out of memory or was killed; end other programs",
+    ),
+    (
+        r"(unrecognized|unknown|invalid) .*-?std=\S*2[0ab]\b|-std=\S*2[0ab]\b.* not recognized|dialect\s+\"CXX20\"",
+        "the C++ compiler does not know C++20; install g++ 11 or clang++ 14 or newer, or name one in the variable CXX",
+    ),
+]
+
+
+def cause_of(output: str) -> str:
+    """Why a build failed, from the output of CMake, the compiler and the linker, with a remedy if it is known."""
+    for pattern, meaning in CAUSES:
+        if re.search(pattern, output):
+            return meaning
+    # CMake indents its message below the place
+    cmake = re.search(r"^CMake Error(?: at \S+ \([^)]*\))?:\n?((?:\s*\n|[ \t]+.*\n)+)", output, re.MULTILINE)
+    if cmake:
+        return f"CMake says: {' '.join(cmake.group(1).split())}"
+    errors = [line for line in output.splitlines() if re.search(r"\berror: |undefined reference|cannot find -l", line)]
+    if errors:
+        return errors[0].strip()
+    return "the output ends with\n" + "\n".join(output.splitlines()[-SHOWN_LINES:])
 
 
 @contextmanager

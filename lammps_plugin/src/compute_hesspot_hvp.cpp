@@ -2,6 +2,7 @@
 
 #include "compute_hesspot_hvp.h"
 
+#include "other_interactions.h"
 #include "pair_hesspot.h"
 #include "register.h"
 #include "words.h"
@@ -102,10 +103,20 @@ void ComputeHesspotHvp::prepare()
 void ComputeHesspotHvp::init()
 {
   find_pairs();
-  if (comm->me == 0 &&
-      (force->pair != pairs[0] || force->bond || force->angle || force->dihedral || force->improper || force->kspace))
-    error->warning(FLERR,
-                   "compute hesspot/hvp: the curvature of other interactions than pair_style hesspot is left out");
+}
+
+void ComputeHesspotHvp::setup()
+{
+  const std::string others = left_out();
+  if (comm->me == 0 && !others.empty())
+    error->warning(FLERR, std::string("compute ") + id +
+                              " of style hesspot/hvp: the curvature is that of pair_style hesspot alone, without " +
+                              others);
+}
+
+std::string ComputeHesspotHvp::left_out()
+{
+  return other_interactions(lmp, groupbit);
 }
 
 void ComputeHesspotHvp::grow()

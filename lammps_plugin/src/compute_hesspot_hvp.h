@@ -21,6 +21,7 @@ class ComputeHesspotHvp : public Compute {
   ~ComputeHesspotHvp() override;
 
   void init() override;
+  void setup() override;
   double compute_scalar() override;
   void compute_peratom() override;
   int pack_forward_comm(int, int *, double *, int, int *) override;
@@ -31,6 +32,9 @@ class ComputeHesspotHvp : public Compute {
 
   /// Products (n_directions, nlocal, 3) in eV/Angstrom^2 with `directions` of that shape. Collective.
   void apply(int n_directions, const double *directions, double *products);
+
+  /// What else acts on the atoms of the group, in words; its curvature is left out. Collective.
+  std::string left_out();
 
   /// What this rank's centres contribute to the group's Hessian, eV/Angstrom^2. Collective.
   hesspot::HessianBlocks hessian();

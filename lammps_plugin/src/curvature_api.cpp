@@ -43,6 +43,17 @@ const char *hesspot_hvp(void *lammps, const char *compute, int n, const double *
   return reported(lammps, compute, [&](ComputeHesspotHvp &hvp) { hvp.apply(n, directions, products); });
 }
 
+/// What acts on the group's atoms besides pair_style hesspot, whose curvature alone the other functions give: text that
+/// is good until the thread's next call, empty if nothing does. All ranks call it together.
+const char *hesspot_left_out(void *lammps, const char *compute, const char **text)
+{
+  return reported(lammps, compute, [&](ComputeHesspotHvp &hvp) {
+    static thread_local std::string others;
+    others = hvp.left_out();
+    *text = others.c_str();
+  });
+}
+
 /// What this rank adds to the group's Hessian: n blocks (3, 3) in eV/Angstrom^2 with the IDs of their atoms. The
 /// arrays belong to the handle, which hesspot_hessian_free takes.
 const char *hesspot_hessian(void *lammps, const char *compute, void **handle, std::int64_t *n,

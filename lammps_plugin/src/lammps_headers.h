@@ -24,6 +24,7 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair.h"
+#include "pointers.h"
 #include "update.h"
 #include "utils.h"
 #include "variable.h"

@@ -183,6 +183,29 @@ write_dump all custom {name}.dump id fx fy fz modify sort id format float %.17g
     np.testing.assert_allclose(rows["hvp"], differences, atol=1e-5, rtol=1e-6)
 
 
+def test_what_is_left_out_is_told(tmp_path: Path, house_model_file: Path) -> None:
+    write_data(tmp_path / "0.data", isolated_atoms(), ELEMENTS)
+    output = run_succeeding(
+        tmp_path,
+        f"""units metal
+atom_style atomic
+boundary f f f
+read_data 0.data
+{hesspot_pair(house_model_file, ELEMENTS)}
+velocity all create 300 1
+fix tether all spring/self 1.0
+compute hvp all hesspot/hvp v
+thermo_style custom step c_hvp
+run 0
+unfix tether
+run 0
+""",
+        2,
+    )
+    warning = "compute hvp of style hesspot/hvp: the curvature is that of pair_style hesspot alone, without"
+    assert output.count(warning) == 1 and f"{warning} fix tether (spring/self)" in output
+
+
 @pytest.mark.parametrize(
     "line, message",
     [

@@ -146,6 +146,75 @@ def test_failures_are_one_line(tmp_path: Path, house_model_file: Path) -> None:
     assert ended.returncode != 0 and "Unknown units style nonsense" in ended.stdout and "Traceback" not in ended.stdout
 
 
+ZBL = """pair_style hybrid/overlay hesspot zbl 1.0 2.0
+pair_coeff * * hesspot "{model}" O C N H
+pair_coeff 1 1 zbl 8 8
+pair_coeff 2 2 zbl 6 6
+pair_coeff 3 3 zbl 7 7
+pair_coeff 4 4 zbl 1 1"""
+
+NITROGEN_ALONE = """pair_style hybrid/overlay hesspot zbl 1.0 2.0
+pair_coeff * * hesspot "{model}" O C N H
+pair_coeff 3 3 zbl 7 7"""
+
+BONDS = """bond_style harmonic
+bond_coeff 1 20.0 1.0
+special_bonds lj/coul 1 1 1
+create_bonds single/bond 1 1 2"""
+
+
+@pytest.mark.parametrize(
+    "commands, words",
+    [
+        (ZBL, "pair_style zbl"),
+        ("fix tether all spring/self 5.0", "fix tether (spring/self)"),
+        ("fix hold all setforce 0 0 0", "fix hold (setforce)"),
+        ("fix bodies all rigid single", "fix bodies (rigid)"),
+        (BONDS, "bond_style harmonic"),
+        # all that follows leaves the group's curvature to the model
+        ("fix friction all viscous 1.0", None),
+        ("fix hold held setforce 0 0 0", None),
+        ("fix tether held spring/self 5.0", None),
+        (f"{BONDS}\nbond_style zero\nbond_coeff * 1.0", None),
+        (NITROGEN_ALONE, None),
+    ],
+)
+def test_what_else_acts_is_refused(tmp_path: Path, house_model_file: Path, commands: str, words: str | None) -> None:
+    """Either a Hessian is dynamical_matrix's, in which every force counts, or there is none."""
+    atoms = molecule("CH3OH")
+    path = script(tmp_path, atoms, house_model_file)
+    text = (tmp_path / "atoms.data").read_text().replace("Atoms  # atomic", "Atoms  # bond")
+    head, rows = text.split("# bond\n\n")
+    rows = "\n".join(" ".join([number, "1", rest]) for number, rest in (row.split(" ", 1) for row in rows.splitlines()))
+    (tmp_path / "atoms.data").write_text(f"{head}# bond\n\n{rows}\n")
+    path.write_text(
+        path.read_text()
+        .replace("atom_style atomic", "atom_style bond")
+        .replace("read_data atoms.data", "read_data atoms.data extra/bond/types 1 extra/bond/per/atom 2")
+        + f"""group moving id 1:4
+group held subtract all moving
+{commands.replace("{model}", str(house_model_file))}
+run 0
+dynamical_matrix moving regular {SHIFT} file theirs binary yes
+"""
+    )
+    ended = run_curvature(
+        "hessian", path, tmp_path / "ours.npy", capture=True, workdir=tmp_path, group="moving", mass_weighted=True
+    )
+    if words is not None:
+        assert ended.returncode != 0 and f"are subject to {words}, whose curvature" in ended.stdout, ended.stdout
+        assert not (tmp_path / "ours.npy").exists()
+        return
+    assert ended.returncode == 0, ended.stdout
+    theirs = np.fromfile(tmp_path / "theirs").reshape(12, 12)
+    np.testing.assert_allclose(np.load(tmp_path / "ours.npy"), theirs, atol=DIFFERENCES * abs(theirs).max(), rtol=0)
+
+
+def test_warnings_of_lammps_are_shown(tmp_path: Path, house_model_file: Path) -> None:
+    path = script(tmp_path, molecule("H2O"), house_model_file, after="fix 1 all nve\nfix 2 all nve\nrun 1")
+    assert "WARNING: One or more atoms are time integrated more than once" in asked("hessian", path, "h.npy", 2)
+
+
 @pytest.mark.parametrize("kind, name", [("hessian", "h.npy"), ("modes", "m.npz"), ("vdos", "v.csv")])
 def test_a_script_that_quits_is_a_failure(tmp_path: Path, house_model_file: Path, kind: str, name: str) -> None:
     """Also where there is a file of an earlier run, which stays as it is."""

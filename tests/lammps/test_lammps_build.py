@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from typer.testing import CliRunner
 
 from hesspot.cli.main import app
 from hesspot.errors import UserError
-from hesspot.lammps import build_plugin, find_environment
-from hesspot.lammps.build import cache_folder, json_folder, plugin_path, sources
-from hesspot.lammps.environment import program
+from hesspot.lammps import build_plugin, doctor, find_environment
+from hesspot.lammps.build import cache_folder, cause_of, configure_command, json_folder, plugin_path, sources
+from hesspot.lammps.environment import Environment, program
 
 pytestmark = pytest.mark.lammps
 
@@ -50,6 +51,66 @@ def test_failed_build_shows_the_compiler_and_leaves_nothing(tmp_path: Path, monk
         build_plugin()
     assert "this compiler is broken" in (cache_folder() / "build.log").read_text()
     assert sorted(path.name for path in cache_folder().iterdir()) == ["build.log", "lock"]
+
+
+#: What CMake, compilers and linkers say when something is wrong.
+OUTPUTS = [
+    ("FAILED: torchscript.o\nc++: fatal error: Killed signal terminated program cc1plus\n", "ran out of memory"),
+    ("/tmp/x.s: Fatal error: can't write 12 bytes to section .text: 'No space left on device'\n", "disk is full"),
+    ("c++: error: unrecognized command line option '-std=c++20'; did you mean '-std=c++2a'?\n", "does not know C++20"),
+    ("error: invalid value 'c++20' in '-std=c++20'\n", "does not know C++20"),
+    (
+        'CMake Error in CMakeLists.txt:\n  Target "x" requires the language dialect "CXX20" (with compiler\n'
+        "  extensions), but CMake does not know the compile flags to use to enable it.\n",
+        "does not know C++20",
+    ),
+    (
+        "-- Found nothing\nCMake Error at /x/public/cuda.cmake:70 (message):\n\n  Caffe2 version uses CUDA but I "
+        "cannot find the CUDA libraries.\n\n  Set CUDA_HOME.\nCall Stack (most recent call first):\n",
+        "CMake says: Caffe2 version uses CUDA but I cannot find the CUDA libraries. Set CUDA_HOME.\n",
+    ),
+    (
+        "[1/2] Building\nFAILED: a.o\n/x/a.cpp:3:10: fatal error: torch/script.h: No such file or directory\n"
+        "compilation terminated.\nninja: build stopped: subcommand failed.\n",
+        "/x/a.cpp:3:10: fatal error: torch/script.h: No such file or directory\n",
+    ),
+    ("/usr/bin/ld: a.o: in function `f':\na.cpp: undefined reference to `g()'\n", "undefined reference to `g()'\n"),
+    ("something\nnobody knows\n", "ends with\nsomething\nnobody knows\n"),
+]
+
+
+@pytest.mark.parametrize("output, words", OUTPUTS)
+def test_the_cause_of_a_failure_is_named(output: str, words: str) -> None:
+    told = cause_of(output)
+    assert words in f"{told}\n" and ("C++20" in told) == ("C++20" in words)
+
+
+@pytest.fixture
+def asking_for_cuda(tmp_path: Path) -> Environment:
+    """The installed torch, but with CMake files like those of a CUDA build where there is no CUDA toolkit."""
+    environment = find_environment()
+    overlay = tmp_path / "torch"
+    for package in ("Torch", "Caffe2"):
+        folder = overlay / "share" / "cmake" / package
+        folder.mkdir(parents=True)
+        (folder / f"{package}Config.cmake").write_text('message(FATAL_ERROR "cannot find the CUDA libraries")\n')
+    for name in ("include", "lib"):
+        (overlay / name).symlink_to(environment.torch_folder / name)
+    return replace(environment, torch_folder=overlay)
+
+
+def test_torch_that_asks_for_cuda(
+    asking_for_cuda: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CMake files are not read: CMake is content, and what is linked are its libraries."""
+    configure = configure_command(asking_for_cuda, tmp_path / "build", tmp_path / "install")
+    subprocess.run(configure, check=True)
+    subprocess.run([configure[0], "--build", tmp_path / "build", "--target", "hesspotplugin"], check=True)
+    links = [line for line in (tmp_path / "build" / "build.ninja").read_text().splitlines() if "LINK_LIBRARIES" in line]
+    for name in ("libtorch.so", "libtorch_cpu.so", "libc10.so"):
+        assert sum(str(asking_for_cuda.torch_folder / "lib" / name) in line for line in links) == 2  # styles, probe
+    monkeypatch.setattr(doctor, "package_folder", lambda module, distribution: asking_for_cuda.torch_folder)
+    assert {"torch", "a program with torch"} <= {finding.subject for finding in doctor.diagnose() if finding.fine}
 
 
 def test_key_depends_on_the_sources(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +178,7 @@ def test_a_folder_without_lammps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_cmake_finds_an_installed_lammps(tmp_path: Path) -> None:
-    """As an administrator does it: find_package(LAMMPS), find_package(Torch)."""
+    """As an administrator does it: find_package(LAMMPS), and libtorch in CMAKE_PREFIX_PATH."""
     theirs = find_environment()
     prefix = tmp_path / "lammps"
     shutil.copytree(theirs.headers.parents[1] / "cmake", prefix / "lib" / "cmake")

@@ -1,5 +1,7 @@
 """`hesspot lammps doctor` names what does not fit and what to do."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,33 @@ def test_a_compiler_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CXX", str(compiler))
     status, findings = visit()
     assert status == 1 and "is older than version 11 and does not know C++20" in findings["compiler"]
+
+
+@pytest.mark.parametrize(
+    "broken, words",
+    [
+        ("lib/libtorch_cpu.so", "has no"),
+        ("include/torch/csrc/api/include/torch/torch.h", "has no"),
+        ("include/torch/headeronly/version.h", "cannot be compiled and linked"),
+        ("other version", "does not run: error: the headers, of version 2.1.0, are not those of the libraries"),
+    ],
+)
+def test_torch_that_cannot_be_built_against(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, words: str
+) -> None:
+    real = environment.package_folder("torch", "torch")
+    for name in ("include/torch/headeronly/version.h", "include/torch/csrc/api/include/torch/torch.h"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text((real / name).read_text())
+    shutil.copytree(real / "lib", tmp_path / "lib", copy_function=os.symlink)
+    if broken == "other version":
+        header = tmp_path / "include/torch/headeronly/version.h"
+        parts = [f"#define TORCH_VERSION_{part}" for part in ("MAJOR 2", "MINOR 1", "PATCH 0", "ABI_TAG 0")]
+        told = '#define TORCH_VERSION "2.1.0"\n#define TORCH_ABI_VERSION (2ull << 56 | 1ull << 48)'
+        header.write_text("\n".join([*parts, told, ""]))
+    else:
+        (tmp_path / broken).unlink()
+    monkeypatch.setattr(doctor, "package_folder", lambda module, distribution: tmp_path)
+    status, findings = visit()
+    wrong = [text for text in findings.values() if text.startswith("WRONG: ")]
+    assert status == 1 and len(wrong) == 1 and words in wrong[0], findings
