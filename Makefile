@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 #   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
+ASKED := $(strip $(TORCH) $(TORCH_INDEX))
 # One thread per process: torch on two busy threads can be many times slower than on one.
 export OMP_NUM_THREADS := 1
 
@@ -21,7 +22,7 @@ test: plugin lint
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py constraints.txt \
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt \
 		$(shell find hesspot ipi_driver -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
@@ -30,12 +31,13 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py constraints.txt \
 	{ grep -v '^torch==' constraints.txt; $(BIN)/python -c \
 		"import importlib.metadata as m; print('torch==' + m.version('torch'))"; } > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c $(VENV)/constraints.txt -e '.[all]'
+	echo '$(ASKED)' > $(VENV)/.torch
 	touch $@
 
-# The torch that is asked for: another one is installed at the next call.
-$(VENV)/.torch: FORCE
-	@mkdir -p $(VENV)
-	@echo '$(TORCH) $(TORCH_INDEX)' | cmp -s - $@ || echo '$(TORCH) $(TORCH_INDEX)' > $@
+# Another torch than the installed one is asked for.
+ifneq ($(ASKED),$(shell cat $(VENV)/.torch 2>/dev/null || echo '$(ASKED)'))
+$(VENV)/.installed: FORCE
+endif
 
 plugin: install
 	$(BIN)/hesspot lammps build

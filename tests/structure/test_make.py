@@ -32,8 +32,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def up_to_date(checkout: Path) -> bool:
-    ended = subprocess.run(["make", "-q", "install"], cwd=checkout, capture_output=True, text=True)
+def up_to_date(checkout: Path, *variables: str) -> bool:
+    ended = subprocess.run(["make", "-q", "install", *variables], cwd=checkout, capture_output=True, text=True)
     assert ended.returncode in (0, 1), ended.stderr
     return ended.returncode == 0
 
@@ -46,6 +46,13 @@ def test_every_source_is_known_to_make(checkout: Path) -> None:
         assert not up_to_date(checkout), f"{name} is newer than what was built, and make builds nothing"
         os.utime(checkout / name, (BUILT - 1, BUILT - 1))
     assert up_to_date(checkout)
+
+
+def test_another_torch_is_installed(checkout: Path) -> None:
+    (checkout / ".venv" / ".torch").write_text("torch==2.13.0\n")
+    assert up_to_date(checkout)
+    assert not up_to_date(checkout, "TORCH=torch==2.14.1")
+    assert not up_to_date(checkout, "TORCH_INDEX=https://example.org/cpu")
 
 
 def test_compiler_flags_stand_once() -> None:
