@@ -29,8 +29,7 @@ import numpy as np
 import torch
 from ase.build import molecule
 
-from hesspot.export import read_model, write_model
-from hesspot.export.file import fingerprint_entry
+from hesspot.export import fingerprint_entry, read_model, write_model
 from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel

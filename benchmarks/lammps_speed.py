@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from ase.build import molecule
 
-from hesspot.export import write_model
-from hesspot.export.file import fingerprint_entry
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import write_data
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, houses_of, mean_of

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from hesspot.data.dataset import Dataset
     from hesspot.data.record import Record
     from hesspot.errors import UserError
-    from hesspot.export.file import LoadedModel, fingerprint_entry, read_model, write_model
+    from hesspot.export.file import LoadedModel, read_model, write_model
     from hesspot.export.metadata import FingerprintEntry, ModelMetadata, Reference
+    from hesspot.export.replay import fingerprint_entry
     from hesspot.structures import read_structure, read_structures
     from hesspot.training.export_run import export_run
     from hesspot.training.loop import TrainingResult, train
@@ -35,7 +36,7 @@ _MODULES = {
     "UserError": "errors",
     "VerifyReport": "verification.report",
     "export_run": "training.export_run",
-    "fingerprint_entry": "export.file",
+    "fingerprint_entry": "export.replay",
     "read_model": "export.file",
     "read_structure": "structures",
     "read_structures": "structures",

@@ -9,20 +9,23 @@ from hesspot.cli.options import Overwrite
 
 
 def export(
-    runs: Annotated[list[Path], typer.Argument(help="folder of a run made by hesspot train; of several, the mean")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="folder of a run, of several for their mean, or an older file")
+    ],
     out: Annotated[Path, typer.Argument(help="the model file to write, NAME.pt")],
     structures: Annotated[int, typer.Option(help="structures in the fingerprint", min=1)] = 8,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the best model of a run, or the mean of several, as one TorchScript file with metadata and fingerprint."""
+    """Write the best model of a run, the mean of several, or a file of an older format anew, as one model file."""
     from hesspot.console import say
+    from hesspot.export.file import read_model, rewrite_model
     from hesspot.files import require_free
     from hesspot.training.export_run import export_run
 
     require_free(out, overwrite)
-    metadata = export_run(runs, out, structures=structures)
-    say(
-        f"{out}: {' '.join(metadata.elements)}, cutoff {metadata.cutoff:g} Å, "
-        f"{len(metadata.fingerprint)} structures in the fingerprint"
-    )
+    if len(runs) == 1 and runs[0].is_file():
+        metadata = rewrite_model(runs[0], out)
+    else:
+        metadata = export_run(runs, out, structures=structures)
+    say(f"{read_model(out).describe()}, {len(metadata.fingerprint)} structures in the fingerprint")
     say(f"next: hesspot verify {out}")

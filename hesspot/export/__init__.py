@@ -2,6 +2,7 @@
 
 from hesspot.export.file import LoadedModel, read_model, write_model
 from hesspot.export.metadata import Architecture, FingerprintEntry, ModelMetadata, Reference
+from hesspot.export.replay import fingerprint_entry
 
 __all__ = [
     "Architecture",
@@ -9,6 +10,7 @@ __all__ = [
     "LoadedModel",
     "ModelMetadata",
     "Reference",
+    "fingerprint_entry",
     "read_model",
     "write_model",
 ]

@@ -1,59 +1,66 @@
 """Write and read the exported file.
 
-A file is only written if what was scripted, saved and read back gives the trained model's own energies, forces
-and Hessian products, call after call, and if the model keeps the contract's promise of locality.
+A file is only written if what was scripted, saved and read back, and its kernel, give the trained model's own energies,
+forces and Hessian products, and if the model keeps the contract's promises of locality and continuity.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import zipfile
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from hesspot.contract import Batch, Model, build_batch
-from hesspot.derivatives import evaluate, hvp
+from hesspot.contract import Model, build_batch
 from hesspot.devices import torch_device
 from hesspot.errors import UserError
+from hesspot.export.archive import EDGES, METADATA, WEIGHTS, read_content, records_of, script_hash, with_records
+from hesspot.export.checks import check_continuity, check_contract, check_locality, scripted_form
 from hesspot.export.metadata import (
     FORMAT_VERSION,
     METADATA_NAME,
     Architecture,
     FingerprintEntry,
     ModelMetadata,
-    Reference,
 )
-from hesspot.files import contents_of, replacing, require_file
-from hesspot.kernel import HouseKernel, what_kernel_lacks
+from hesspot.export.replay import answers_of, check_fingerprint, packed_edges
+from hesspot.files import replacing
+from hesspot.kernel import HouseKernel, version, what_kernel_lacks
+from hesspot.kernel.block import Shape, fill, pack, unusual_constant
 from hesspot.models.ensemble import ARCHITECTURES, Member, build_house, houses_of, name_of
 from hesspot.models.house import House
 from hesspot.version import __version__
 
-#: Scripted and eager model do the same float64 operations in an order of their own: rounding only.
-ENERGY_TOLERANCE = 1e-9  # eV per atom
-FORCE_TOLERANCE = 1e-8  # eV/Å
-HVP_TOLERANCE = 1e-8  # eV/Å² for directions of length 1 per atom
-
 #: Faults of the TorchScript executor have been seen to appear on the second or third call only.
 REPEATED_CALLS = 5
+
+AGAIN = "export it again with `hesspot export`"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model read from a file, ready to be called: the scripted module, its metadata, and its kernel if it has one."""
+    """A model read from a file, ready to be called; `path` as it was given, and `location`, the same from the root.
 
-    module: Any
+    kernel: what evaluates it; None where its TorchScript does, and `no_kernel` says why. block: the packed weights.
+    """
+
     metadata: ModelMetadata
     path: Path
+    location: Path
+    dtype: torch.dtype = torch.float64
+    device: torch.device | str = "cpu"
     kernel: HouseKernel | None = None
+    no_kernel: str | None = None
+    block: bytes | None = None
 
     @property
     def elements(self) -> list[str]:
@@ -63,10 +70,32 @@ class LoadedModel:
     def cutoff(self) -> float:
         return self.metadata.cutoff
 
+    @cached_property
+    def module(self) -> Any:
+        """The file's TorchScript, which is a program: it is loaded, and run, when it is asked for.
+
+        UserError if torch cannot read it, or if it is not what the metadata say.
+        """
+        content = read_content(self.location)
+        _check_hashes(records_of(content, self.path), self.metadata, self.path)  # it may be another file by now
+        return _load_script(content, self)
+
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         evaluator = self.kernel or self.module
         energies: Tensor = evaluator(species, centers, neighbors, vectors)
         return energies
+
+    def describe(self) -> str:
+        """What runs, in one line: file, hash, elements, cutoff, precision, and kernel or TorchScript."""
+        if self.kernel is not None:
+            by = f"by the kernel ({self.kernel.instructions})"
+        else:
+            by = f"by TorchScript on {self.device} ({self.no_kernel})"
+        jump = "; jumps at the cutoff" if self.metadata.jump_at_cutoff else ""
+        return (
+            f"{self.path} (weights {self.metadata.weights_sha256[:12]}; {' '.join(self.elements)}; "
+            f"cutoff {self.cutoff:g} Å{jump}) in {str(self.dtype).removeprefix('torch.')} {by}"
+        )
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:
@@ -94,179 +123,169 @@ def read_model(
 ) -> LoadedModel:
     """Read an exported model.
 
-    backend: the kernel of the house model, which runs on the CPU and needs edges sorted by centre; the file's
-    TorchScript; or the kernel where the model has one.
+    backend: the kernel of the house model, which runs on the CPU, needs edges sorted by centre, and runs no code of the
+    file; the file's TorchScript, which is a program (docs/export.md); or the kernel where the model has one.
 
-    UserError if the file is missing, is no hesspot model, is truncated or changed, or has a newer format, and for a
-    device that is not there.
+    UserError if the file is missing, is no hesspot model, is damaged or changed, has a newer format, and for a device
+    that is not there.
     """
     path, device = Path(path), torch_device(device)
-    require_file(path, "model file", "give the path of a file made by `hesspot export`")
-    if not zipfile.is_zipfile(path):
-        raise UserError(
-            f"model file {path} is {contents_of(path)}, no TorchScript archive, or is truncated; "
-            "export it again with `hesspot export`"
-        )
-    extra = {METADATA_NAME: ""}
+    content = read_content(path)
+    records = records_of(content, path)
+    if METADATA not in records:
+        raise UserError(f"model file {path} is an archive without {METADATA_NAME}, so no hesspot model; {AGAIN}")
+    metadata = _parse_metadata(records[METADATA], path)
+    _check_hashes(records, metadata, path)
+    lacking = _why_no_kernel(metadata, device)
+    if backend == "kernel" and lacking:
+        raise UserError(f"model {path} cannot be evaluated by the kernel: {lacking}; use the torchscript backend")
+    loaded = LoadedModel(
+        metadata,
+        path,
+        path.absolute(),
+        dtype,
+        device,
+        no_kernel="as asked for" if backend == "torchscript" else lacking,
+        block=records.get(WEIGHTS),
+    )
+    if loaded.no_kernel is not None:
+        loaded.__dict__["module"] = _load_script(content, loaded)
+        return loaded
+    assert metadata.shape is not None and loaded.block is not None
     try:
-        module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-    except RuntimeError as error:
-        raise UserError(
-            f"model file {path} cannot be read by torch {torch.__version__}: {str(error).splitlines()[0]}; "
-            "export it again with `hesspot export`"
-        ) from error
-    if not extra[METADATA_NAME]:
-        raise UserError(
-            f"model file {path} is a TorchScript archive without {METADATA_NAME}, so no hesspot model; "
-            "make one with `hesspot export`"
-        )
-    metadata = _parse_metadata(extra[METADATA_NAME], path)
-    if weights_hash(module.state_dict()) != metadata.weights_sha256:
-        raise UserError(
-            f"the weights in {path} do not match the hash in its {METADATA_NAME}: the file was changed; "
-            "export it again with `hesspot export`"
-        )
-    for tensor in [*module.parameters(), *module.buffers()]:
-        tensor.requires_grad_(False)
-    eager = eager_model(LoadedModel(module, metadata, path))
-    on_cpu = device.type == "cpu"
-    has_kernel = metadata.architecture.name in ARCHITECTURES and on_cpu and what_kernel_lacks(eager) is None
-    if backend == "kernel" and not has_kernel:
-        raise UserError(
-            f"model {path} of architecture {metadata.architecture.name} has no kernel for device {device}; "
-            "use the torchscript backend"
-        )
-    kernel = HouseKernel.of(eager, dtype) if has_kernel and backend != "torchscript" else None
-    cast_floats(module, dtype)
-    module.eval()
-    return LoadedModel(module, metadata, path, kernel)
+        return replace(loaded, kernel=HouseKernel(metadata.shape, loaded.block, dtype))
+    except UserError as error:
+        raise UserError(f"in model file {path} {error}; {AGAIN}") from error
 
 
-def _parse_metadata(text: str | bytes, path: Path) -> ModelMetadata:
-    content = json.loads(text)
-    version = content.get("format_version", 0)
-    if version > FORMAT_VERSION:
-        raise UserError(
-            f"model file {path} has format version {version}, newer than {FORMAT_VERSION} which hesspot "
-            f"{__version__} reads; update hesspot"
-        )
+def _parse_metadata(text: bytes, path: Path) -> ModelMetadata:
     try:
+        content = json.loads(text)
+        newest = content.get("format_version", 0)
+        if isinstance(newest, int) and newest > FORMAT_VERSION:
+            raise UserError(
+                f"model file {path} has format version {newest}, newer than {FORMAT_VERSION} which hesspot "
+                f"{__version__} reads; update hesspot"
+            )
         return ModelMetadata.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{METADATA_NAME} in {path} has a bad entry {where}: {first['msg']}; {AGAIN}") from error
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{METADATA_NAME} in {path} cannot be read ({error}); {AGAIN}") from error
+
+
+def _check_hashes(records: dict[str, bytes], metadata: ModelMetadata, path: Path) -> None:
+    """UserError for a record that is missing or was changed. Files of format 1 have a hash of their weights alone."""
+    if metadata.format_version == 1:
+        return
+    stated = {
+        "TorchScript": (metadata.script_sha256, script_hash(records)),
+        "weights": (metadata.weights_sha256, _hash_of(records, WEIGHTS) if metadata.shape else metadata.script_sha256),
+        "edges of the fingerprint": (metadata.edges_sha256, _hash_of(records, EDGES)),
+    }
+    for what, (said, found) in stated.items():
+        if said != found:
+            raise UserError(
+                f"the {what} in {path} do not match the hash in its {METADATA_NAME}: the file was changed; {AGAIN}"
+            )
+    shape = metadata.shape
+    if shape and (list(shape.elements) != metadata.elements or shape.cutoff != metadata.cutoff):
         raise UserError(
-            f"{METADATA_NAME} in {path} has a bad entry {where}: {first['msg']}; export the model again"
+            f"{METADATA_NAME} in {path} has elements {' '.join(metadata.elements)} and cutoff {metadata.cutoff:g} Å, "
+            f"the packed weights {' '.join(shape.elements)} and {shape.cutoff:g} Å: the file was changed; {AGAIN}"
+        )
+
+
+def _hash_of(records: dict[str, bytes], name: str) -> str | None:
+    return hashlib.sha256(records[name]).hexdigest() if name in records else None
+
+
+def _why_no_kernel(metadata: ModelMetadata, device: torch.device | str) -> str | None:
+    """Why TorchScript runs, in words; None if the kernel does."""
+    if metadata.no_kernel is not None:
+        return metadata.no_kernel
+    if metadata.shape is None:
+        if metadata.architecture.name in ARCHITECTURES:
+            return "it was written before files held packed weights: write it anew with `hesspot export OLD NEW`"
+        return f"architecture {metadata.architecture.name} has no kernel"
+    if metadata.shape.kernel_version != version():
+        return f"it is for version {metadata.shape.kernel_version} of the kernel, and this is version {version()}"
+    if torch.device(device).type != "cpu":
+        return f"the kernel runs on the CPU, not on {device}"
+    return None
+
+
+def _load_script(content: bytes, loaded: LoadedModel) -> Any:
+    path, metadata = loaded.path, loaded.metadata
+    try:
+        module = torch.jit.load(io.BytesIO(content), map_location=loaded.device)
+    except RuntimeError as error:
+        raise UserError(
+            f"model file {path} cannot be read by torch {torch.__version__}: {str(error).splitlines()[0]}; {AGAIN}"
         ) from error
+    if metadata.format_version == 1 and weights_hash(module.state_dict()) != metadata.weights_sha256:
+        raise UserError(
+            f"the weights in {path} do not match the hash in its {METADATA_NAME}: the file was changed; {AGAIN}"
+        )
+    if list(module.elements) != metadata.elements or module.cutoff != metadata.cutoff:
+        raise UserError(
+            f"{METADATA_NAME} in {path} has elements {' '.join(metadata.elements)} and cutoff {metadata.cutoff:g} Å, "
+            f"its TorchScript {' '.join(module.elements)} and {module.cutoff:g} Å: the file was changed; {AGAIN}"
+        )
+    for tensor in [*module.parameters(), *module.buffers()]:
+        tensor.requires_grad_(False)
+    cast_floats(module, loaded.dtype)
+    return module.eval()
 
 
 def eager_model(loaded: LoadedModel) -> Model:
     """The trained model as Python code in float64, built anew from the file's configuration and weights.
 
-    A model of an architecture that hesspot cannot build is its own scripted module.
+    A model of an architecture that hesspot cannot build, or of another version of its formulas, is its own scripted
+    module.
     """
-    architecture = loaded.metadata.architecture
-    if architecture.name not in ARCHITECTURES:
+    architecture, shape = loaded.metadata.architecture, loaded.metadata.shape
+    if architecture.name not in ARCHITECTURES or (shape and shape.kernel_version != version()):
         return loaded
     model = build_house(architecture.name, architecture.config)
     try:
-        model.load_state_dict(loaded.module.state_dict())
-    except RuntimeError as error:
+        if shape is None:
+            script = read_model(loaded.location, backend="torchscript").module
+            model.load_state_dict(script.state_dict())
+            for house, read in zip(houses_of(model), houses_of(script), strict=True):
+                house.shifts = list(read.shifts)
+        else:
+            assert loaded.block is not None
+            for house in houses_of(model):
+                house.envelope_power = shape.envelope_power
+            if Shape.of(model, version()) != shape:
+                raise UserError(f"the configuration gives {Shape.of(model, version())}, the weights have {shape}")
+            fill(model, loaded.block, shape)
+    except (RuntimeError, UserError) as error:
         raise UserError(
             f"the weights in {loaded.path} do not fit the {architecture.name} of hesspot {__version__}: the "
-            f"file was written by hesspot {loaded.metadata.hesspot_version}; export it again"
+            f"file was changed, or written by another version ({loaded.metadata.hesspot_version}); {AGAIN}"
         ) from error
-    for house, read in zip(houses_of(model), houses_of(loaded.module), strict=True):
-        house.shifts = list(read.shifts)
     return cast(Model, model.requires_grad_(False).eval())
 
 
 def members_of(model: LoadedModel) -> list[Member]:
     """The members of a committee, each a model of its own; UserError for a model that is none."""
-    if not hasattr(model.module, "members"):
+    count = 1
+    if model.kernel is not None:
+        count = model.kernel.n_members
+    elif hasattr(model.module, "members"):
+        nothing = torch.zeros(0, dtype=torch.int64, device=model.device)
+        vectors = torch.zeros(0, 3, dtype=torch.float64, device=model.device)
+        count = len(model.module.members(nothing, nothing, nothing, vectors))
+    if count == 1:
         raise UserError(
             f"--extras committee needs a committee, but {model.path} is one model; train a committee, or give several "
             "models to `hesspot ipi-input committee`"
         )
-    nothing = torch.zeros(0, dtype=torch.int64, device=next(model.module.buffers()).device)
-    vectors = torch.zeros(0, 3, dtype=torch.float64, device=nothing.device)
-    count = len(model.module.members(nothing, nothing, nothing, vectors))
-    return [Member(model.module, number) for number in range(count)]
-
-
-def architecture_of(model: torch.nn.Module) -> Architecture:
-    """What a file says of `model`: the configuration of a house model, nothing of somebody else's."""
-    name = name_of(model)
-    if name is None:
-        return Architecture(name="torchscript")
-    return Architecture(name=name, config=cast(House, model).config.model_dump())
-
-
-def fingerprint_entry(
-    model: Model,
-    name: str,
-    atoms: Any,
-    kind: str = "other",
-    reference: Reference | None = None,
-    seed: int = 0,
-) -> FingerprintEntry:
-    """What `model` (float64) gives for one structure, with a fixed random direction for H·v."""
-    batch = build_batch([atoms], model.elements, model.cutoff)
-    directions = np.random.default_rng(seed).standard_normal((len(atoms), 3))
-    result = evaluate(model, batch, virial=True)
-    product = hvp(model, batch, torch.from_numpy(directions))
-    assert result.virial is not None
-    return FingerprintEntry(
-        name=name,
-        kind=kind,
-        numbers=atoms.numbers.tolist(),
-        positions=atoms.positions.tolist(),
-        cell=atoms.cell.array.tolist(),
-        pbc=atoms.pbc.tolist(),
-        masses=atoms.get_masses().tolist() if atoms.has("masses") else None,
-        energy=float(result.energy[0]),
-        forces=result.forces.tolist(),
-        virial=result.virial[0].tolist(),
-        directions=directions.tolist(),
-        hvp=product.tolist(),
-        reference=reference,
-    )
-
-
-def check_against_fingerprint(model: Model, fingerprint: Sequence[FingerprintEntry], what: str) -> None:
-    """UserError if `model` in float64 does not give the fingerprint, on every one of several calls."""
-    for _ in range(REPEATED_CALLS):
-        for entry in fingerprint:
-            batch = build_batch([entry.atoms()], model.elements, model.cutoff)
-            result = evaluate(model, batch)
-            product = hvp(model, batch, torch.tensor(entry.directions, dtype=torch.float64))
-            _compare(
-                float(result.energy[0]) / max(batch.n_atoms, 1),
-                entry.energy / max(batch.n_atoms, 1),
-                ENERGY_TOLERANCE,
-                f"the energy per atom (eV) of {entry.name} from {what}",
-            )
-            _compare(result.forces, entry.forces, FORCE_TOLERANCE, f"a force (eV/Å) of {entry.name} from {what}")
-            _compare(product, entry.hvp, HVP_TOLERANCE, f"H·v (eV/Å²) of {entry.name} from {what}")
-
-
-def check_locality(model: Model, batch: Batch) -> None:
-    """UserError if centres evaluated one by one, with stand-ins for their neighbours, give another answer."""
-    whole = evaluate(model, batch, max_edges=batch.n_edges + 1)
-    chunked = evaluate(model, batch, max_edges=1)
-    what = "evaluated centre by centre: the model is not strictly local (message passing?), and"
-    _compare(chunked.atom_energies, whole.atom_energies, ENERGY_TOLERANCE, f"an atom's energy (eV) {what}")
-    _compare(chunked.forces, whole.forces, FORCE_TOLERANCE, f"a force (eV/Å) {what}")
-
-
-def _compare(value: Any, expected: Any, tolerance: float, what: str) -> None:
-    difference = np.abs(np.asarray(value, dtype=float) - np.asarray(expected, dtype=float))
-    worst = float(difference.max(initial=0.0))
-    if not worst <= tolerance:
-        raise UserError(
-            f"{what} differs from the trained model's by {worst:.3g}, more than {tolerance:g}; "
-            "no file was written, the model cannot be exported as it is"
-        )
+    return [Member(model.kernel or model.module, number) for number in range(count)]
 
 
 def write_model(
@@ -274,35 +293,91 @@ def write_model(
     model: torch.nn.Module,
     fingerprint: Sequence[FingerprintEntry],
     *,
-    architecture: Architecture | None = None,
     level_of_theory: str = "unknown",
     training: dict[str, Any] | None = None,
+    allow_jump: bool = False,
 ) -> ModelMetadata:
-    """Script `model` (float64), check it against `fingerprint`, and write it to `path` atomically.
+    """Script `model` (float64), check it and its kernel against `fingerprint`, and write it to `path` atomically.
 
-    `fingerprint` holds the trained model's own answers (see `fingerprint_entry`); at least one structure.
-    UserError, and no file, if the scripted or the re-read model differs from them.
+    `fingerprint` holds the trained model's own answers (see `fingerprint_entry`); at least one structure. allow_jump:
+    write a model that jumps at the cutoff, which the file then says. A house model that the kernel cannot evaluate gets
+    a file without a kernel, and a warning.
+
+    UserError, and no file, if the scripted or the re-read model or the kernel differ from the fingerprint, if the model
+    has no elements or cutoff, cannot be scripted, is not strictly local, or jumps at the cutoff.
     """
     path = Path(path)
     if not fingerprint:
         raise UserError(f"no fingerprint structure was given for {path}; an exported model needs at least one")
-    elements, cutoff = cast(Model, model).elements, cast(Model, model).cutoff
-    scripted = torch.jit.script(model)
-    check_against_fingerprint(scripted, fingerprint, "the scripted model")
+    check_contract(model)
+    checked = cast(Model, model)
+    scripted = scripted_form(model)
+    remedy = "no file was written, the model cannot be exported as it is"
+    for _ in range(REPEATED_CALLS):
+        check_fingerprint(fingerprint, answers_of(scripted), "the scripted model", remedy)
     for entry in fingerprint:
-        check_locality(scripted, build_batch([entry.atoms()], elements, cutoff))
+        check_locality(checked, build_batch([entry.atoms()], checked.elements, checked.cutoff))
+    jump = _jump(checked, fingerprint)
+    if jump and not allow_jump:
+        raise UserError(jump)
+
+    name, records, shape = name_of(model), {}, None
+    architecture = Architecture(name="torchscript")
+    no_kernel = unusual_constant(model) if name else None
+    if name and no_kernel is None:
+        architecture = Architecture(name=name, config=cast(House, model).config.model_dump())
+        shape, records[WEIGHTS] = Shape.of(model, version()), pack(model, version())
+        no_kernel = what_kernel_lacks(model)
+    if no_kernel:
+        warnings.warn(f"{path} has no kernel and runs by TorchScript: {no_kernel}", stacklevel=2)
+
+    stream = io.BytesIO()
+    torch.jit.save(scripted, stream)
+    content = stream.getvalue()
+    of_script = script_hash(records_of(content, path))
+    records[EDGES] = packed_edges(checked.elements, checked.cutoff, fingerprint)
     metadata = ModelMetadata(
         hesspot_version=__version__,
         torch_version=torch.__version__,
-        elements=elements,
-        cutoff=cutoff,
-        architecture=architecture or architecture_of(model),
+        elements=list(checked.elements),
+        cutoff=checked.cutoff,
+        architecture=architecture,
         level_of_theory=level_of_theory,
         training=training or {},
-        weights_sha256=weights_hash(scripted.state_dict()),
+        weights_sha256=_hash_of(records, WEIGHTS) or of_script,
+        script_sha256=of_script,
+        edges_sha256=_hash_of(records, EDGES),
+        shape=shape,
+        no_kernel=no_kernel,
+        jump_at_cutoff=jump is not None,
         fingerprint=list(fingerprint),
     )
+    records[METADATA] = metadata.model_dump_json().encode()
     with replacing(path) as temporary:
-        torch.jit.save(scripted, str(temporary), _extra_files={METADATA_NAME: metadata.model_dump_json()})
-        check_against_fingerprint(read_model(temporary, backend="torchscript"), fingerprint, "the file read back")
+        temporary.write_bytes(with_records(content, records))
+        loaded = read_model(temporary)
+        if loaded.kernel is not None:
+            check_fingerprint(fingerprint, answers_of(loaded.kernel), "the kernel", remedy)
+        check_fingerprint(fingerprint, answers_of(eager_model(loaded)), "the model built from the file", remedy)
+        scripted = read_model(temporary, backend="torchscript")
+        for _ in range(REPEATED_CALLS):
+            check_fingerprint(fingerprint, answers_of(scripted), "the file read back", remedy)
     return metadata
+
+
+def rewrite_model(old: str | Path, new: str | Path) -> ModelMetadata:
+    """Write a file of an older format anew: the same model and fingerprint, checked as by `write_model`."""
+    loaded = read_model(old)
+    model, said = eager_model(loaded), loaded.metadata
+    if not isinstance(model, torch.nn.Module):
+        raise UserError(f"model file {old} holds somebody else's TorchScript, which stays as it is")
+    return write_model(new, model, said.fingerprint, level_of_theory=said.level_of_theory, training=said.training)
+
+
+def _jump(model: Model, fingerprint: Sequence[FingerprintEntry]) -> str | None:
+    """What jumps at the cutoff, in words."""
+    try:
+        check_continuity(model, fingerprint)
+    except UserError as error:
+        return str(error)
+    return None

@@ -8,8 +8,11 @@ import ase
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-#: Version of the file format that this hesspot writes, and the newest that it reads.
-FORMAT_VERSION = 1
+from hesspot.kernel.block import Shape
+
+#: Version of the file format that this hesspot writes, and the newest that it reads. Files of version 1 have no packed
+#: weights.
+FORMAT_VERSION = 2
 
 #: Name of the metadata file in the archive.
 METADATA_NAME = "hesspot.json"
@@ -64,8 +67,17 @@ class FingerprintEntry(Strict):
         )
 
 
+class Units(Strict):
+    """The units of a file; there is only this choice."""
+
+    energy: Literal["eV"] = "eV"
+    length: Literal["angstrom"] = "angstrom"
+    mass: Literal["amu"] = "amu"
+    time: Literal["fs"] = "fs"
+
+
 class ModelMetadata(Strict):
-    """The content of `hesspot.json`."""
+    """The content of `hesspot.json`; docs/export.md says what each entry means."""
 
     format: Literal["hesspot-model"] = "hesspot-model"
     format_version: int = FORMAT_VERSION
@@ -73,12 +85,15 @@ class ModelMetadata(Strict):
     torch_version: str
     elements: list[str]
     cutoff: float
-    units: dict[str, str] = Field(
-        default_factory=lambda: {"energy": "eV", "length": "angstrom", "mass": "amu", "time": "fs"}
-    )
-    dtype: str = "float64"
+    units: Units = Field(default_factory=Units)
+    dtype: Literal["float64"] = "float64"
     architecture: Architecture
     level_of_theory: str = "unknown"
     training: dict[str, Any] = Field(default_factory=dict)
     weights_sha256: str
+    script_sha256: str | None = None
+    edges_sha256: str | None = None
+    shape: Shape | None = None
+    no_kernel: str | None = None
+    jump_at_cutoff: bool = False
     fingerprint: list[FingerprintEntry]

@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from hesspot.compiled import address, load
 from hesspot.errors import UserError
-from hesspot.kernel.block import Shape, is_constant, pack
+from hesspot.kernel.block import Shape, pack, unusual_constant
 from hesspot.models.ensemble import houses_of
 
 #: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
@@ -83,12 +83,7 @@ def what_kernel_lacks(model: Any) -> str | None:
     for house in houses_of(model):
         if house.envelope_power != power:
             return f"the kernel has an envelope of power {power}, this model one of power {house.envelope_power}"
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay
-            own, usual = house.state_dict(), type(house)(house.config).state_dict()
-        for name, value in usual.items():
-            if is_constant(name) and not torch.allclose(own[name], value.to(own[name].dtype), rtol=1e-14, atol=0.0):
-                return f"{name} of this model is not what is written into the kernel"
-    return None
+    return unusual_constant(model)
 
 
 class HouseKernel:

@@ -89,9 +89,21 @@ def _tensors(house: Any) -> Iterator[Tensor]:
         yield state[f"networks.{network}.linear.weight"]
 
 
-def is_constant(name: str) -> bool:
-    """Whether a parameter or buffer of a house model follows from its configuration, so that no block holds it."""
-    return not name.startswith("networks.") and name not in ("scale", "mix", "mean", "inverse_deviation")
+def unusual_constant(model: Any) -> str | None:
+    """A buffer of a house model that should follow from its configuration and does not, in words.
+
+    Blocks hold no such constants, and the kernel has them written into it.
+    """
+    for house in houses_of(model):
+        with torch.random.fork_rng(devices=[]):
+            usual = type(house)(house.config).state_dict()
+        own = house.state_dict()
+        for name, value in usual.items():
+            if name.startswith("networks.") or name in ("scale", "mix", "mean", "inverse_deviation"):
+                continue
+            if not torch.allclose(own[name], value.to(own[name].dtype), rtol=1e-14, atol=0.0):
+                return f"{name} of this model is not what its configuration gives and the kernel has"
+    return None
 
 
 def pack(model: Any, kernel_version: int) -> bytes:

@@ -85,9 +85,9 @@ def houses_of(module: Any) -> list[Any]:
 
 
 class Member:
-    """One member of a committee as a model of its own."""
+    """One member of a committee as a model of its own; the committee has `elements`, `cutoff` and `members`."""
 
-    def __init__(self, committee: HouseEnsemble | HouseMean, number: int):
+    def __init__(self, committee: Any, number: int):
         self.elements, self.cutoff = committee.elements, committee.cutoff
         self._committee, self._number = committee, number
 

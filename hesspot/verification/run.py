@@ -6,19 +6,16 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from hesspot.accuracy.cases import Case, from_dataset, from_fingerprint, spread
 from hesspot.accuracy.model_errors import model_errors
 from hesspot.accuracy.results import EngineResult, one_by_one
 from hesspot.console import warn
-from hesspot.contract import Model, build_batch
+from hesspot.contract import Model
 from hesspot.data.sources import require_one_level
-from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
 from hesspot.export.file import eager_model
+from hesspot.export.replay import TOLERANCES, answers_of, replay
 from hesspot.verification import tolerances
 from hesspot.verification.deployment import compare, largest, worst
 from hesspot.verification.engines import ENGINES
@@ -127,23 +124,8 @@ def _check_names(engines: Sequence[str], ranks: Sequence[int], max_structures: i
 
 def fingerprint_checks(model: Model, fingerprint: Sequence[FingerprintEntry]) -> list[Check]:
     """The trained model against what it gave when the file was written."""
-    found: dict[str, list[tuple[str, float]]] = {"energy": [], "forces": [], "virial": [], "H·v": []}
-    for entry in fingerprint:
-        batch = build_batch([entry.atoms()], model.elements, model.cutoff)
-        result = evaluate(model, batch, virial=True)
-        product = hvp(model, batch, torch.tensor(entry.directions, dtype=torch.float64))
-        assert result.virial is not None
-        found["energy"].append((entry.name, abs(float(result.energy[0]) - entry.energy) / batch.n_atoms))
-        found["forces"].append((entry.name, largest(result.forces.numpy() - np.array(entry.forces))))
-        found["virial"].append((entry.name, largest(result.virial[0].numpy() - np.array(entry.virial))))
-        found["H·v"].append((entry.name, largest(product.numpy() - np.array(entry.hvp))))
-    limits = {
-        "energy": ("eV/atom", tolerances.ENERGY),
-        "forces": ("eV/Å", tolerances.FORCES),
-        "virial": ("eV", tolerances.VIRIAL),
-        "H·v": ("eV/Å²", tolerances.HESSIAN_ANALYTIC),
-    }
-    return [worst(name, *limits[name], errors) for name, errors in found.items()]
+    found = replay(fingerprint, answers_of(model))
+    return [worst(quantity, *TOLERANCES[quantity], errors) for quantity, errors in found.items()]
 
 
 def hessian_checks(cases: Sequence[Case], results: Sequence[EngineResult]) -> list[Check]:

@@ -9,9 +9,9 @@ import ase
 import numpy as np
 import torch
 
-from hesspot.errors import UserError
-from hesspot.export import LoadedModel, read_model
-from hesspot.export.file import ENERGY_TOLERANCE, FORCE_TOLERANCE
+from hesspot.derivatives import hvp
+from hesspot.export import FingerprintEntry, LoadedModel, read_model
+from hesspot.export.replay import TOLERANCES, Answer, check_fingerprint, replay
 from ipi_driver.evaluation.evaluator import Evaluator
 from ipi_driver.settings import Dtype, EvaluatorSettings
 from ipi_driver.template import Periodicity, periodic_directions, read_template
@@ -32,17 +32,17 @@ def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> E
     elif settings.threads > 1:
         torch.set_num_threads(settings.threads)
     evaluator = Evaluator(model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin, settings.extras)
-    energy, force = fingerprint_errors(model, dtype, settings.device, settings.skin)
-    if settings.dtype == "float64" and not (energy <= ENERGY_TOLERANCE and force <= FORCE_TOLERANCE):
-        raise UserError(
-            f"{settings.model} on this machine differs from the model that was trained by {energy:.2g} eV per atom and "
-            f"{force:.2g} eV/Å; export it again with the torch that is installed here ({torch.__version__})"
-        )
+    ask = _answers_of(model, settings)
+    if settings.dtype == "float64":
+        remedy = f"export it again with the torch that is installed here ({torch.__version__})"
+        found = check_fingerprint(model.metadata.fingerprint, ask, f"{settings.model} on this machine", remedy)
+    else:
+        found = replay(model.metadata.fingerprint, ask)
     along = "".join(axis for axis, periodic in zip("abc", settings.pbc, strict=True) if periodic)
+    met = ", ".join(f"{np.max([error for _, error in found[q]]):.1e} {TOLERANCES[q][0]}" for q in found)
     log(
-        f"{settings.model} ({', '.join(model.elements)}; cutoff {model.cutoff:g} Å) in {settings.dtype} on "
-        f"{settings.device}, {len(settings.symbols)} atoms {'periodic along ' + along if along else 'not periodic'}, "
-        f"fingerprint met within {energy:.1e} eV per atom and {force:.1e} eV/Å"
+        f"{model.describe()}, {len(settings.symbols)} atoms {'periodic along ' + along if along else 'not periodic'}, "
+        f"fingerprint met within {met}"
     )
     return evaluator
 
@@ -64,15 +64,17 @@ def open_evaluator(
     return load_evaluator(EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin), log), atoms
 
 
-def fingerprint_errors(
-    model: LoadedModel, dtype: torch.dtype, device: torch.device | str, skin: float
-) -> tuple[float, float]:
-    """Largest deviations from the stored answers: energy in eV per atom, force in eV/Å."""
-    energies, forces = [0.0], [0.0]
-    for entry in model.metadata.fingerprint:
+def _answers_of(model: LoadedModel, settings: EvaluatorSettings) -> Callable[[FingerprintEntry], Answer]:
+    """What `replay` asks: energies, forces and virials as i-PI will get them, and Hessian products."""
+
+    def ask(entry: FingerprintEntry) -> Answer:
         atoms = entry.atoms()
-        evaluator = Evaluator(model, atoms.get_chemical_symbols(), atoms.pbc, dtype, device, skin)
-        results = evaluator(atoms.positions[None], atoms.cell.array[None])
-        energies.append(abs(results.energy[0] - entry.energy) / len(atoms))
-        forces.append(float(np.abs(results.forces[0] - np.array(entry.forces)).max()))
-    return max(energies), max(forces)
+        evaluator = Evaluator(
+            model, atoms.get_chemical_symbols(), atoms.pbc, DTYPES[settings.dtype], settings.device, settings.skin
+        )
+        positions, cells = atoms.positions[None], atoms.cell.array[None]
+        results, batch = evaluator(positions, cells), evaluator.batch(positions, cells)
+        product = hvp(model, batch, torch.tensor(entry.directions).reshape(-1, 3).to(batch.vectors))
+        return Answer(results.energy[0], results.forces[0], results.virial[0], product.to("cpu", torch.float64).numpy())
+
+    return ask

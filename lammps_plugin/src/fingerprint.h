@@ -13,14 +13,12 @@ namespace hesspot {
 
 using Vector = std::array<double, 3>;
 
-/// A structure of the fingerprint and what the trained model gave for it in double precision: eV, eV/Angstrom, eV
-/// and eV/Angstrom^2.
+/// A structure of the fingerprint, as its edges, and what the trained model gave for it in double precision: eV,
+/// eV/Angstrom, eV and eV/Angstrom^2.
 struct FingerprintEntry {
   std::string name;
-  std::vector<int> numbers;  ///< atomic numbers
-  std::vector<Vector> positions;
-  std::array<Vector, 3> cell;  ///< rows are lattice vectors
-  std::array<bool, 3> periodic;
+  Edges edges;
+  std::vector<std::int64_t> ends;  ///< of each edge, the atom that it ends at
   double energy;
   std::vector<Vector> forces;
   std::array<Vector, 3> virial;

@@ -14,6 +14,8 @@ class HouseModel : public Model {
   {
   }
 
+  std::string instructions() const override { return house_->instructions(); }
+
   void evaluate(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) override
   {
     energies.resize(edges.n_centers());
@@ -51,15 +53,18 @@ class HouseModel : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_house(std::vector<std::string> elements, const HouseWeights &weights,
-                                  const Options &options, const std::string &name)
+std::unique_ptr<Model> make_house(const std::string &block, const HouseShape &shape, const Options &options,
+                                  const std::string &name)
 {
   try {
-    auto house = std::make_unique<House>(weights, options.precision == Precision::Single);
+    const auto read = unpack(block);
+    if (read.shape != shape) throw std::invalid_argument("state another shape than their description");
+    auto house = std::make_unique<House>(read.weights, options.precision == Precision::Single);
     house->set_threads(static_cast<std::size_t>(options.threads));
-    return std::make_unique<HouseModel>(std::move(elements), weights.cutoff, std::move(house));
+    return std::make_unique<HouseModel>(shape.elements, shape.cutoff, std::move(house));
   } catch (const std::invalid_argument &error) {
-    throw ModelError("model " + name + ": " + error.what() + "; export it again with `hesspot export`");
+    throw ModelError("in model file " + name + " the packed weights " + error.what() +
+                     "; export it again with `hesspot export`");
   }
 }
 

@@ -5,14 +5,14 @@
 
 #include <hesspot/model.h>
 
-#include "house.h"
+#include "block.h"
 
 namespace hesspot {
 
-/// A house model, or a committee of them, that is evaluated by its kernel, on the CPU. ModelError if the sizes of the
-/// weights do not fit together.
-std::unique_ptr<Model> make_house(std::vector<std::string> elements, const HouseWeights &weights,
-                                  const Options &options, const std::string &name);
+/// A house model, or a committee of them, that is evaluated by its kernel, on the CPU. ModelError if the packed weights
+/// are damaged or have another shape.
+std::unique_ptr<Model> make_house(const std::string &block, const HouseShape &shape, const Options &options,
+                                  const std::string &name);
 
 }  // namespace hesspot
 

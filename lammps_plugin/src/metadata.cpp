@@ -2,72 +2,178 @@
 
 #include "metadata.h"
 
+#include "sha256.h"
+
 #include <hesspot/model.h>
 
 #include <nlohmann/json.hpp>
 
+#include <cstring>
+
 namespace hesspot {
 namespace {
 
-ModelError bad_entry(const std::string &file, const std::exception &error)
+const std::string AGAIN = "; export it again with `hesspot export`";
+
+/// Calls function() and turns what JSON lacks into a sentence.
+template <typename Function> auto reading(const std::string &file, Function function)
 {
-  return ModelError(std::string(METADATA_NAME) + " in model file " + file + " has a bad entry (" + error.what() +
-                    "); export the model again with `hesspot export`");
+  try {
+    return function();
+  } catch (const ModelError &) {
+    throw;
+  } catch (const std::exception &error) {
+    throw ModelError(std::string(METADATA_NAME) + " in model file " + file + " has a bad entry (" + error.what() + ")" +
+                     AGAIN);
+  }
 }
+
+ModelError changed(const std::string &what, const std::string &file)
+{
+  return ModelError("the " + what + " in model file " + file + " do not match what its " + METADATA_NAME +
+                    " says: the file was changed" + AGAIN);
+}
+
+std::string hash_of(const Archive &archive, const char *record)
+{
+  const auto found = archive.find(record);
+  return found == archive.end() ? "" : sha256(found->second);
+}
+
+HouseShape shape_of(const nlohmann::json &stated)
+{
+  HouseShape shape;
+  stated.at("kernel_version").get_to(shape.kernel_version);
+  stated.at("envelope_power").get_to(shape.envelope_power);
+  stated.at("n_descriptions").get_to(shape.n_descriptions);
+  stated.at("n_members").get_to(shape.n_members);
+  stated.at("n_radial").get_to(shape.n_radial);
+  stated.at("n_channels").get_to(shape.n_channels);
+  stated.at("n_descriptors").get_to(shape.n_descriptors);
+  stated.at("hidden").get_to(shape.hidden);
+  stated.at("elements").get_to(shape.elements);
+  stated.at("cutoff").get_to(shape.cutoff);
+  return shape;
+}
+
+void check_hashes(const Archive &archive, const nlohmann::json &content, const Metadata &metadata,
+                  const std::string &file)
+{
+  const auto script = content.at("script_sha256").get<std::string>();
+  if (script != script_hash(archive)) throw changed("TorchScript", file);
+  if (metadata.weights_sha256 != (metadata.shape ? hash_of(archive, WEIGHTS) : script)) throw changed("weights", file);
+  if (content.at("edges_sha256").get<std::string>() != hash_of(archive, EDGES))
+    throw changed("edges of the fingerprint", file);
+  if (metadata.shape && (metadata.shape->elements != metadata.elements || metadata.shape->cutoff != metadata.cutoff))
+    throw changed("elements and cutoff of the packed weights", file);
+}
+
+/// Takes numbers of eight bytes from the record of the edges.
+class EdgeReader {
+ public:
+  explicit EdgeReader(const std::string &bytes) : bytes_(bytes) {}
+
+  template <typename T> std::vector<T> take(std::size_t count)
+  {
+    static_assert(sizeof(T) == 8);
+    if (count > (bytes_.size() - place_) / 8) throw std::length_error("the edges end too early");
+    std::vector<T> values(count);
+    std::memcpy(values.data(), bytes_.data() + place_, 8 * count);
+    place_ += 8 * count;
+    return values;
+  }
+
+  /// Indices below `limit`.
+  std::vector<std::int64_t> indices(std::size_t count, std::size_t limit)
+  {
+    auto values = take<std::int64_t>(count);
+    for (const auto value : values)
+      if (value < 0 || static_cast<std::size_t>(value) >= limit) throw std::out_of_range("an edge ends nowhere");
+    return values;
+  }
+
+ private:
+  const std::string &bytes_;
+  std::size_t place_ = 0;
+};
 
 }  // namespace
 
-Metadata parse_metadata(const std::string &text, const std::string &file)
+Metadata read_metadata(const Archive &archive, const std::string &file)
 {
-  if (text.empty())
-    throw ModelError("model file " + file + " is a TorchScript archive without " + METADATA_NAME +
+  const auto text = archive.find(METADATA);
+  if (text == archive.end())
+    throw ModelError("model file " + file + " is an archive without " + METADATA_NAME +
                      ", so no hesspot model; make one with `hesspot export`");
-  try {
-    const auto content = nlohmann::json::parse(text);
-    const int version = content.at("format_version").get<int>();
-    if (version > FORMAT_VERSION)
-      throw ModelError("model file " + file + " has format version " + std::to_string(version) + ", newer than " +
-                       std::to_string(FORMAT_VERSION) +
+  return reading(file, [&] {
+    const auto content = nlohmann::json::parse(text->second);
+    Metadata metadata;
+    content.at("format_version").get_to(metadata.format_version);
+    if (metadata.format_version > FORMAT_VERSION)
+      throw ModelError("model file " + file + " has format version " + std::to_string(metadata.format_version) +
+                       ", newer than " + std::to_string(FORMAT_VERSION) +
                        " which this plugin reads; update hesspot and run `hesspot lammps build`");
     const auto energy = content.at("units").at("energy").get<std::string>();
     const auto length = content.at("units").at("length").get<std::string>();
     if (energy != "eV" || length != "angstrom")
       throw ModelError("model file " + file + " has units " + energy + " and " + length +
-                       "; only eV and angstrom are read, export it again with `hesspot export`");
-    return {content.at("elements").get<std::vector<std::string>>(), content.at("cutoff").get<double>(),
-            content.at("architecture").at("name").get<std::string>()};
-  } catch (const nlohmann::json::exception &error) {
-    throw bad_entry(file, error);
-  }
+                       "; only eV and angstrom are read" + AGAIN);
+    content.at("elements").get_to(metadata.elements);
+    content.at("cutoff").get_to(metadata.cutoff);
+    content.at("architecture").at("name").get_to(metadata.architecture);
+    content.at("weights_sha256").get_to(metadata.weights_sha256);
+    metadata.jump_at_cutoff = content.value("jump_at_cutoff", false);
+    const bool is_house = metadata.architecture != "torchscript";
+    if (metadata.format_version == 1) {
+      metadata.no_kernel =
+          "it was written before files held packed weights: write it anew with `hesspot export OLD NEW`";
+    } else {
+      if (!content.at("shape").is_null()) metadata.shape = shape_of(content["shape"]);
+      if (!content.at("no_kernel").is_null()) content["no_kernel"].get_to(metadata.no_kernel);
+      check_hashes(archive, content, metadata, file);
+    }
+    if (!metadata.shape && metadata.no_kernel.empty() || !is_house)
+      metadata.no_kernel = "architecture " + metadata.architecture + " has no kernel";
+    else if (metadata.no_kernel.empty() && metadata.shape->kernel_version != KERNEL_VERSION)
+      metadata.no_kernel = "it is for version " + std::to_string(metadata.shape->kernel_version) +
+                           " of the kernel, and this is version " + std::to_string(KERNEL_VERSION);
+    return metadata;
+  });
 }
 
-std::vector<FingerprintEntry> parse_fingerprint(const std::string &text, const std::string &file)
+std::vector<FingerprintEntry> read_fingerprint(const Archive &archive, const Metadata &metadata,
+                                               const std::string &file)
 {
-  std::vector<FingerprintEntry> fingerprint;
-  try {
-    const auto content = nlohmann::json::parse(text);
+  if (metadata.format_version == 1)
+    throw ModelError("model file " + file +
+                     " was written before files held the edges of their fingerprint, so that it cannot be verified "
+                     "here; write it anew with `hesspot export OLD NEW`");
+  return reading(file, [&] {
+    std::vector<FingerprintEntry> fingerprint;
+    EdgeReader reader(archive.at(EDGES));
+    const auto content = nlohmann::json::parse(archive.at(METADATA));
     for (const auto &stored : content.at("fingerprint")) {
       FingerprintEntry entry;
-      const std::size_t n_atoms = stored.at("numbers").get_to(entry.numbers).size();
       stored.at("name").get_to(entry.name);
-      stored.at("cell").get_to(entry.cell);
-      stored.at("pbc").get_to(entry.periodic);
+      const auto sizes = reader.take<std::int64_t>(2);
+      const auto n_atoms = static_cast<std::size_t>(sizes[0]), n_edges = static_cast<std::size_t>(sizes[1]);
+      entry.edges.species = reader.indices(n_atoms, metadata.elements.size());
+      entry.edges.centers = reader.indices(n_edges, n_atoms);
+      entry.ends = reader.indices(n_edges, n_atoms);
+      entry.edges.vectors = reader.take<double>(3 * n_edges);
+      for (const auto end : entry.ends)
+        entry.edges.neighbor_species.push_back(entry.edges.species[static_cast<std::size_t>(end)]);
       stored.at("energy").get_to(entry.energy);
       stored.at("virial").get_to(entry.virial);
       const std::initializer_list<std::pair<const char *, std::vector<Vector> *>> vectors = {
-          {"positions", &entry.positions},
-          {"forces", &entry.forces},
-          {"directions", &entry.directions},
-          {"hvp", &entry.products}};
+          {"forces", &entry.forces}, {"directions", &entry.directions}, {"hvp", &entry.products}};
       for (const auto &[name, rows] : vectors)
         if (stored.at(name).get_to(*rows).size() != n_atoms)
           throw std::length_error(std::string(name) + " of " + entry.name + " has not one row per atom");
       fingerprint.push_back(std::move(entry));
     }
-  } catch (const std::exception &error) {
-    throw bad_entry(file, error);
-  }
-  return fingerprint;
+    return fingerprint;
+  });
 }
 
 }  // namespace hesspot

@@ -3,31 +3,42 @@
 #ifndef HESSPOT_METADATA_H
 #define HESSPOT_METADATA_H
 
+#include "archive.h"
+#include "block.h"
 #include "fingerprint.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace hesspot {
 
-/// Name of the metadata file inside a model file.
 inline constexpr const char *METADATA_NAME = "hesspot.json";
+inline constexpr const char *METADATA = "extra/hesspot.json";
+inline constexpr const char *WEIGHTS = "extra/hesspot.weights";
+inline constexpr const char *EDGES = "extra/hesspot.edges";
 
-/// Newest format of the exported file that this library reads.
-inline constexpr int FORMAT_VERSION = 1;
+/// Newest format of the exported file that this library reads; files of format 1 have no packed weights.
+inline constexpr int FORMAT_VERSION = 2;
 
 /// What an engine needs to know of `hesspot.json`.
 struct Metadata {
+  int format_version;
   std::vector<std::string> elements;
-  double cutoff;             ///< Angstrom
-  std::string architecture;  ///< "house" and its committees have a kernel
+  double cutoff;  ///< Angstrom
+  std::string architecture;
+  std::string weights_sha256;
+  bool jump_at_cutoff;
+  std::optional<HouseShape> shape;  ///< of the packed weights
+  std::string no_kernel;            ///< why the kernel cannot evaluate them; empty: it can
 };
 
-/// ModelError if the text is no metadata of a model, has a newer format, or other units than eV and Angstrom.
-Metadata parse_metadata(const std::string &text, const std::string &file);
+/// ModelError if the archive is no model, is changed, has a newer format, or other units than eV and Angstrom.
+Metadata read_metadata(const Archive &archive, const std::string &file);
 
 /// The stored structures and answers of the trained model. ModelError if an entry is incomplete.
-std::vector<FingerprintEntry> parse_fingerprint(const std::string &text, const std::string &file);
+std::vector<FingerprintEntry> read_fingerprint(const Archive &archive, const Metadata &metadata,
+                                               const std::string &file);
 
 }  // namespace hesspot
 

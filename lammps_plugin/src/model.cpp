@@ -2,8 +2,13 @@
 
 #include <hesspot/model.h>
 
+#include "archive.h"
+#include "fingerprint.h"
+#include "house_model.h"
+#include "metadata.h"
 #include "torchscript.h"
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -49,7 +54,28 @@ std::unique_ptr<Model> load_model(const std::string &path, const Options &option
 
 std::unique_ptr<Model> load_model_content(const std::string &content, const std::string &name, const Options &options)
 {
-  return load_archive(content, name, options);
+  const auto archive = read_archive(content, name);
+  const auto metadata = read_metadata(archive, name);
+  std::string lacking = metadata.no_kernel;
+  if (lacking.empty() && options.device != "cpu") lacking = "the kernel runs on the CPU, not on " + options.device;
+  if (options.backend == Backend::Kernel && !lacking.empty())
+    throw ModelError("model file " + name + " cannot be evaluated by the kernel: " + lacking +
+                     "; use the torchscript backend");
+  if (options.backend == Backend::TorchScript) lacking = "as asked for";
+  auto model = lacking.empty() ? make_house(archive.at(WEIGHTS), *metadata.shape, options, name)
+                               : load_script(content, metadata, name, options);
+  if (options.verify) replay_fingerprint(*model, read_fingerprint(archive, metadata, name), options.precision, name);
+
+  char cutoff[32];
+  std::snprintf(cutoff, sizeof cutoff, "%g", metadata.cutoff);
+  std::string elements;
+  for (const auto &element : metadata.elements) elements += (elements.empty() ? "" : " ") + element;
+  model->description_ = name + " (weights " + metadata.weights_sha256.substr(0, 12) + "; " + elements + "; cutoff " +
+                        cutoff + " Angstrom" + (metadata.jump_at_cutoff ? "; jumps at the cutoff" : "") + ") in " +
+                        (options.precision == Precision::Single ? "float32" : "float64") + " by " +
+                        (lacking.empty() ? "the kernel (" + model->instructions() + ")"
+                                         : "TorchScript on " + options.device + " (" + lacking + ")");
+  return model;
 }
 
 }  // namespace hesspot

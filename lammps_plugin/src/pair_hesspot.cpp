@@ -191,6 +191,7 @@ std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> PairHesspot::load(cons
     if (n_fine > 0) problem += " (on rank " + std::to_string(worst.rank) + ", and not on all ranks)";
     error->all(FLERR, "pair_style hesspot: " + hesspot::broadcast(problem, worst.rank, world));
   }
+  if (comm->me == 0) utils::logmesg(lmp, "pair_style hesspot: {}\n", loaded->describe());
   return {std::move(loaded), hash_of(content)};
 }
 

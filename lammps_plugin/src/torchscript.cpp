@@ -4,9 +4,7 @@
 
 #include "torchscript.h"
 
-#include "fingerprint.h"
-#include "house_model.h"
-#include "metadata.h"
+#include "sha256.h"
 
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -16,8 +14,7 @@
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
-#include <cmath>
+#include <map>
 #include <sstream>
 
 namespace hesspot {
@@ -198,104 +195,53 @@ class TorchScriptModel : public Model {
   }
 };
 
-std::vector<double> numbers(const torch::Tensor &tensor)
+/// As Python prints it in the hash of format 1.
+std::string text_of(const torch::Tensor &tensor)
 {
-  const auto plain = tensor.detach().to(torch::kFloat64).contiguous();
-  return {plain.data_ptr<double>(), plain.data_ptr<double>() + plain.numel()};
+  std::string type = c10::toString(tensor.scalar_type());
+  if (type == "Double") type = "float64";
+  if (type == "Float") type = "float32";
+  if (type == "Long") type = "int64";
+  if (type == "Int") type = "int32";
+  if (type == "Bool") type = "bool";
+  std::string shape;
+  for (const auto size : tensor.sizes()) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
+  return "torch." + type + " (" + shape + (tensor.dim() == 1 ? "," : "") + ")";
 }
 
-Layer layer(const torch::jit::Module &module)
+/// The hash that files of format 1 have of their weights.
+std::string weights_hash(const torch::jit::Module &module)
 {
-  return {numbers(module.attr("weight").toTensor()), numbers(module.attr("bias").toTensor())};
-}
-
-/// The weights of a scripted `HouseModel` or `HouseEnsemble`.
-Description description(const torch::jit::Module &module)
-{
-  Description weights;
-  weights.scale = module.attr("scale").toTensor().item<double>();
-  weights.mix = numbers(module.attr("mix").toTensor());
-  weights.shifts = module.attr("shifts").toDoubleVector();
-  weights.mean = numbers(module.attr("mean").toTensor());
-  weights.inverse_deviation = numbers(module.attr("inverse_deviation").toTensor());
-  for (const auto &child : module.attr("networks").toModule().children()) {
-    Network network;
-    for (const auto &step : child.attr("layers").toModule().children())
-      if (step.hasattr("weight")) network.hidden.push_back(layer(step));
-    network.readout = layer(child.attr("readout").toModule());
-    network.linear = numbers(child.attr("linear").toModule().attr("weight").toTensor());
-    weights.networks.push_back(std::move(network));
+  std::map<std::string, torch::Tensor> state;
+  for (const auto &entry : module.named_parameters()) state[entry.name] = entry.value;
+  for (const auto &entry : module.named_buffers()) state[entry.name] = entry.value;
+  Sha256 hash;
+  for (const auto &[name, value] : state) {
+    const auto plain = value.detach().cpu().contiguous();
+    hash.add(name + " " + text_of(plain) + "\n");
+    hash.add({static_cast<const char *>(plain.data_ptr()), plain.nbytes()});
   }
-  return weights;
-}
-
-/// The house models in a scripted module: itself, or those of a `HouseMean`.
-std::vector<torch::jit::Module> houses(const torch::jit::Module &module)
-{
-  if (!module.hasattr("houses")) return {module};
-  std::vector<torch::jit::Module> found;
-  for (const auto &child : module.attr("houses").toModule().children()) found.push_back(child);
-  return found;
-}
-
-HouseWeights house_weights(const torch::jit::Module &module)
-{
-  HouseWeights weights;
-  const auto models = houses(module);
-  const auto mix = models.at(0).attr("mix").toTensor();
-  weights.n_elements = static_cast<int>(mix.size(1));
-  weights.n_radial = static_cast<int>(models[0].attr("n_radial").toInt());
-  weights.n_channels = static_cast<int>(mix.size(3));
-  weights.cutoff = module.attr("cutoff").toDouble();
-  for (const auto &model : models) weights.descriptions.push_back(description(model));
-  return weights;
-}
-
-/// Whether the radial functions in the file are those of the kernel. Files from before the first release have their
-/// frequencies rounded to single precision.
-bool kernel_knows(const torch::jit::Module &module)
-{
-  const double lowest = std::acos(-1.0) / module.attr("cutoff").toDouble();
-  for (const auto &model : houses(module)) {
-    const auto frequencies = numbers(model.attr("frequencies").toTensor());
-    for (std::size_t k = 0; k < frequencies.size(); k++) {
-      const double expected = lowest * static_cast<double>(k + 1);
-      if (std::fabs(frequencies[k] - expected) > 1e-14 * expected) return false;
-    }
-  }
-  return true;
+  return hash.digest();
 }
 
 }  // namespace
 
-std::unique_ptr<Model> load_archive(const std::string &content, const std::string &name, const Options &options)
+std::unique_ptr<Model> load_script(const std::string &content, const Metadata &metadata, const std::string &name,
+                                   const Options &options)
 {
-  // the last part of an archive is its directory, which a truncated file lacks
-  if (content.rfind("PK\x05\x06") == std::string::npos)
-    throw ModelError("model file " + name +
-                     " is no TorchScript archive or is truncated; export it again with `hesspot export`");
-  torch::jit::ExtraFilesMap extra{{METADATA_NAME, ""}};
   auto module = with_cause("model file " + name + " cannot be read by torch " TORCH_VERSION ": ", [&] {
     std::istringstream stream(content);
-    return torch::jit::load(stream, torch::Device(options.device), extra);
+    return torch::jit::load(stream, torch::Device(options.device));
   });
-  std::vector<FingerprintEntry> fingerprint;
-  auto metadata = parse_metadata(extra[METADATA_NAME], name);
-  if (options.verify) fingerprint = parse_fingerprint(extra[METADATA_NAME], name);
-  const bool is_house = metadata.architecture == "house" || metadata.architecture == "house-ensemble" ||
-                        metadata.architecture == "house-mean";
-  const bool has_kernel = is_house && options.device == "cpu" && kernel_knows(module);
-  if (options.backend == Backend::Kernel && !has_kernel)
-    throw ModelError("model " + name + " of architecture " + metadata.architecture + " has no kernel for device " +
-                     options.device + ", or is of an older hesspot; use the torchscript backend");
-  std::unique_ptr<Model> model;
-  if (options.backend == Backend::TorchScript || !has_kernel)
-    model = std::make_unique<TorchScriptModel>(std::move(metadata), std::move(module), name, options);
-  else
-    model = with_cause("the weights of model " + name + " cannot be read: ",
-                       [&] { return make_house(std::move(metadata.elements), house_weights(module), options, name); });
-  if (options.verify) replay_fingerprint(*model, fingerprint, options.precision, name);
-  return model;
+  const ModelError changed("the TorchScript in model file " + name + " does not match what its " + METADATA_NAME +
+                           " says: the file was changed; export it again with `hesspot export`");
+  if (metadata.format_version == 1 && weights_hash(module) != metadata.weights_sha256) throw changed;
+  with_cause("model file " + name + ": ", [&] {
+    std::vector<std::string> elements;
+    for (const auto &element : module.attr("elements").toListRef()) elements.push_back(element.toStringRef());
+    if (elements != metadata.elements || module.attr("cutoff").toScalar().toDouble() != metadata.cutoff) throw changed;
+  });
+  return std::make_unique<TorchScriptModel>(metadata, std::move(module), name, options);
 }
 
 int n_cuda_devices()

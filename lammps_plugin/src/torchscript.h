@@ -3,12 +3,15 @@
 #ifndef HESSPOT_TORCHSCRIPT_H
 #define HESSPOT_TORCHSCRIPT_H
 
+#include "metadata.h"
+
 #include <hesspot/model.h>
 
 namespace hesspot {
 
-/// A model from the content of a TorchScript archive, evaluated by the backend that the options ask for.
-std::unique_ptr<Model> load_archive(const std::string &content, const std::string &name, const Options &options);
+/// A model evaluated by the TorchScript of its file, which is a program.
+std::unique_ptr<Model> load_script(const std::string &content, const Metadata &metadata, const std::string &name,
+                                   const Options &options);
 
 }  // namespace hesspot
 

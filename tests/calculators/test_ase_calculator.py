@@ -22,7 +22,7 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.analysis.stationary import stationary_point
 from hesspot.calculators import HesspotCalculator
 from hesspot.errors import UserError
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.structures import read_structure

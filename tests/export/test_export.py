@@ -13,9 +13,10 @@ from torch import Tensor
 from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
-from hesspot.export import read_model, write_model
-from hesspot.export.file import check_against_fingerprint, eager_model, fingerprint_entry
+from hesspot.export import fingerprint_entry, read_model, write_model
+from hesspot.export.file import eager_model
 from hesspot.export.metadata import METADATA_NAME
+from hesspot.export.replay import answers_of, check_fingerprint
 from hesspot.models.house import HouseConfig, HouseModel
 
 
@@ -59,7 +60,7 @@ def test_a_file_gives_the_model_back_bit_for_bit(model, file):
     batch = build_batch([molecule("CH3OH")], model.elements, model.cutoff)
     expected = evaluate(model, batch)
     assert torch.equal(evaluate(eager_model(loaded), batch).forces, expected.forces)
-    check_against_fingerprint(loaded, loaded.metadata.fingerprint, "the file")
+    check_fingerprint(loaded.metadata.fingerprint, answers_of(loaded), "the file", "")
 
 
 def test_metadata_keeps_all_digits(file, entries):
@@ -103,7 +104,7 @@ class Passing(torch.nn.Module):
     ("make", "words"),
     [
         (lambda: Clashing(HouseConfig(elements=["H", "O"])), "from the scripted model differs from the trained model"),
-        (Passing, "the model is not strictly local"),
+        (Passing, "it is not strictly local"),
     ],
 )
 def test_a_model_that_cannot_be_served_is_refused_and_leaves_no_file(make, words, tmp_path):
@@ -116,7 +117,7 @@ def test_a_model_that_cannot_be_served_is_refused_and_leaves_no_file(make, words
 
 def test_a_wrong_fingerprint_is_refused(model, entries, tmp_path):
     wrong = entries[0].model_copy(update={"energy": entries[0].energy + 1e-8})
-    with pytest.raises(UserError, match=r"energy per atom .* of H2O from the scripted model differs"):
+    with pytest.raises(UserError, match=r"energy .* of H2O from the scripted model differs"):
         write_model(tmp_path / "model.pt", model, [wrong])
     assert list(tmp_path.iterdir()) == []
 
@@ -151,7 +152,7 @@ def test_zip_of_something_else(tmp_path):
     path = tmp_path / "other.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.txt", "a")
-    with pytest.raises(UserError, match="cannot be read by torch"):
+    with pytest.raises(UserError, match=r"an archive without hesspot\.json"):
         read_model(path)
 
 
@@ -187,3 +188,71 @@ def test_writing_over_a_file_is_atomic(model, entries, file, tmp_path):
     with pytest.raises(UserError):
         write_model(path, model, [broken])
     assert path.read_bytes() == before
+
+
+def test_another_envelope_runs_by_its_script_and_says_so(tmp_path):
+    torch.manual_seed(5)
+    model = HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, hidden=[8])).requires_grad_(False)
+    model.envelope_power = 6
+    entry = fingerprint_entry(model, "H2O", molecule("H2O"))
+    with pytest.warns(UserWarning, match="has no kernel .* envelope of power 4, this model one of power 6"):
+        write_model(tmp_path / "six.pt", model, [entry])
+    loaded = read_model(tmp_path / "six.pt")
+    assert loaded.kernel is None and "by TorchScript on cpu (the kernel has an envelope" in loaded.describe()
+    for which in (loaded, eager_model(loaded)):
+        check_fingerprint([entry], answers_of(which), "the file", "")
+    with pytest.raises(UserError, match="cannot be evaluated by the kernel: the kernel has an envelope"):
+        read_model(tmp_path / "six.pt", backend="kernel")
+
+
+def changed_record(source, target, ending, change):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for item in old.infolist():
+            data = old.read(item)
+            new.writestr(item.filename, change(data) if item.filename.endswith(ending) else data)
+    return target
+
+
+@pytest.mark.parametrize("backend", ["kernel", "torchscript"])
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        ("hesspot.weights", "weights"),
+        ("data/0", "TorchScript"),
+        (".py", "TorchScript"),
+        ("hesspot.edges", "edges"),
+    ],
+)
+def test_a_changed_record_is_refused(file, tmp_path, backend, ending, words):
+    def change(data):
+        return data[:-1] + bytes([data[-1] ^ 1])
+
+    path = changed_record(file, tmp_path / "bent.pt", ending, change)
+    with pytest.raises(UserError, match=f"the {words} .*do not match the hash"):
+        read_model(path, backend=backend)
+
+
+def test_the_kernel_runs_no_code_of_the_file(file, monkeypatch):
+    monkeypatch.setattr(torch.jit, "load", None)
+    loaded = read_model(file)
+    check_fingerprint(loaded.metadata.fingerprint, answers_of(loaded), "the kernel", "")
+    eager_model(loaded)
+    assert "by the kernel (" in loaded.describe()
+
+
+class Jumping(Passing):
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        return torch.zeros(species.shape[0], dtype=torch.float64).index_add(0, centers, vectors.pow(2).sum(1))
+
+
+def test_what_breaks_the_contract_is_one_sentence(tmp_path):
+    model = Jumping()
+    entry = fingerprint_entry(model, "water", molecule("H2O"))
+    with pytest.raises(
+        UserError, match=r"energy \(eV\) jumps by 9 where a neighbour H of an atom H crosses the cutoff"
+    ):
+        write_model(tmp_path / "model.pt", model, [entry])
+    assert write_model(tmp_path / "model.pt", model, [entry], allow_jump=True).jump_at_cutoff
+    del model.elements
+    with pytest.raises(UserError, match="no list `elements`"):
+        write_model(tmp_path / "other.pt", model, [entry])

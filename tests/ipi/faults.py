@@ -22,7 +22,7 @@ import ase.build
 import numpy as np
 import torch
 
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.models.house import HouseConfig, HouseModel
 

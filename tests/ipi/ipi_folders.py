@@ -10,7 +10,7 @@ import ase
 import torch
 from torch import Tensor
 
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 
 #: s; a run that takes longer hangs.
 PATIENCE = 200.0
@@ -92,7 +92,7 @@ def write_water(path: Path) -> ase.Atoms:
     atoms = ase.Atoms("OH2", [[0.1, 0.2, 0.3], [0.1 + half, 0.2 + height, 0.3], [0.1 - half, 0.2 + height, 0.3]])
     atoms.rotate(31.0, (1, 2, 3))
     model = PairMorse(["H", "O"], depth, width, r0)
-    write_model(path, model, [fingerprint_entry(model, "minimum", atoms)])
+    write_model(path, model, [fingerprint_entry(model, "minimum", atoms)], allow_jump=True)
     return atoms
 
 
@@ -104,7 +104,7 @@ def write_well(path: Path, k2: float, k4: float, k: float, n_dimers: int = 1) ->
         atoms += ase.Atoms("HBe", [[40.0 * number, 0, 0], [40.0 * number + OFFSET[0], OFFSET[1], OFFSET[2]]])
     atoms.set_cell([40.0 * n_dimers, 40.0, 40.0])
     atoms.pbc = True
-    write_model(path, model, [fingerprint_entry(model, "rest", atoms)])
+    write_model(path, model, [fingerprint_entry(model, "rest", atoms)], allow_jump=True)
     return atoms
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ase.build import molecule
 
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.lammps import build_plugin
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, houses_of, mean_of
 from hesspot.models.house import HouseConfig, HouseModel

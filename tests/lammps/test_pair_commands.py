@@ -22,8 +22,7 @@ from structures import water_crystal
 
 from hesspot.contract import build_batch
 from hesspot.derivatives import scatter_to_atoms
-from hesspot.export import read_model
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, read_model, write_model
 from hesspot.lammps.run import error_of
 from hesspot.models.analytic import StillingerWeber
 

@@ -11,6 +11,7 @@ from ase.data import atomic_masses, chemical_symbols
 from lammps_runs import changed_metadata, run_failing, run_succeeding
 
 from hesspot.export import read_model
+from hesspot.export.file import weights_hash
 from hesspot.export.metadata import METADATA_NAME
 from hesspot.lammps.build import sources
 from hesspot.lammps.run import error_of
@@ -51,7 +52,7 @@ def ethanol(folder: Path) -> None:
         ("run 0", "pair_modify mix geometric", "pair_modify mix geometric would have no effect"),
         ("run 0", "pair_modify compute yes table 12", "pair_modify table 12 would have no effect"),
         ("run 0", 'run 0 post no\npair_coeff * * "MODEL" H C O\nrun 1 pre no', "run without pre no"),
-        ("MODEL", "truncated.pt", "truncated.pt is no TorchScript archive or is truncated"),
+        ("MODEL", "truncated.pt", "truncated.pt is no TorchScript archive, or is truncated"),
         ("units metal", "units lj", "units lj are not supported, because they do not say how long an Angstrom is"),
         ("units metal", "units metal\nnewton off", "newton off is not supported"),
         ("style hesspot", "style hesspot precision half", "precision half is not known"),
@@ -216,9 +217,10 @@ class Failing(torch.nn.Module):
 def test_an_exception_of_the_model_on_one_rank(
     tmp_path: Path, lj_model_file: Path, model: type[torch.nn.Module], words: str
 ) -> None:
-    metadata = read_model(lj_model_file).metadata.model_copy(update={"elements": ["H"], "cutoff": 4.0})
-    extra = {METADATA_NAME: metadata.model_dump_json()}
-    torch.jit.save(torch.jit.script(model()), str(tmp_path / "failing.pt"), _extra_files=extra)
+    script = torch.jit.script(model())
+    said = {"elements": ["H"], "cutoff": 4.0, "format_version": 1, "weights_sha256": weights_hash(script.state_dict())}
+    metadata = read_model(lj_model_file).metadata.model_copy(update=said)
+    torch.jit.save(script, str(tmp_path / "failing.pt"), _extra_files={METADATA_NAME: metadata.model_dump_json()})
     atoms = Atoms("H3", positions=[[5, 5, 2], [5, 5, 14], [5, 5, 15]], cell=[10, 10, 20], pbc=True)
     write_data(tmp_path / "structure.data", atoms, ["H"])
     script = (

@@ -17,7 +17,7 @@ from lammps_runs import (
 )
 from structures import water_crystal
 
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.lammps.structure import write_data
 from hesspot.models.analytic import StillingerWeber
 from hesspot.units import BOHR, HARTREE, KCAL_PER_MOL

@@ -10,7 +10,7 @@ from ase.build import bulk
 from lammps_runs import Case, hesspot_pair, run_succeeding, single_points
 from structures import triclinic_crystal, water_crystal
 
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.lammps.structure import write_data
 from hesspot.models.analytic import StillingerWeber
 from hesspot.verification.engines.lammps import VOIGT

@@ -7,8 +7,8 @@ from ase.build import molecule
 from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
-from hesspot.export import read_model, write_model
-from hesspot.export.file import eager_model, fingerprint_entry
+from hesspot.export import fingerprint_entry, read_model, write_model
+from hesspot.export.file import eager_model
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
 

@@ -71,6 +71,12 @@ class Model {
   double cutoff() const { return cutoff_; }
   int n_members() const { return n_members_; }  ///< 1: no committee
 
+  /// What runs, in one line: file, hash, elements, cutoff, precision, and kernel or TorchScript.
+  const std::string &describe() const { return description_; }
+
+  /// The instruction set that the kernel uses; empty for TorchScript.
+  virtual std::string instructions() const { return {}; }
+
   /// Energy of each centre (n_centers, eV) and g = dE/dvectors (3 n_edges, eV/Angstrom).
   /// Memory grows with the number of edges: give large systems in portions of their centres.
   virtual void evaluate(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) = 0;
@@ -87,12 +93,16 @@ class Model {
   std::vector<std::string> elements_;
   double cutoff_;
   int n_members_;
+  std::string description_;
+
+  friend std::unique_ptr<Model> load_model_content(const std::string &, const std::string &, const Options &);
 };
 
 /// GPUs that torch can use in this process.
 int n_cuda_devices();
 
-/// Reads the file at `path`. ModelError if it is missing, is no hesspot model, is truncated, or has a newer format.
+/// Reads the file at `path`; the kernel runs none of the file's code, TorchScript is a program. ModelError if it is
+/// missing, is no hesspot model, is damaged or changed, or has a newer format.
 std::unique_ptr<Model> load_model(const std::string &path, const Options &options = {});
 
 /// The content of the file at `path`. ModelError if it cannot be read.

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+#ifndef HESSPOT_ARCHIVE_H
+#define HESSPOT_ARCHIVE_H
+
+#include <map>
+#include <string>
+
+namespace hesspot {
+
+/// The records of a model file by their names, read without running any of its code.
+using Archive = std::map<std::string, std::string>;
+
+/// ModelError, in one sentence, for what is no whole archive. `file` stands for the file in messages.
+Archive read_archive(const std::string &content, const std::string &file);
+
+/// SHA-256 over the TorchScript, its code and its weights: all records but those in `extra/`, sorted by name.
+std::string script_hash(const Archive &archive);
+
+}  // namespace hesspot
+
+#endif
