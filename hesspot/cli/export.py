@@ -9,9 +9,7 @@ from hesspot.cli.options import Overwrite
 
 
 def export(
-    runs: Annotated[
-        list[Path], typer.Argument(help="folder of a run, of several for their mean, or an older file")
-    ],
+    runs: Annotated[list[Path], typer.Argument(help="folder of a run, of several for their mean, or an older file")],
     out: Annotated[Path, typer.Argument(help="the model file to write, NAME.pt")],
     structures: Annotated[int, typer.Option(help="structures in the fingerprint", min=1)] = 8,
     overwrite: Overwrite = False,
