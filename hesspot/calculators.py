@@ -69,6 +69,15 @@ class HesspotCalculator(Calculator):
             self.model = model
         super().__init__(atoms=atoms, label=label, directory=directory)
 
+    def describe(self) -> str:
+        """What runs, in one line: file, hash, elements, cutoff, precision, and kernel or TorchScript."""
+        if isinstance(self.model, LoadedModel):
+            return self.model.describe()
+        return f"{type(self.model).__name__} in memory in {str(self.dtype).removeprefix('torch.')} on {self.device}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.describe()}>"
+
     def set(self, **settings: Any) -> dict[str, Any]:
         """As in ASE; there is nothing to set: UserError."""
         _refuse(settings)

@@ -64,6 +64,7 @@ def verify(
             allow_mixed_levels=allow_mixed_levels,
             progress=progress,
         )
+    say(report.runs)
     show(tables(report))
     if json is not None:
         report.write(json)

@@ -61,6 +61,8 @@ class VerifyReport(Strict):
     hesspot_version: str = __version__
     model: str
     weights_sha256: str
+    #: what `LoadedModel.describe` says of the file on this machine
+    runs: str = ""
     level_of_theory: str
     source: str
     structures: list[str]

@@ -87,6 +87,7 @@ def verify(
     return VerifyReport(
         model=str(path),
         weights_sha256=loaded.metadata.weights_sha256,
+        runs=loaded.describe(),
         level_of_theory=level,
         source=f"{data}, part {part or 'all'}" if data is not None else "the model file's fingerprint",
         structures=[case.name for case in asked],

@@ -149,6 +149,13 @@ def test_single_precision_is_close_and_bad_dtypes_are_refused(tmp_path: Path) ->
         HesspotCalculator(path, dtype="float16")
 
 
+def test_a_calculator_says_what_runs() -> None:
+    calculator = HesspotCalculator(WATER, dtype="float32")
+    for word in ("water.pt", calculator.model.metadata.weights_sha256[:12], "H O", "5 Å", "float32", "kernel ("):
+        assert word in repr(calculator)
+    assert "HouseModel in memory in float64" in repr(HesspotCalculator(house()))
+
+
 def test_elements_that_the_model_lacks_are_named() -> None:
     atoms = molecule("NH3")
     atoms.calc = HesspotCalculator(house())

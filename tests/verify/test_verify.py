@@ -90,6 +90,7 @@ def test_engines_that_are_right_pass(model_file: Path, tmp_path: Path) -> None:
     assert "All deployment errors are within their tolerances" in result.output
     report = VerifyReport.model_validate(json.loads(out.read_text()))
     assert report.passed
+    assert report.weights_sha256[:12] in report.runs
     assert [engine.engine for engine in report.engines] == PYTHON_ENGINES
     assert report.structures == ["methanol", "water", "atom", "diamond"]
     quantities = ["energy", "forces", "virial", "Hessian", "frequencies"]
