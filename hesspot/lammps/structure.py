@@ -24,12 +24,17 @@ def boundary(atoms: ase.Atoms) -> str:
 
 
 def write_data(
-    path: str | Path, atoms: ase.Atoms, elements: Sequence[str], masses: Sequence[float] | None = None
+    path: str | Path,
+    atoms: ase.Atoms,
+    elements: Sequence[str],
+    masses: Sequence[float] | None = None,
+    length: float = 1.0,
 ) -> np.ndarray:
     """Write a data file for `atom_style atomic`, with one atom type per entry of `elements`; IDs as in `atoms`.
 
     An element of several masses (isotopes) takes as many types: `elements` names it as often, as `pair_coeff` then
-    must, and the types are in ascending order of the mass. masses: of each type, amu, in the place of the structure's.
+    must, and the types are in ascending order of the mass. masses: of each type, amu, in the place of the structure's;
+    length: 1 Å in LAMMPS's unit, for an input whose `units` have another.
     Velocities are written where the structure has momenta, in Å/ps (`units metal`). Returns the rotation Q (3, 3) with
     which `vector @ Q` is a vector of LAMMPS. UserError for an element that is not in `elements`, masses that do not fit
     into it, held atoms, and what `check_structure` refuses.
@@ -42,6 +47,8 @@ def write_data(
             f"{place} has atoms that a constraint holds, which a data file cannot say; remove the constraint, and hold "
             "them in the input with `fix ID group setforce 0 0 0`"
         )
+    if length != 1.0 and atoms.has("momenta"):
+        raise UserError(f"{place} has velocities, which are written for `units metal` only; leave them or `length` out")
     types = species_of(atoms.get_chemical_symbols(), elements) + 1
     if masses is None:
         types, masses = _types_of_masses(atoms, elements, place)
@@ -49,6 +56,7 @@ def write_data(
     positions = atoms.positions @ rotation
     for axis in np.flatnonzero(~atoms.pbc):
         positions[:, axis] += PADDING - positions[:, axis].min()
+    box, positions = length * box, length * positions
     lines = ["hesspot", "", f"{len(atoms)} atoms", f"{len(elements)} atom types", ""]
     lines += [f"0.0 {float(box[k, k])!r} {name}lo {name}hi" for k, name in enumerate("xyz")]
     if np.any(np.tril(box, -1)):

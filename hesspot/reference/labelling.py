@@ -62,15 +62,17 @@ def label_file(
     structures = read_structures(source)
     wanted = [_record(atoms, i, source, part or "train", kind, system) for i, atoms in enumerate(structures)]
     Dataset(wanted, method.level_of_theory).validate(str(source))
+    division = ""
     if part is None and (undecided := [i for i, atoms in enumerate(structures) if "part" not in atoms.info]):
-        drawn, told = usual_split(Dataset([wanted[i] for i in undecided], method.level_of_theory))
-        tell(f"{told}; --part marks all alike")
+        drawn, division = usual_split(Dataset([wanted[i] for i in undecided], method.level_of_theory))
         for i, record in zip(undecided, drawn, strict=True):
             wanted[i] = record
     for record in wanted:
         method.check_input(record.atoms_only(), f"{record.name} of {source}", hessian=hessian)
 
     store = PartStore(out.with_name(out.name + ".parts"), method, tell)
+    if division:
+        tell(f"{division}; --part marks all alike")
     finished = {record.name: store.get(record.name, record, hessian=hessian, products=products) for record in wanted}
     missing = [record for record in wanted if finished[record.name] is None]
     if len(missing) < len(wanted):

@@ -74,7 +74,8 @@ def _answers_of(model: LoadedModel, settings: EvaluatorSettings) -> Callable[[Fi
         )
         positions, cells = atoms.positions[None], atoms.cell.array[None]
         results, batch = evaluator(positions, cells), evaluator.batch(positions, cells)
-        product = hvp(model, batch, torch.tensor(entry.directions).reshape(-1, 3).to(batch.vectors))
+        directions = torch.from_numpy(np.array(entry.directions).reshape(-1, 3)).to(batch.vectors)
+        product = hvp(model, batch, directions)
         return Answer(results.energy[0], results.forces[0], results.virial[0], product.to("cpu", torch.float64).numpy())
 
     return ask

@@ -136,7 +136,7 @@ void PairHesspot::settings(int narg, char **arg)
   max_edges = new_max_edges;
   given_settings.assign(arg, arg + narg);
   model.reset();
-  list = nullptr;
+  is_set_up = false;
   if (!allocated) return;
   for (int i = 1; i <= atom->ntypes; i++)
     for (int j = 1; j <= atom->ntypes; j++) setflag[i][j] = 0;
@@ -232,7 +232,7 @@ void PairHesspot::coeff(int narg, char **arg)
   symbol_of_type.assign(arg + 3, arg + narg);
   species_of_type = std::move(new_species);
   warned_of_masses = false;
-  list = nullptr;
+  is_set_up = false;
   if (!allocated) allocate();
   // LAMMPS wants all pairs of types set, a hybrid style only those that it shall give to this one
   const bool in_hybrid = force->pair != this;
@@ -281,6 +281,7 @@ void PairHesspot::init_style()
     error->warning(FLERR,
                    "pair_style hesspot: by neigh_modify exclude molecule/inter, molecules do not see each other");
   neighbor->add_request(this, NeighConst::REQ_FULL);
+  is_set_up = true;
 }
 
 double PairHesspot::init_one(int, int)

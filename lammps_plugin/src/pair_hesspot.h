@@ -41,8 +41,9 @@ class PairHesspot : public Pair {
   void read_restart_settings(FILE *) override;
   double memory_usage() override;
 
-  /// Whether there are a model and the neighbor list for it. New settings or models need the set-up of a run.
-  bool is_ready() const { return model && list; }
+  /// Whether there are a model and the neighbor list for it. New settings or models need the set-up of a run; LAMMPS
+  /// hands a list over only where the requests for lists have changed.
+  bool is_ready() const { return model && list && is_set_up; }
 
   // second derivatives of the own centres, in eV and Angstrom
   void hvp(const double *const *, double **);
@@ -54,6 +55,7 @@ class PairHesspot : public Pair {
   void members(double **, double **);
 
  private:
+  bool is_set_up = false;
   /// Centres with their edges that are evaluated at once, and the LAMMPS atoms that they stand for.
   struct Portion {
     hesspot::Edges edges;

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ipi_folders import OFFSET, Nothing, change, run_folder, write_well
 
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.ipi.cases import write_case
 from hesspot.ipi.inputs import RunSettings
 from hesspot.units import AMU_A2_PER_FS2, BOLTZMANN, HBAR

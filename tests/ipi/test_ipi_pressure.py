@@ -9,7 +9,7 @@ from test_ipi_physics import NEAR, mean_and_error
 
 from hesspot.calculators import HesspotCalculator
 from hesspot.errors import UserError
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.units import BOLTZMANN
 
 pytestmark = pytest.mark.ipi

@@ -58,6 +58,7 @@ class Case:
     before: str = ""
     after: str = ""
     units: str = "metal"
+    length: float = 1.0  # 1 Å in these units
     nine: str = "centroid/stress/atom"  # for styles that lack it: stress/atom
 
 
@@ -67,7 +68,7 @@ def single_points(folder: Path, cases: Sequence[Case], ranks: int = 1) -> list[P
     rotations, script = [], ""
     for number, case in enumerate(cases):
         data = folder / f"{number}.data"
-        rotations.append(write_data(data, case.atoms, case.elements))
+        rotations.append(write_data(data, case.atoms, case.elements, length=case.length))
         scatter_ids(data)
         script += f"""
 clear

@@ -98,10 +98,8 @@ def test_units(tmp_path: Path, house_model_file: Path) -> None:
     }
     cases = []
     for units, (_, length, neighbor) in per_ev_and_angstrom.items():
-        scaled = atoms.copy()
-        scaled.set_cell(length * atoms.cell.array, scale_atoms=True)
         pair = hesspot_pair(house_model_file, ELEMENTS, "verify yes")
-        cases.append(Case(scaled, ELEMENTS, f"{neighbor}\n{pair}", units=units))
+        cases.append(Case(atoms, ELEMENTS, f"{neighbor}\n{pair}", units=units, length=length))
     assert answer.virial is not None and answer.atom_virial is not None
     points = single_points(tmp_path, cases, 2)
     for (energy, length, _), point in zip(per_ev_and_angstrom.values(), points, strict=True):

@@ -19,8 +19,7 @@ from hesspot.data import Dataset, Record
 from hesspot.data.convert import convert
 from hesspot.data.readers import Options
 from hesspot.errors import UserError
-from hesspot.export import read_model
-from hesspot.export.file import fingerprint_entry
+from hesspot.export import fingerprint_entry, read_model
 from hesspot.ipi.inputs import write_start
 from hesspot.lammps.structure import write_data
 from hesspot.neighbors import find_edges

@@ -10,7 +10,7 @@ import pytest
 from ase.build import molecule
 from test_structures import BAD, house
 
-from hesspot.export.file import fingerprint_entry, write_model
+from hesspot.export import fingerprint_entry, write_model
 
 #: Seconds; a search that has no end would take longer, all doors together take some ten.
 TIMEOUT = 300.0
