@@ -122,7 +122,8 @@ def test_a_full_disk_leaves_the_old_file(small: Dataset, tmp_path: Path) -> None
         "from hesspot.cli.main import main\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        f"sys.argv = ['hesspot', 'data', 'convert', {str(shipped.path('small_chno'))!r}, '--out', {str(path)!r}, '--overwrite']\n"
+        f"sys.argv = ['hesspot', 'data', 'convert', {str(shipped.path('small_chno'))!r}, '--out', {str(path)!r}]\n"
+        "sys.argv += ['--overwrite']\n"
         "main()\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ)
