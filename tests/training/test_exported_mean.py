@@ -48,6 +48,6 @@ def test_runs_of_other_levels_of_theory_are_refused(dataset_file, dataset, tmp_p
     other = tmp_path / "other.h5"
     Dataset(dataset.records, "harmonic bonds of another table").write(other)
     runs = [run(dataset_file, tmp_path / "a", 0), run(other, tmp_path / "b", 0)]
-    with pytest.raises(UserError, match=r"run .*b was trained on harmonic bonds of another table, but .*a on harmonic"):
+    with pytest.raises(UserError, match="levels of theory, harmonic bonds and harmonic bonds of another table"):
         CliRunner().invoke(app, ["export", *map(str, runs), str(tmp_path / "mean.pt")], catch_exceptions=False)
     assert not (tmp_path / "mean.pt").exists()

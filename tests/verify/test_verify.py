@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from hesspot.data.dataset import Dataset
 from hesspot.data.record import Record
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry
+from hesspot.export.archive import WEIGHTS
 from hesspot.export.file import eager_model, read_model, write_model
 from hesspot.export.metadata import METADATA_NAME, Reference
 from hesspot.models.analytic import LennardJones
@@ -197,13 +199,19 @@ def test_too_few_answers_are_a_failure(model_file: Path, monkeypatch: pytest.Mon
 
 
 def copied(source: Path, target: Path, *, weights: float = 0.0, fingerprint_energy: float = 0.0) -> Path:
-    """The model file with one weight or one stored energy changed."""
-    extra = {METADATA_NAME: ""}
-    module = torch.jit.load(str(source), _extra_files=extra)
-    next(module.parameters()).data.flatten()[0] += weights
-    metadata = json.loads(extra[METADATA_NAME])
-    metadata["fingerprint"][0]["energy"] += fingerprint_energy
-    torch.jit.save(module, str(target), _extra_files={METADATA_NAME: json.dumps(metadata)})
+    """The model file with the last of its packed weights or one stored energy changed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename.endswith(METADATA_NAME):
+                metadata = json.loads(content)
+                metadata["fingerprint"][0]["energy"] += fingerprint_energy
+                content = json.dumps(metadata).encode()
+            elif entry.filename.endswith(WEIGHTS):
+                numbers = np.frombuffer(content, dtype="<f8").copy()
+                numbers[-1] += weights
+                content = numbers.tobytes()
+            new.writestr(entry.filename, content)
     return target
 
 
