@@ -81,7 +81,8 @@ def answers(model: HouseModel, cases: list[Case]) -> list[EngineResult]:
 def read_log(folder: Path) -> dict[str, np.ndarray]:
     with (folder / "log.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    return {key: np.array([float(row[key] or "nan") for row in rows]) for key in rows[0]}
+    numbers = (key for key in rows[0] if key != "validated_on")
+    return {key: np.array([float(row[key] or "nan") for row in rows]) for key in numbers}
 
 
 def compare(out: Path, report: Report) -> dict[str, Any]:
