@@ -373,7 +373,7 @@ def test_events_are_written_for_tensorboard(dataset_file, tmp_path):
 
 def test_tensorboard_that_is_not_installed(dataset_file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match="needs the package tensorboard, which is not installed; .pip install"):
+    with pytest.raises(UserError, match="needs the package tensorboard, which is not installed;"):
         train(config(dataset_file, tensorboard=True), tmp_path, show=False)
 
 
