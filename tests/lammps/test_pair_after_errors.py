@@ -10,8 +10,7 @@ from ase import Atoms
 from lammps_runs import hesspot_pair
 from structures import water_crystal
 
-from hesspot.export import read_model
-from hesspot.export.metadata import METADATA_NAME
+from hesspot.export import fingerprint_entry, write_model
 from hesspot.lammps.environment import find_environment
 from hesspot.lammps.run import lammps_environ
 from hesspot.lammps.structure import write_data
@@ -136,12 +135,9 @@ class Picky(torch.nn.Module):
 
 
 @pytest.fixture
-def picky_file(tmp_path: Path, lj_model_file: Path) -> Path:
-    metadata = read_model(lj_model_file).metadata.model_copy(
-        update={"elements": ["H", "C", "N", "O"], "cutoff": 4.0, "fingerprint": []}
-    )
-    path = tmp_path / "picky.pt"
-    torch.jit.save(torch.jit.script(Picky()), str(path), _extra_files={METADATA_NAME: metadata.model_dump_json()})
+def picky_file(tmp_path: Path) -> Path:
+    path, model = tmp_path / "picky.pt", Picky()
+    write_model(path, model, [fingerprint_entry(model, "pair", Atoms("HC", [[0, 0, 0], [0, 0, 1.2]]))])
     return path
 
 
