@@ -76,7 +76,7 @@ class Nothing(torch.nn.Module):
 
     def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         energies = torch.zeros(species.shape[0], dtype=torch.float64, device=vectors.device)
-        return energies.index_add(0, centers, (0.0 * vectors).sum(1).to(torch.float64))
+        return energies.index_add(0, centers, (0.0 * vectors * vectors).sum(1).to(torch.float64))
 
 
 OFFSET = (0.0, 0.0, 2.0)  # Å
