@@ -1,6 +1,7 @@
 """Datasets from files of other formats."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from hesspot.data.dataset import Dataset
@@ -33,14 +34,14 @@ def convert(
     for value, known, option in ((part, PARTS, "--part"), (kind, KINDS, "--kind")):
         if value is not None and value not in known:
             raise UserError(f"{option} {value} is not known: use one of {', '.join(known)}")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit} takes no structure: give 1 or more")
     records: list[Record] = []
     levels: list[str] = []
     seen: dict[str, int] = {}
     for source in _without_twins([Path(each) for each in sources]):
         first = len(records)
-        for raw in read_labelled(source, options, file_format):
-            if limit is not None and len(records) - first >= limit:
-                break
+        for raw in islice(read_labelled(source, options, file_format), limit):
             record = raw.record()
             record.part, record.kind, record.system = part or record.part, kind or record.kind, system or record.system
             record.name = _unique(record.name, seen)

@@ -479,7 +479,7 @@ def half(path: Path, name: str) -> Path:
         (lambda p: _touched(p / "a.fchk", "title\nlevel\n"), "formchk"),
         (lambda p: _touched(p / "a.h5", "text"), "not HDF5"),
         (lambda p: _touched(p / "a.npz", "text"), "cannot be read as NPZ"),
-        (lambda p: _npz(p / "a.npz", x=np.eye(3)), "no numbers under a usual name: it has x"),
+        (lambda p: _npz(p / "a.npz", x=np.eye(3)), "no numbers and positions under a usual name: it has x"),
         (lambda p: _npz(p / "a.npz", z=["O", "Q"], r=np.eye(3)[:2]), "element 'Q'"),
         (lambda p: _npz(p / "a.npz", z=[1, 1], r=np.zeros((2, 3))), "apart"),
         (lambda p: _npz(p / "a.npz", z=[1, 1], r=np.eye(3)[:2], forces=np.zeros(9)), "forces of shape"),

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
-from hesspot.data.readers.keys import find_key
+from hesspot.data.readers.keys import find_keys, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.electrons import stated_electrons
@@ -38,8 +38,8 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
 
 def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) -> Raw:
     info = atoms.info
-    labels = {key: _label(key, atoms, place, options) for key in _LABELS}
-    _check_constraints(atoms, labels["forces"], place)
+    keys, labels = _labels(atoms, place, options)
+    _check_constraints(atoms, labels.get("forces"), place)
     stated = {key: str(info[key]) for key in ("part", "kind", "system") if info.get(key)}
     properties = info.get("properties")
     charge, multiplicity = stated_electrons(atoms, place)
@@ -49,6 +49,7 @@ def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) ->
         atoms.positions,
         str(info.get("name", name)),
         units,
+        keys=keys,
         cell=atoms.cell.array,
         pbc=atoms.pbc,
         masses=atoms.get_masses() if atoms.has("masses") else None,
@@ -75,15 +76,16 @@ def _check_constraints(atoms: Atoms, forces: Any, place: str) -> None:
         )
 
 
-def _label(field: str, atoms: Atoms, place: str, options: Options) -> Any:
-    """The values of a label; UserError if the calculator and a key disagree and none is chosen."""
-    result = getattr(atoms.calc, "results", {}).get(field)
+def _labels(atoms: Atoms, place: str, options: Options) -> tuple[dict[str, str], dict[str, Any]]:
+    """Keys and values of the labels, by field; UserError if results and a key disagree and none is chosen."""
+    results = {key: value for key, value in getattr(atoms.calc, "results", {}).items() if key in _LABELS}
     stored = {**atoms.arrays, **atoms.info}
-    if options.keys.get(field) == field and field not in stored and result is not None:
-        return result
-    key = find_key(field, stored, options.keys, place)
-    if key is None:
-        return result
-    if field not in options.keys and result is not None and not np.array_equal(result, stored[key]):
-        raise UserError(f"{place} has {field} and {key}, which differ: choose with --keys {field}={key}")
-    return stored[key]
+    for field, result in results.items():
+        for key in [key for key in stored if key.lower() in usual_keys(field)]:
+            if np.array_equal(result, stored[key]):
+                del stored[key]
+            elif field not in options.keys:
+                raise UserError(f"{place} has {field} and {key}, which differ: choose with --keys {field}={key}")
+    values = results | stored
+    found = find_keys(_LABELS, values, options.keys, place)
+    return found, {field: values[key] for field, key in found.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hesspot.data.readers.keys import find_key, usual_keys
+from hesspot.data.readers.keys import find_keys, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
@@ -72,7 +72,8 @@ def _arrays(group: h5py.Group, options: Options) -> dict[str, Any]:
 
 def _has_positions(columns: Mapping[str, Any], options: Options) -> bool:
     given = options.keys.get("positions")
-    return given in columns if given else any(key.lower() in usual_keys("positions") for key in columns)
+    wanted = usual_keys("positions") if given is None else {given.lower()}
+    return any(key.lower() in wanted for key in columns)
 
 
 def _groups(group: h5py.Group, inherited: Mapping[str, Any]) -> Iterator[tuple[h5py.Group, dict[str, Any]]]:
@@ -86,18 +87,15 @@ def _groups(group: h5py.Group, inherited: Mapping[str, Any]) -> Iterator[tuple[h
 
 def _structures(columns: Mapping[str, Any], path: Path, where: str, options: Options) -> Iterator[Raw]:
     place = f"group {where} of {path}" if where else str(path)
-    numbers_key, positions_key, counts_key = (
-        find_key(field, columns, options.keys, place) for field in ("numbers", "positions", "counts")
-    )
-    if numbers_key is None or positions_key is None:
-        missing = "numbers" if numbers_key is None else "positions"
+    found = find_keys(("numbers", "positions", "counts", *_LABELS, *_TEXTS), columns, options.keys, place)
+    if missing := " and ".join(field for field in ("numbers", "positions") if field not in found):
         raise UserError(
-            f"{place} has no {missing} under a usual name: it has {', '.join(columns)}, set --keys {missing}=NAME"
+            f"{place} has no {missing} under a usual name: it has {', '.join(columns)}, "
+            f"set --keys {missing.replace(' and ', '=NAME,')}=NAME"
         )
-    found = {field: find_key(field, columns, options.keys, place) for field in (*_LABELS, *_TEXTS)}
-    labels = {field: columns[key] for field, key in found.items() if key is not None}
-    numbers, positions = _values(columns[numbers_key]), columns[positions_key]
-    counts = np.zeros(0, dtype=np.int64) if counts_key is None else _values(columns[counts_key]).ravel()
+    labels = {field: columns[key] for field, key in found.items() if field in (*_LABELS, *_TEXTS)}
+    numbers, positions = _values(columns[found["numbers"]]), columns[found["positions"]]
+    counts = _values(columns[found["counts"]]).ravel() if "counts" in found else np.zeros(0, dtype=np.int64)
     structures: Iterator[_Structure]
     alone = False
     if np.ndim(positions) == 3:
@@ -121,6 +119,7 @@ def _structures(columns: Mapping[str, Any], path: Path, where: str, options: Opt
             own_positions,
             texts.pop("name", name if alone else f"{name}_{i}"),
             options.units or Units(),
+            keys=found,
             **texts,
             **own,
         )

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from hesspot.data.readers.keys import find_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
-_FILES = {"energy": "energy", "forces": "force", "virial": "virial", "hessian": "hessian", "cell": "box"}
+_LABELS = ("energy", "forces", "gradient", "virial", "stress", "hessian", "cell")
 
 
 def read(path: Path, options: Options) -> Iterator[Raw]:
@@ -20,10 +21,10 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         raise UserError(f"{path} has no type.raw in it: give the folder of a DeePMD-kit system")
     for system in systems:
         name = system.resolve().name if system == path else "/".join(system.relative_to(path).parts)
-        yield from _system(system, name, options.units or Units())
+        yield from _system(system, name, options)
 
 
-def _system(folder: Path, name: str, units: Units) -> Iterator[Raw]:
+def _system(folder: Path, name: str, options: Options) -> Iterator[Raw]:
     type_map = folder / "type_map.raw"
     if not type_map.is_file():
         raise UserError(f"{folder} has no type_map.raw, which names the elements: write their symbols into it")
@@ -33,19 +34,23 @@ def _system(folder: Path, name: str, units: Units) -> Iterator[Raw]:
     sets = sorted(folder.glob("set.*"))
     if not sets:
         raise UserError(f"{folder} has no set.* folder: convert its raw files with DeePMD-kit first")
+    given = {field: key.removesuffix(".npy") for field, key in options.keys.items()}
     for each in sets:
-        coordinates = _load(each / "coord.npy")
+        keys = find_keys(("positions", *_LABELS), sorted(file.stem for file in each.glob("*.npy")), given, str(each))
+        coordinates = _load(each / f"{keys.pop('positions', 'coord')}.npy")
         frames = len(coordinates)
-        labels = {key: _load(each / f"{file}.npy") for key, file in _FILES.items() if (each / f"{file}.npy").is_file()}
-        for key, values in labels.items():
+        labels = {field: _load(each / f"{key}.npy") for field, key in keys.items()}
+        for field, values in labels.items():
             if len(values) != frames:
-                raise UserError(f"{each} has {frames} frames in coord.npy but {len(values)} in {_FILES[key]}.npy")
+                raise UserError(f"{each} has {frames} frames of coordinates but {len(values)} in {keys[field]}.npy")
         if periodic and "cell" not in labels:
             raise UserError(f"{each} has no box.npy: add it, or an empty file nopbc to {folder} for molecules")
         real = each / "real_atom_types.npy"
         frame_types = _load(real) if real.is_file() else np.broadcast_to(types, (frames, len(types)))
         for i in range(frames):
-            yield _frame(each, i, name, symbols, frame_types[i], coordinates[i], labels, periodic, units)
+            raw = _frame(each, i, name, symbols, frame_types[i], coordinates[i], labels, periodic)
+            raw.units, raw.keys = options.units or Units(), keys
+            yield raw
 
 
 def _frame(
@@ -57,7 +62,6 @@ def _frame(
     coordinates: np.ndarray,
     labels: dict[str, np.ndarray],
     periodic: bool,
-    units: Units,
 ) -> Raw:
     place = f"frame {i} of {folder}"
     present = types >= 0  # virtual atoms fill up sets of mixed composition
@@ -77,7 +81,6 @@ def _frame(
         numbers_of([symbols[t] for t in types[present]], place),
         coordinates.reshape(-1, 3)[present],
         f"{name}/{folder.name}/{i}",
-        units,
         pbc=[periodic] * 3,
         system=name,
         **values,
@@ -86,8 +89,9 @@ def _frame(
 
 def _drop_virtual(values: dict[str, Any], present: np.ndarray) -> None:
     n = len(present)
-    if "forces" in values:
-        values["forces"] = values["forces"].reshape(n, 3)[present]
+    for key in ("forces", "gradient"):
+        if key in values:
+            values[key] = values[key].reshape(n, 3)[present]
     if "hessian" in values:
         values["hessian"] = values["hessian"].reshape(n, 3, n, 3)[present][:, :, present]
 

@@ -25,9 +25,15 @@ _PLAIN = {
     "counts": ("counts", "natoms", "n_atoms", "num_atoms"),
 }
 _SOURCES = ("ref", "dft", "qm")
+#: What else stands before or after a field's name than the calculation that it is of.
+_NO_SOURCES = ("free", "kinetic", "formation", "binding", "interaction", "dispersion", "units", "sigma")
 
 #: Every field that a key can be given for.
 FIELDS = tuple(_PLAIN)
+#: In the place of a key: the field is left out.
+NONE = "none"
+#: Two names of one label: where a key is given for one, the other is not looked for.
+_SAME = {"forces": "gradient", "gradient": "forces", "stress": "virial", "virial": "stress"}
 
 
 @cache
@@ -38,20 +44,80 @@ def usual_keys(field: str) -> frozenset[str]:
     return frozenset([*plain, *marked, *(f"{name}_{source}" for source in _SOURCES for name in plain)])
 
 
-def find_key(field: str, present: Iterable[str], given: Mapping[str, str], place: str) -> str | None:
-    """The key of `field` among those that are present: the given one, else a usual one (any case), else None.
+def find_keys(fields: Iterable[str], present: Iterable[str], given: Mapping[str, str], place: str) -> dict[str, str]:
+    """The key of each field among those that are present: the given one, else a usual one; any case of letters will do.
 
-    UserError if the given one is missing, or if several usual ones are there.
+    A key that is given for one field is no other's, and the field of the key `NONE` is left out. UserError if a given
+    key is missing, if several usual ones are there, and for labels of another calculation than the energy.
     """
-    present = list(present)
-    if field in given:
-        if given[field] in present:
-            return given[field]
-        raise UserError(
-            f"{place} has no {given[field]!r} for {field}: it has {', '.join(sorted(present)) or 'no keys at all'}"
-        )
-    usual = usual_keys(field)
-    found = [key for key in present if key.lower() in usual]
-    if len(found) > 1:
-        raise UserError(f"{place} has {' and '.join(found)} for {field}: choose with --keys {field}={found[0]}")
-    return found[0] if found else None
+    fields, present = list(fields), list(present)
+    found = {field: _given(field, given[field], present, place) for field in fields if field in given}
+    claimed = set(found.values())
+    skipped = {_SAME.get(field) for field, key in given.items() if key.lower() != NONE}
+    for field in fields:
+        if field in given or field in skipped:
+            continue
+        keys = [key for key in present if key not in claimed and key.lower() in usual_keys(field)]
+        if len(keys) > 1:
+            raise UserError(f"{place} has {' and '.join(keys)} for {field}: choose with --keys {field}={keys[0]}")
+        if keys:
+            found[field] = keys[0]
+    known = {field: key for field, key in found.items() if key is not None}
+    _require_one_source(known, present, given, place)
+    return known
+
+
+def _given(field: str, key: str, present: list[str], place: str) -> str | None:
+    if key in present:
+        return key
+    alike = [each for each in present if each.lower() == key.lower()]
+    if len(alike) == 1:
+        return alike[0]
+    if key.lower() == NONE:
+        return None
+    raise UserError(f"{place} has no {key!r} for {field}: it has {', '.join(sorted(present)) or 'no keys at all'}")
+
+
+def _require_one_source(found: Mapping[str, str], present: list[str], given: Mapping[str, str], place: str) -> None:
+    """UserError for a label that no key was given for and that is of another calculation than the energy.
+
+    Names such as `dft_energy`, `gap_energy`, `gap_virial` tell them apart, in files that hold results of several.
+    """
+    source = _source("energy", found.get("energy", ""))
+    if source is None:
+        return
+    energies = {_source("energy", key) for key in present} - {None}
+    for label in ("forces", "gradient", "hessian", "stress", "virial"):
+        its = _source(label, found[label]) if label in found and label not in given else None
+        if its in (source, None):
+            continue
+        own = [
+            f"{field}={key}"
+            for field in (label, _SAME.get(label, label))
+            for key in present
+            if _source(field, key) == source
+        ]
+        if own or its in energies or (not its and len(energies) > 1):
+            raise UserError(
+                f"{place} has its {label} under {found[label]}, which is not of the calculation of "
+                f"{found['energy']}: choose with --keys {own[0] if own else f'{label}={NONE}'}"
+                + ("" if own else ", which leaves it out")
+            )
+
+
+@cache
+def _source(field: str, key: str) -> str | None:
+    """What stands beside a field's name in a key: `gap` of `gap_energy`, empty for `energy`; None elsewhere."""
+    key = key.lower()
+    if key in _PLAIN[field]:
+        return ""
+    for name in sorted(_PLAIN[field], key=len, reverse=True):
+        for mark in "_-.":
+            if key.endswith(mark + name):
+                source = key.removesuffix(mark + name)
+            elif key.startswith(name + mark):
+                source = key.removeprefix(name + mark)
+            else:
+                continue
+            return None if source in _NO_SOURCES else source
+    return None

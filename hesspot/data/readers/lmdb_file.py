@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hesspot.data.readers.keys import find_key
+from hesspot.data.readers.keys import find_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
@@ -50,27 +50,26 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
 def _raw(fields: dict[str, Any], key: str, file: Path, options: Options) -> Raw:
     place = f"sample {key} of {file}"
     arrays = {name: _array(value) for name, value in fields.items() if value is not None}
-    numbers_key = find_key("numbers", arrays, options.keys, place)
-    if numbers_key is not None:
-        numbers = arrays[numbers_key]
+    found = find_keys(("numbers", "positions", *_LABELS), arrays, options.keys, place)
+    if "numbers" in found:
+        numbers = arrays[found["numbers"]]
     elif "one_hot" in arrays:
         numbers = _ONE_HOT[arrays["one_hot"].argmax(axis=1)]
     else:
         raise UserError(
             f"{place} has neither atomic numbers nor one_hot: it has {', '.join(arrays)}, set --keys numbers="
         )
-    positions_key = find_key("positions", arrays, options.keys, place)
-    if positions_key is None:
+    if "positions" not in found:
         raise UserError(f"{place} has no positions: it has {', '.join(arrays)}, set --keys positions=")
-    found = {field: find_key(field, arrays, options.keys, place) for field in _LABELS}
-    labels: dict[str, Any] = {field: arrays[name] for field, name in found.items() if name is not None}
+    labels: dict[str, Any] = {field: arrays[name] for field, name in found.items() if field in _LABELS}
     reaction = arrays.get("rxn")
     return Raw(
         place,
         numbers_of(numbers, place),
-        arrays[positions_key],
+        arrays[found["positions"]],
         f"{file.stem}_{int(key)}",
         options.units or Units(),
+        keys=found,
         system="" if reaction is None else f"reaction {reaction.item()}",
         **labels,
     )

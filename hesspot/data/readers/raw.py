@@ -1,5 +1,6 @@
 """What a reader hands over: the arrays of one structure as they stand in its file, and the units that they are in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ from hesspot.errors import UserError
 SYMMETRIC = 0.1
 #: amu; tables of masses differ by less, isotopes by more.
 SAME_MASS = 0.1
+#: Part of the largest element: digits that are printed, and constants of the program that converted one to the other.
+SAME_LABELS = 0.01
 #: eV/Å²; less asymmetry is rounding and is not recorded.
 ROUNDING = 1e-9
 
@@ -22,7 +25,8 @@ ROUNDING = 1e-9
 class Raw:
     """One structure of a file; `place` names both. Labels as in `Record`, in `units`.
 
-    The Hessian may have any shape that `square_hessian` takes; `gradient` is −forces, `virial` −stress·volume.
+    The Hessian may have any shape that `square_hessian` takes; `gradient` is −forces, `virial` −stress·volume. `keys`
+    are those that the labels stand under in the file, by field.
     """
 
     place: str
@@ -48,6 +52,7 @@ class Raw:
     system: str | None = None
     level: str = ""
     properties: dict[str, float | str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def record(self) -> Record:
         """Checked and in eV and Å; a Hessian is symmetrised, its asymmetry kept as a property."""
@@ -62,10 +67,14 @@ class Raw:
             fields["masses"] = self._numbers("masses", (n,))
         if self.energy is not None:
             fields["energy"] = self._numbers("energy", ()).item() * units.energy
-        if self.forces is not None:
-            fields["forces"] = self._numbers("forces", (n, 3)) * units.forces
-        elif self.gradient is not None:
-            fields["forces"] = -self._numbers("gradient", (n, 3)) * units.forces
+        forces = self._one_of(
+            "forces",
+            None if self.forces is None else self._numbers("forces", (n, 3)) * units.forces,
+            "gradient",
+            None if self.gradient is None else -self._numbers("gradient", (n, 3)) * units.forces,
+        )
+        if forces is not None:
+            fields["forces"] = forces
         if self.hessian is not None:
             hessian = square_hessian(self.hessian, n, self.place) * units.hessian
             fields["hessian"], asymmetry = self._symmetric(hessian)
@@ -108,14 +117,34 @@ class Raw:
         """(3, 3) in eV/Å³ from a stress of 6 (Voigt) or 9 numbers, or from a virial; None without a full cell."""
         if "pbc" not in fields or not np.all(fields["pbc"]):
             return None
+        stress = virial = None
         if self.stress is not None:
             voigt = np.size(self.stress) == 6
             stress = self._numbers("stress", (6,) if voigt else (3, 3)) * self.units.stress
-            return stress[np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])] if voigt else 0.5 * (stress + stress.T)
-        if self.virial is None:
-            return None
-        virial = self._numbers("virial", (3, 3)) * self.units.energy
-        return -0.5 * (virial + virial.T) / abs(np.linalg.det(fields["cell"]))
+            stress = stress[np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])] if voigt else 0.5 * (stress + stress.T)
+        if self.virial is not None:
+            volume = abs(np.linalg.det(fields["cell"]))
+            virial = self._numbers("virial", (3, 3)) * self.units.energy
+            virial = -0.5 * (virial + virial.T) / max(volume, np.finfo(float).tiny)
+        return self._one_of("stress", stress, "virial", virial)
+
+    def _one_of(self, one: str, first: np.ndarray | None, other: str, second: np.ndarray | None) -> np.ndarray | None:
+        """The first of two labels that say the same, in the same units; UserError if they do not."""
+        if first is None or second is None:
+            return second if first is None else first
+        size = max(np.abs(first).max(), np.abs(second).max())
+        if np.abs(first - second).max() <= SAME_LABELS * size:
+            return first
+        quotient = float((first * second).sum() / max((second**2).sum(), np.finfo(float).tiny))
+        if np.abs(first - quotient * second).max() <= SAME_LABELS * size:
+            how = "of opposite sign" if abs(quotient + 1) < SAME_LABELS else f"by a factor of {quotient:.4g}"
+        else:
+            how = f"by {np.abs(first - second).max():.3g} of {size:.3g}"
+        keys = [self.keys.get(field, field) for field in (one, other)]
+        raise UserError(
+            f"{self.place} has {keys[0]} and {keys[1]}, which contradict each other ({how}, as {one}): choose with "
+            f"--keys {one}={keys[0]} or {other}={keys[1]}"
+        )
 
 
 def square_hessian(values: Any, n: int, place: str) -> np.ndarray:
