@@ -16,7 +16,7 @@ from hesspot.cli.main import app
 
 pytestmark = pytest.mark.lammps
 
-HESSPOT = [sys.executable, "-m", "hesspot.cli.main", "lammps"]
+HESSPOT = [sys.executable, "-m", "hesspot", "lammps"]
 
 #: Seconds for what takes less than one on an idle machine.
 PATIENCE = 60.0
@@ -48,6 +48,15 @@ def processes_about(folder: Path) -> list[int]:
     return found
 
 
+def prints(fifo: Path, process: subprocess.Popen[str]) -> bool:
+    """Waits until something is written to `fifo`, or `process` has ended."""
+    ends = [os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), os.pidfd_open(process.pid)]
+    ready, _, _ = select.select(ends, [], [], PATIENCE)
+    for end in ends:
+        os.close(end)
+    return ends[0] in ready
+
+
 @contextmanager
 def running_forever(folder: Path, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """`hesspot lammps …` in a run that does not end."""
@@ -62,7 +71,7 @@ def running_forever(folder: Path, arguments: Sequence[str]) -> Iterator[subproce
         text=True,
     )
     try:
-        (folder / "started").read_text()  # waits for the script to print
+        assert prints(folder / "started", process), f"{process.args} ended with {process.poll()}"
         yield process
     finally:
         process.kill()
