@@ -194,7 +194,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="the dataset to write")],
     file_format: Annotated[
         str | None,
-        typer.Option("--format", help="ase, fchk, orca, pyscf, deepmd, lmdb, columns, hesspot, or a format of ASE"),
+        typer.Option("--format", help="of the list in docs/converting-data.md, or a format of ASE"),
     ] = None,
     units: Annotated[str, typer.Option(help="such as energy=Hartree,length=bohr; the rest follows, or is given")] = "",
     keys: Annotated[

@@ -8,7 +8,19 @@ import h5py
 
 from hesspot.data.dataset import Dataset
 from hesspot.data.dataset_file import FORMAT
-from hesspot.data.readers import ase_file, columns, deepmd, fchk, lmdb_file, orca, pyscf
+from hesspot.data.readers import (
+    ase_file,
+    columns,
+    deepmd,
+    fchk,
+    lmdb_file,
+    orca,
+    phonopy_file,
+    pyscf,
+    qcschema,
+    turbomole,
+)
+from hesspot.data.readers.contents import text_format
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw
 from hesspot.errors import UserError
@@ -37,10 +49,13 @@ FORMATS: dict[str, Reader] = {
     "deepmd": deepmd.read,
     "lmdb": lmdb_file.read,
     "columns": columns.read,
+    "qcschema": qcschema.read,
+    "phonopy": phonopy_file.read,
+    "turbomole": turbomole.read,
     "ase": ase_file.read,
 }
 #: Formats that say themselves what their units are.
-FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf")
+FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf", "qcschema", "phonopy", "turbomole")
 
 _SUFFIXES = {
     ".fchk": "fchk",
@@ -53,17 +68,23 @@ _SUFFIXES = {
 
 
 def recognise(path: str | Path) -> str:
-    """The name of a path's format, by its suffix, by what a folder holds, or by what an HDF5 file holds."""
+    """The name of a path's format, by what a file or a folder holds, else by its suffix."""
     path = Path(path)
+    if path.is_file() and (found := text_format(path)) is not None:
+        return found
     if path.suffix in _SUFFIXES:
         return _SUFFIXES[path.suffix]
     if path.is_dir():
+        if any((path / name).is_file() for name in turbomole.FILES):
+            return "turbomole"
         return "lmdb" if any(path.glob("*.lmdb")) else "deepmd"
     if path.is_file() and h5py.is_hdf5(path):
         try:
             with h5py.File(path, "r") as file:
                 if file.attrs.get("format") == FORMAT:
                     return "hesspot"
+                if "force_constants" in file or "fc2" in file:
+                    return "phonopy"
                 return "pyscf" if "mol" in file and isinstance(file["mol"], h5py.Dataset) else "columns"
         except OSError as error:
             raise UserError(f"{path} cannot be read as HDF5, it is truncated or damaged: fetch it again") from error
