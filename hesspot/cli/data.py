@@ -10,7 +10,6 @@ from hesspot.cli.options import Overwrite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hesspot.data import Dataset
     from hesspot.data.quality import Finding
 
 app = typer.Typer(help="Convert, describe and check datasets.", no_args_is_help=True)
@@ -21,72 +20,52 @@ _SET = "a hesspot dataset, or shipped:NAME"
 @app.command()
 def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
     """Print what the dataset holds: counts, elements, ranges, missing labels, level of theory."""
+    from collections import Counter
+
     from rich.table import Table
 
-    from hesspot.console import say, show
+    from hesspot.console import Progress, say, show
     from hesspot.data import KINDS, PARTS, Dataset
+    from hesspot.data.label_summary import LABELS, LabelSummary
     from hesspot.data.shipped import find_dataset
 
     path = find_dataset(file)
-    dataset = Dataset.read(path)
-    sizes = [len(record) for record in dataset]
+    dataset = Dataset.open(path)
+    heads = dataset.heads
+    with Progress("structures read", len(dataset)) as progress:
+        labels = LabelSummary.of(dataset, progress.advance)
+    sizes = [len(head) for head in heads]
     lines = {
         "file": f"{path}, {path.stat().st_size / 1e6:.2f} MB",
         "level of theory": dataset.level_of_theory or "not given",
-        "structures": f"{len(dataset)} with {min(sizes)} to {max(sizes)} atoms, {_periodic(dataset)} periodic",
+        "structures": f"{len(dataset)} with {min(sizes)} to {max(sizes)} atoms, {labels.periodic} periodic",
         "elements": " ".join(dataset.elements),
-        **_label_lines(dataset),
+        **labels.lines(),
     }
-    levels = {str(level) for record in dataset if (level := record.properties.get("level_of_theory")) is not None}
-    if levels:
+    properties = [head.properties for head in heads]
+    if levels := {str(own["level_of_theory"]) for own in properties if "level_of_theory" in own}:
         lines["levels of records"] = ", ".join(sorted(levels))
-    if properties := sorted({key for record in dataset for key in record.properties}):
-        lines["properties"] = ", ".join(properties)
+    if keys := sorted({key for own in properties for key in own}):
+        lines["properties"] = ", ".join(keys)
     for key, text in lines.items():
         say(f"{key:18}{text}")
 
-    kinds = [kind for kind in KINDS if len(dataset.select(kind=kind))]
-    parts = [part for part in PARTS if len(dataset.select(part=part))]
-    labels = ("energy", "forces", "hessian", "products", "stress")
-    table = Table("part", *labels)
-    for part in parts:
-        chosen = dataset.select(part=part)
-        table.add_row(part, *(str(sum(getattr(record, label) is not None for record in chosen)) for label in labels))
+    table = Table("part", *LABELS)
+    for part in PARTS:
+        if part in labels.by_part:
+            table.add_row(part, *(str(labels.by_part[part][label]) for label in LABELS))
     show(table)
-    for title, key, rows in (
-        ("part", "part", parts),
-        ("system", "system", list(dict.fromkeys(record.system for record in dataset))),
-    ):
-        table = Table(title, *kinds, "all")
-        for row in rows:
-            chosen = dataset.select(**{key: row})
-            counts = [*(len(chosen.select(kind=kind)) for kind in kinds), len(chosen)]
-            table.add_row(row or "(none)", *(str(count or "") for count in counts))
+    kinds = [kind for kind in KINDS if any(head.kind == kind for head in heads)]
+    for key in ("part", "tag", "system"):
+        counts = Counter((getattr(head, key), head.kind) for head in heads)
+        rows = list(dict.fromkeys(row for row, _ in counts))
+        if rows == [""]:
+            continue
+        table = Table(key, *kinds, "all")
+        for row in [part for part in PARTS if part in rows] if key == "part" else rows:
+            own = [counts[row, kind] for kind in kinds]
+            table.add_row(row or "(none)", *(str(count or "") for count in [*own, sum(own)]))
         show(table)
-
-
-def _periodic(dataset: "Dataset") -> int:
-    return sum(bool(record.pbc.any()) for record in dataset)
-
-
-def _label_lines(dataset: "Dataset") -> dict[str, str]:
-    """How many structures have each label, and how large it is."""
-    import numpy as np
-
-    lines = {}
-    units = {"energy": "", "forces": "eV/Å", "hessian": "eV/Å²", "products": "eV/Å²", "stress": "eV/Å³"}
-    for label, unit in units.items():
-        known = [record for record in dataset if getattr(record, label) is not None]
-        text = f"{len(known)} of {len(dataset)}"
-        if known and label == "energy":
-            per_atom = [record.energy / len(record) for record in known if record.energy is not None]
-            text += f", {min(per_atom):.3f} to {max(per_atom):.3f} eV/atom"
-        elif known:
-            text += f", largest element {max(np.abs(getattr(record, label)).max() for record in known):.3g} {unit}"
-        if known and label == "products":
-            text += f", {sum(len(record.products) for record in known if record.products is not None)} directions"
-        lines[label] = text
-    return lines
 
 
 @app.command()
@@ -110,7 +89,7 @@ def check(
 
     if plot is not None:
         _check_plot(plot, overwrite)
-    dataset = Dataset.read(find_dataset(file))
+    dataset = Dataset.open(find_dataset(file))
     with Progress("structures checked", len(dataset), lines=not as_json) as progress:
         findings = check_dataset(dataset, STRICT if strict else USUAL, progress.advance)
     failures = in_words([finding for finding in findings if not finding.warning])
@@ -203,6 +182,7 @@ def convert(
     level: Annotated[str | None, typer.Option(help="level of theory, such as 'wB97X/6-31G(d)'")] = None,
     part: Annotated[str | None, typer.Option(help="part of all structures: train, valid, test")] = None,
     kind: Annotated[str | None, typer.Option(help="kind of all structures: minimum, saddle, …")] = None,
+    tag: Annotated[str | None, typer.Option(help="a word of your own for all structures, as config_type")] = None,
     system: Annotated[str | None, typer.Option(help="system of all structures")] = None,
     split: Annotated[str | None, typer.Option(help="draw parts: 0.8,0.1,0.1 for train, valid, test")] = None,
     split_by: Annotated[str, typer.Option(help="what stays together: system, composition, structure")] = "system",
@@ -213,10 +193,10 @@ def convert(
 ) -> None:
     """Write a dataset from files of other programs, in eV and Å."""
     from hesspot.console import Progress, say, warn
-    from hesspot.data.convert import convert as convert_files
+    from hesspot.data.convert import convert_to
+    from hesspot.data.label_summary import LabelSummary
     from hesspot.data.quality import label_warnings
     from hesspot.data.readers import Options, Units
-    from hesspot.data.split import split_into_parts
     from hesspot.errors import UserError
     from hesspot.files import require_free
 
@@ -226,27 +206,31 @@ def convert(
     given_units = _pairs(units, "--units")
     options = Options(Units.parse(given_units) if given_units else None, _pairs(keys, "--keys"))
     with Progress("structures read", None) as progress:
-        dataset = convert_files(
+        dataset = convert_to(
+            out,
             sources,
             options,
-            file_format=file_format,
             level=level,
+            split=None if split is None else _fractions(split),
+            split_by=split_by,
+            seed=seed,
+            provenance={"units": given_units, "keys": dict(options.keys)},
+            file_format=file_format,
             part=part,
             kind=kind,
+            tag=tag,
             system=system,
             limit=limit,
             check_units=unit_check,
             progress=progress.reach,
         )
-    dataset.provenance |= {"units": given_units, "keys": dict(options.keys)}
-    if split is not None:
-        dataset = split_into_parts(dataset, _fractions(split), split_by, seed)
-    dataset.write(out)
     if not dataset.level_of_theory:
         warn("the level of theory is not known; name it with --level")
-    for sentence in label_warnings(dataset):
-        warn(sentence)
-    known = ", ".join(f"{label} {text}" for label, text in _label_lines(dataset).items() if not text.startswith("0 "))
+    with Progress("structures checked", len(dataset)) as progress:
+        for sentence in label_warnings(dataset, progress.advance):
+            warn(sentence)
+    lines = LabelSummary.of(dataset).lines()
+    known = ", ".join(f"{label} {text}" for label, text in lines.items() if not text.startswith("0 "))
     say(f"{out}: {len(dataset)} structures; {known}")
 
 

@@ -1,56 +1,132 @@
 """Datasets from files of other formats."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from hesspot.data.dataset import Dataset
+from hesspot.data.dataset_file import Head, writing_dataset
 from hesspot.data.levels import different_levels
 from hesspot.data.readers import Options, read_labelled
 from hesspot.data.record import KINDS, PARTS, Record
+from hesspot.data.split import draw_parts, require_fractions
 from hesspot.data.unit_checks import unit_complaints
 from hesspot.errors import UserError
+
+#: Records of a source that its units are checked with, and bytes that they may take.
+CHECKED, CHECKED_BYTES = 1024, 2**26
 
 
 def convert(
     sources: Sequence[str | Path],
     options: Options,
     *,
-    file_format: str | None = None,
     level: str | None = None,
+    **how: Any,
+) -> Dataset:
+    """One dataset of the structures in `sources`, in eV and Å and in memory; `how` as in `convert_to`."""
+    levels: list[str] = []
+    records = list(_converted([Path(each) for each in sources], options, levels, **how))
+    return Dataset(records, _one_level(records, levels, level), {"converted_from": [str(source) for source in sources]})
+
+
+def convert_to(
+    out: str | Path,
+    sources: Sequence[str | Path],
+    options: Options,
+    *,
+    level: str | None = None,
+    split: Sequence[float] | None = None,
+    split_by: str = "system",
+    seed: int = 0,
+    provenance: dict[str, Any] | None = None,
+    **how: Any,
+) -> Dataset:
+    """Write one dataset of the structures in `sources`, in eV and Å, and open it; no more than a piece is in memory.
+
+    file_format: of all sources, None to recognise each. part, kind, tag and system replace what the files say; limit
+    takes the first structures of each source; check_units=False takes the numbers as they are; progress is called
+    with the count so far; split draws parts, see `draw_parts`. Names that occur twice get a number. UserError for bad
+    input, for units that cannot be (see `unit_complaints`), and for more than one level of theory unless `level`
+    names one: the file that was there stays.
+    """
+    if split is not None:
+        require_fractions(split, split_by)
+    levels: list[str] = []
+    with writing_dataset(Path(out)) as writer:
+        for record in _converted([Path(each) for each in sources], options, levels, **how):
+            writer.add(record)
+        writer.level_of_theory = _one_level(writer.heads, levels, level)
+        writer.provenance = {"converted_from": [str(source) for source in sources], **(provenance or {})}
+        if split is not None:
+            for head, part in zip(writer.heads, draw_parts(writer.heads, split, split_by, seed), strict=True):
+                head.part = part
+            writer.provenance["split"] = [*split, split_by, seed]
+    return Dataset.open(out)
+
+
+def _converted(
+    sources: Sequence[Path],
+    options: Options,
+    levels: list[str],
+    *,
+    file_format: str | None = None,
     part: str | None = None,
     kind: str | None = None,
+    tag: str | None = None,
     system: str | None = None,
     limit: int | None = None,
     check_units: bool = True,
     progress: Callable[[int], None] = lambda count: None,
-) -> Dataset:
-    """One dataset of the structures in `sources`, in eV and Å.
-
-    `part`, `kind` and `system` replace what the files say; `limit` takes the first structures of each source;
-    `progress` is called with the count so far. Names that occur twice get a number. UserError for bad input, for
-    units that cannot be (see `unit_complaints`), and for more than one level of theory unless `level` names one.
-    """
-    for value, known, option in ((part, PARTS, "--part"), (kind, KINDS, "--kind")):
-        if value is not None and value not in known:
-            raise UserError(f"{option} {value} is not known: use one of {', '.join(known)}")
+) -> Iterator[Record]:
+    """The records one by one; their levels of theory are appended to `levels`."""
+    if part is not None and part not in PARTS:
+        raise UserError(f"--part {part} is not known: use one of {', '.join(PARTS)}")
+    if kind is not None and kind not in KINDS:
+        raise UserError(
+            f"--kind {kind} is not known: use one of {', '.join(KINDS)}, or --tag {kind} for a word of yours"
+        )
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit} takes no structure: give 1 or more")
-    records: list[Record] = []
-    levels: list[str] = []
     seen: dict[str, int] = {}
-    for source in _without_twins([Path(each) for each in sources]):
-        first = len(records)
+    for source in _without_twins(sources):
+        sample = _Sample()
         for raw in islice(read_labelled(source, options, file_format), limit):
+            raw.kind, raw.tag = kind or raw.kind, tag or raw.tag
             record = raw.record()
-            record.part, record.kind, record.system = part or record.part, kind or record.kind, system or record.system
+            record.part, record.system = part or record.part, system or record.system
             record.name = _unique(record.name, seen)
-            records.append(record)
             levels.append(raw.level)
-            progress(len(records))
-        if check_units and (complaints := unit_complaints(records[first:])):
+            if check_units:
+                sample.add(record)
+            progress(len(levels))
+            yield record
+        if check_units and (complaints := unit_complaints(sample.records)):
             raise UserError(f"{source}: {complaints[0]}; --no-unit-check takes the numbers as they are")
-    return Dataset(records, _one_level(records, levels, level), {"converted_from": [str(source) for source in sources]})
+
+
+class _Sample:
+    """Pairs of neighbouring records, evenly spaced over all that are added, so many as may be kept in memory."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, Record]] = []
+        self._stride, self._count, self._bytes = 1, 0, 0
+
+    def add(self, record: Record) -> None:
+        number, self._count = self._count // 2, self._count + 1
+        if number % self._stride:
+            return
+        self._kept.append((number, record))
+        self._bytes += 0 if record.hessian is None else record.hessian.nbytes
+        if len(self._kept) > CHECKED or self._bytes > CHECKED_BYTES:
+            self._stride *= 2
+            self._kept = [(number, record) for number, record in self._kept if number % self._stride == 0]
+            self._bytes = sum(0 if record.hessian is None else record.hessian.nbytes for _, record in self._kept)
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for _, record in self._kept]
 
 
 def _without_twins(sources: Sequence[Path]) -> list[Path]:
@@ -71,9 +147,9 @@ def _unique(name: str, seen: dict[str, int]) -> str:
             return candidate
 
 
-def _one_level(records: list[Record], levels: list[str], given: str | None) -> str:
+def _one_level(records: Sequence[Record | Head], levels: list[str], given: str | None) -> str:
     """The set's level of theory; records of several keep their own as a property, which `data check` finds."""
-    known = different_levels(level for level in levels if level)
+    known = different_levels(dict.fromkeys(level for level in levels if level))
     if len(known) > 1:
         if given is None:
             raise UserError(

@@ -1,6 +1,7 @@
 """Structures that occur twice: one composition and the same distances, whatever the order, place and orientation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,10 @@ from hesspot.data.record import Record
 SAME = 1e-3
 #: Larger structures are told apart by the distances from their centre alone.
 ALL_PAIRS = 32
+#: Numbers that are kept of each structure; those that agree in them are compared in full.
+KEPT = 12
+#: Å, of a mean.
+ROUNDING = 1e-9
 
 
 class Copy(NamedTuple):
@@ -29,16 +34,26 @@ def find_copies(records: Sequence[Record]) -> list[Copy]:
     same labels but for a reflection. Periodic structures are compared with their cells and without images.
     """
     groups: dict[tuple[bytes | int | None, ...], list[int]] = {}
+    means = np.empty((len(records), KEPT))
     for i, record in enumerate(records):
         kind = np.sort(record.numbers).tobytes(), record.pbc.tobytes(), record.charge or 0, record.multiplicity
         groups.setdefault(kind, []).append(i)
-    copies = []
-    for indices in groups.values():
-        if len(indices) > 1:
-            signatures = np.stack([_signature(records[i]) for i in indices])
-            pairs = cKDTree(signatures).query_pairs(SAME, p=np.inf)
-            copies += [Copy(*sorted((indices[a], indices[b]))) for a, b in pairs]
-    return sorted(copies)
+        means[i] = _means(_signature(record))
+    return sorted(copy for indices in groups.values() for copy in _copies_among(records, indices, means))
+
+
+def _copies_among(records: Sequence[Record], indices: Sequence[int], means: np.ndarray) -> Iterator[Copy]:
+    """Equal structures among those of one composition."""
+    pairs = cKDTree(means[indices]).query_pairs(SAME + ROUNDING, p=np.inf, output_type="ndarray")
+    signature = lru_cache(maxsize=1024)(lambda i: _signature(records[i]))
+    for a, b in np.sort(np.array(indices)[pairs], axis=1).tolist():
+        if np.abs(signature(a) - signature(b)).max(initial=0.0) <= SAME:
+            yield Copy(a, b)
+
+
+def _means(signature: np.ndarray) -> np.ndarray:
+    """Means (KEPT,) over parts of a signature, which differ by no more than the signatures do."""
+    return np.array([part.mean() if len(part) else 0.0 for part in np.array_split(signature, KEPT)])
 
 
 def _signature(record: Record) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Labels far from those of the rest of the set, by robust measures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from hesspot.data.record import Record
 
@@ -14,16 +15,24 @@ COMMON = 10
 NARROW = {"energy per atom": 0.02, "largest force": 1.0, "largest Hessian element": 10.0}
 
 
-def outlier_scores(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+def outlier_scores(records: Iterable[Record], hessians: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Robust standard deviations, (value − median) / 1.4826 MAD, by test and by the structure's name.
 
+    hessians: the largest Hessian element of each structure that has one, eV/Å².
     Energies per atom after the best constant for each element and composition, in both directions; the largest
     force component and Hessian element, upwards.
     """
-    energies = _energies(records)
-    forces = {r.name: float(np.abs(r.forces).max()) for r in records if r.forces is not None and len(r) > 1}
-    hessians = {r.name: float(np.abs(r.hessian).max()) for r in records if r.hessian is not None}
-    scores = {}
+    known: list[tuple[str, float, np.ndarray]] = []
+    compositions: dict[bytes, np.ndarray] = {}
+    forces: dict[str, float] = {}
+    for record in records:
+        if len(record) > 1 and record.energy is not None:
+            counts = np.bincount(record.numbers, minlength=len(chemical_symbols)).astype(float)
+            known.append((record.name, record.energy, compositions.setdefault(counts.tobytes(), counts)))
+        if len(record) > 1 and record.forces is not None:
+            forces[record.name] = float(np.abs(record.forces).max())
+    energies = _energies(known)
+    scores: dict[str, dict[str, float]] = {}
     for label, values in (
         ("energy per atom", energies),
         ("largest force", forces),
@@ -38,15 +47,17 @@ def outlier_scores(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     return scores
 
 
-def _energies(records: Sequence[Record]) -> dict[str, float]:
-    """eV/atom above the sum of constants of the elements, and above the median of the composition where it is known."""
-    known = [record for record in records if record.energy is not None and len(record) > 1]
+def _energies(known: list[tuple[str, float, np.ndarray]]) -> dict[str, float]:
+    """eV/atom above the sum of constants of the elements, and above the median of the composition where it is known.
+
+    known: name, energy in eV and number of atoms of each atomic number.
+    """
     if len(known) < ENOUGH:
         return {}
-    elements = np.unique(np.concatenate([record.numbers for record in known]))
-    counts = np.stack([(record.numbers[:, None] == elements).sum(axis=0) for record in known]).astype(float)
+    present = np.flatnonzero(np.sum([*{id(own): own for _, _, own in known}.values()], axis=0))
+    counts = np.stack([own[present] for _, _, own in known])
     sizes = counts.sum(axis=1)
-    energies = np.array([record.energy for record in known]) / sizes
+    energies = np.array([energy for _, energy, _ in known]) / sizes
     kept = np.ones(len(known), dtype=bool)
     for _ in range(2):  # the second time without those far off
         constants = np.linalg.lstsq(counts[kept] / sizes[kept, None], energies[kept], rcond=None)[0]
@@ -57,4 +68,4 @@ def _energies(records: Sequence[Record]) -> dict[str, float]:
     for i in np.flatnonzero(members >= COMMON):
         own = composition.ravel() == i
         above[own] -= np.median(above[own])
-    return dict(zip([record.name for record in known], above.tolist(), strict=True))
+    return dict(zip([name for name, _, _ in known], above.tolist(), strict=True))

@@ -4,7 +4,7 @@ Failures are labels that cannot be right, or that do not belong together. Warnin
 copies, test structures that were trained on, labels that are missing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from hesspot.data.duplicates import Copy, find_copies
 from hesspot.data.levels import level_key
 from hesspot.data.outliers import outlier_scores
 from hesspot.data.record import Record
+from hesspot.data.stored_records import Entry, without_curvature
 from hesspot.data.sum_rules import acoustic_defect, rotational_defect
 
 #: Hartree/bohr, true residual of the coupled-perturbed equations (property `cphf_residual`).
@@ -94,17 +95,24 @@ def check_record(record: Record, limits: Limits = USUAL) -> list[Finding]:
 def check_dataset(
     dataset: Dataset, limits: Limits = USUAL, progress: Callable[[], None] = lambda: None
 ) -> list[Finding]:
-    """Tests of every record, and of the records against each other; `progress` is called after each record."""
+    """Tests of every record, and of the records against each other; `progress` is called after each record.
+
+    The set may be larger than the memory: records are looked at one by one, and nothing of their size is kept.
+    """
     findings: list[Finding] = []
+    sizes: dict[str, float] = {}
     for record in dataset:
         findings += check_record(record, limits)
+        if record.hessian is not None:
+            sizes[record.name] = float(np.abs(record.hessian).max())
         progress()
+    records = without_curvature(dataset.records)
     findings += _levels(dataset)
-    copies = find_copies(dataset.records)
-    findings += _contradictions(dataset.records, copies)
-    findings += _copies(dataset.records, copies)
-    findings += _missing(dataset)
-    for test, scores in outlier_scores(dataset.records).items():
+    copies = find_copies(records)
+    findings += _contradictions(records, copies)
+    findings += _copies(dataset.heads, copies)
+    findings += _missing(records)
+    for test, scores in outlier_scores(records, sizes).items():
         findings += [Finding(name, test, score, OUTLIER, warning=True) for name, score in scores.items()]
     return findings
 
@@ -113,11 +121,11 @@ def _levels(dataset: Dataset) -> Iterator[Finding]:
     known = {
         level_key(level) for level in dataset.level_of_theory.split(" and ")
     }  # as sets that were joined on purpose are named
-    for record in dataset:
-        level = record.properties.get("level_of_theory")
+    for head in dataset.heads:
+        level = head.properties.get("level_of_theory")
         if level is not None:
             yield Finding(
-                record.name, "level of theory other than the set's", float(level_key(str(level)) not in known), 0
+                head.name, "level of theory other than the set's", float(level_key(str(level)) not in known), 0
             )
 
 
@@ -133,7 +141,7 @@ def _contradictions(records: Sequence[Record], copies: Sequence[Copy]) -> Iterat
             )
 
 
-def _copies(records: Sequence[Record], copies: Sequence[Copy]) -> Iterator[Finding]:
+def _copies(records: Sequence[Record | Entry], copies: Sequence[Copy]) -> Iterator[Finding]:
     """A copy of a training structure in another part is leakage; within a part it only weighs double."""
     within: set[int] = set()
     leaked: set[int] = set()
@@ -149,8 +157,8 @@ def _copies(records: Sequence[Record], copies: Sequence[Copy]) -> Iterator[Findi
             yield Finding(record.name, "copy of a training structure", float(i in leaked), 0, warning=True)
 
 
-def _missing(dataset: Dataset) -> Iterator[Finding]:
-    for record in dataset:
+def _missing(records: Iterable[Record]) -> Iterator[Finding]:
+    for record in records:
         lacking = record.energy is None or (record.forces is None and len(record) > 1)
         yield Finding(record.name, "no energy or no forces", float(lacking), 0, warning=True)
 
@@ -172,6 +180,6 @@ def in_words(findings: Sequence[Finding]) -> list[str]:
     return sentences
 
 
-def label_warnings(dataset: Dataset) -> list[str]:
+def label_warnings(dataset: Dataset, progress: Callable[[], None] = lambda: None) -> list[str]:
     """What `hesspot data check` would say about the labels, for those who are about to train on them."""
-    return in_words(check_dataset(dataset))
+    return in_words(check_dataset(dataset, progress=progress))

@@ -16,6 +16,8 @@ PARTS = ("train", "valid", "test")
 #: What people are told that the structures of a part are.
 PART_NAMES = {"train": "training structures", "valid": "validation", "test": "test"}
 KINDS = ("minimum", "saddle", "irc", "nms", "atom", "other")
+#: Where extended XYZ has the tag, as GAP and ACE write it.
+TAG = "config_type"
 
 #: eV/Å²; only one triangle is stored, so that anything above rounding would be lost without a word.
 HESSIAN_ASYMMETRY = 1e-6
@@ -43,6 +45,7 @@ class Record:
         name: unique in its dataset.
         part: train, valid or test.
         kind: minimum, saddle, irc (on a reaction path), nms (normal-mode sampled), atom or other.
+        tag: a word of the user's own, such as the `config_type` of extended XYZ; tables can be split by it.
         system: the molecule or reaction that the structure belongs to.
         properties: what else is known, such as the residual of the coupled-perturbed equations.
     """
@@ -63,6 +66,7 @@ class Record:
     multiplicity: int | None = None
     part: str = "train"
     kind: str = "other"
+    tag: str = ""
     system: str = ""
     properties: dict[str, float | str] = field(default_factory=dict)
 
@@ -94,7 +98,9 @@ class Record:
         if self.part not in PARTS:
             raise UserError(f"{where} has the part {self.part!r}: use one of {', '.join(PARTS)}")
         if self.kind not in KINDS:
-            raise UserError(f"{where} has the kind {self.kind!r}: use one of {', '.join(KINDS)}")
+            raise UserError(
+                f"{where} has the kind {self.kind!r}: use one of {', '.join(KINDS)}, and `tag` for words of your own"
+            )
         if (self.directions is None) != (self.products is None):
             raise UserError(f"{where} has Hessian products or their directions alone: give both")
         n_products = 0 if self.directions is None else len(self.directions)
@@ -146,8 +152,10 @@ class Record:
             labels["stress"] = full_3x3_to_voigt_6_stress(self.stress)
         if any(value is not None for value in labels.values()):
             atoms.calc = SinglePointCalculator(atoms, **{k: v for k, v in labels.items() if v is not None})
-        atoms.info.update(name=self.name, part=self.part, kind=self.kind, system=self.system)
-        atoms.info["properties"] = dict(self.properties)
+        atoms.info.update(name=self.name, part=self.part, kind=self.kind)
+        # an empty text in extended XYZ takes the next key for its value
+        known = {"system": self.system, TAG: self.tag, "properties": dict(self.properties)}
+        atoms.info.update({key: value for key, value in known.items() if value})
         for label in ("hessian", "directions", "products"):
             if getattr(self, label) is not None:
                 atoms.info[label] = getattr(self, label).copy()
@@ -160,6 +168,8 @@ class Record:
         known: dict[str, Any] = {
             key: atoms.info[key] for key in ("part", "kind", "system", "properties") if key in atoms.info
         }
+        if TAG in atoms.info:
+            known["tag"] = str(atoms.info[TAG])
         known["energy"] = results.get("energy")
         known["forces"] = results.get("forces")
         if (stress := results.get("stress")) is not None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from hesspot.data.dataset import Dataset
-from hesspot.data.record import PART_NAMES, PARTS, Record
+from hesspot.data.record import PART_NAMES, PARTS
 from hesspot.errors import UserError
 
 #: What a part is made of: structures one by one, all of one `system`, all of one composition.
@@ -19,48 +20,69 @@ USUAL = (0.8, 0.1, 0.1)
 FEWEST = 5
 
 
-def split_into_parts(dataset: Dataset, fractions: Sequence[float], by: str = "system", seed: int = 0) -> Dataset:
-    """The dataset with parts drawn anew: fractions of train, valid and test, that sum to 1.
+class Groupable(Protocol):
+    """What parts are drawn by: a record, or what is kept in memory of one."""
+
+    @property
+    def system(self) -> str: ...
+
+    @property
+    def numbers(self) -> np.ndarray: ...
+
+
+def draw_parts(heads: Sequence[Groupable], fractions: Sequence[float], by: str = "system", seed: int = 0) -> list[str]:
+    """A part for each structure: fractions of train, valid and test, that sum to 1.
 
     Groups in a random order go whole to the part that lacks most of its share, those that bring a new element to
     train; a structure without a system is a group of its own. UserError for fractions that are none, and where a part
     of a share above zero stays empty.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise UserError(
-            f"the split {','.join(map(str, fractions))} is no division: give train,valid,test that sum to 1"
-        )
-    if by not in UNITS:
-        raise UserError(f"a split by {by!r} is not known: use {', '.join(UNITS)}")
+    require_fractions(fractions, by)
     groups: dict[object, list[int]] = {}
-    for i, record in enumerate(dataset):
-        groups.setdefault(_group(record, by, i), []).append(i)
+    for i, head in enumerate(heads):
+        groups.setdefault(_group(head, by, i), []).append(i)
     keys = list(groups)
-    wanted = np.array(fractions) * len(dataset)
+    wanted = np.array(fractions) * len(heads)
     order = [groups[keys[key]] for key in np.random.default_rng(seed).permutation(len(keys))]
     # Elements that stand in no training structure cannot be learnt; few groups may not leave the choice.
-    parts, counts = _deal(dataset, order, wanted, elements_first=bool(wanted[0] > 0))
+    parts, counts = _deal(heads, order, wanted, elements_first=bool(wanted[0] > 0))
     if any((wanted > 0) & (counts == 0)):
-        parts, counts = _deal(dataset, order, wanted, elements_first=False)
+        parts, counts = _deal(heads, order, wanted, elements_first=False)
     for name, share, count in zip(PARTS, wanted, counts, strict=True):
         if share > 0 and count == 0:
             raise UserError(
                 f"the part {name} stays empty: {len(keys)} groups by {by} do not fill three parts, "
                 "use --split-by structure or give more data"
             )
+    return parts
+
+
+def require_fractions(fractions: Sequence[float], by: str) -> None:
+    """UserError for what is no division into parts."""
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise UserError(
+            f"the split {','.join(map(str, fractions))} is no division: give train,valid,test that sum to 1"
+        )
+    if by not in UNITS:
+        raise UserError(f"a split by {by!r} is not known: use {', '.join(UNITS)}")
+
+
+def split_into_parts(dataset: Dataset, fractions: Sequence[float], by: str = "system", seed: int = 0) -> Dataset:
+    """The dataset with parts drawn anew, see `draw_parts`."""
+    parts = draw_parts(dataset.heads, fractions, by, seed)
     records = [replace(record, part=part) for record, part in zip(dataset, parts, strict=True)]
     return Dataset(records, dataset.level_of_theory, dataset.provenance | {"split": [*fractions, by, seed]})
 
 
 def _deal(
-    dataset: Dataset, order: Sequence[Sequence[int]], wanted: np.ndarray, elements_first: bool
+    heads: Sequence[Groupable], order: Sequence[Sequence[int]], wanted: np.ndarray, elements_first: bool
 ) -> tuple[list[str], np.ndarray]:
     """Part of each structure, and structures in each part; groups go in this order to the part that lacks most."""
     counts = np.zeros(3)
-    parts = [""] * len(dataset)
+    parts = [""] * len(heads)
     trained: set[int] = set()
     for members in order:
-        elements = {int(number) for i in members for number in dataset[i].numbers}
+        elements = {int(number) for i in members for number in heads[i].numbers}
         part = int(np.argmax((wanted - counts) / np.maximum(wanted, 1e-12) + np.where(wanted > 0, 0, -np.inf)))
         if elements_first and not elements <= trained:
             part = 0
@@ -91,7 +113,7 @@ def usual_split(dataset: Dataset) -> tuple[Dataset, str]:
     return divided, told
 
 
-def _group(record: Record, by: str, i: int) -> object:
+def _group(head: Groupable, by: str, i: int) -> object:
     if by == "composition":
-        return tuple(np.sort(record.numbers))
-    return record.system if by == "system" and record.system else i
+        return tuple(np.sort(head.numbers))
+    return head.system if by == "system" and head.system else i

@@ -27,7 +27,7 @@ def training_subset(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     chosen = set(order[: max(1, math.ceil(fraction * len(order) - 1e-9))])
     kept = [record for record in training if (record.system or record.name) in chosen]
     return Dataset(
-        kept + dataset.select(part="valid").records,
+        [*kept, *dataset.select(part="valid")],
         dataset.level_of_theory,
         {"training_systems": sorted(chosen), "fraction": fraction, "seed": seed},
     )

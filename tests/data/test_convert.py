@@ -10,8 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
+from hesspot.data.convert import convert, convert_to
+from hesspot.data.readers import Options
 from hesspot.data.split import split_into_parts
 from hesspot.data.unit_checks import unit_complaints
 from hesspot.errors import UserError
@@ -132,3 +136,23 @@ def test_a_full_disk_leaves_the_old_file(small: Dataset, tmp_path: Path) -> None
     assert "Traceback" not in result.stderr
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["set.h5"]
+
+
+@pytest.mark.parametrize("stated", ["kind='hot liquid'", "config_type='hot liquid'"])
+def test_words_of_the_users_own_become_tags(stated: str, tmp_path: Path) -> None:
+    """Other programs' config_type, and a kind that is none of hesspot's; --tag takes its place, --kind does not."""
+    source, out = tmp_path / "a.xyz", tmp_path / "out.h5"
+    source.write_text(f"2\nProperties=species:S:1:pos:R:3 energy=-31.7 {stated}\nH 0 0 0\nH 0 0 0.74\n")
+    convert_to(out, [source], Options())
+    assert [(r.kind, r.tag) for r in Dataset.read(out)] == [("other", "hot liquid")]
+    assert "hot liquid" in CliRunner().invoke(app, ["data", "info", str(out)]).output
+    convert_to(out, [source], Options(), kind="minimum", tag="cold")
+    assert [(r.kind, r.tag) for r in Dataset.read(out)] == [("minimum", "cold")]
+    with pytest.raises(UserError, match="--tag hot for a word of yours"):
+        convert_to(out, [source], Options(), kind="hot")
+
+
+def test_the_converter_draws_the_parts_that_a_split_in_memory_draws(small: Dataset, tmp_path: Path) -> None:
+    out = convert_to(tmp_path / "out.h5", [shipped.path("small_chno")], Options(), split=[0.7, 0.15, 0.15], seed=1)
+    assert [r.part for r in out] == [r.part for r in split_into_parts(small, [0.7, 0.15, 0.15], "system", seed=1)]
+    assert out.provenance["split"] == [0.7, 0.15, 0.15, "system", 1]

@@ -1,6 +1,9 @@
 """The dataset file: what is written comes back, and bad input gives one sentence."""
 
 import json
+import pickle
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,6 +14,10 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from hesspot.data import Dataset, Record
+from hesspot.data.convert import convert
+from hesspot.data.dataset_file import writing_dataset
+from hesspot.data.readers import Options
+from hesspot.data.stored_records import without_curvature
 from hesspot.errors import UserError
 
 
@@ -56,7 +63,7 @@ def same(a: Record, b: Record) -> None:
         assert (left is None) == (right is None), key
         if left is not None:
             np.testing.assert_array_equal(left, right, err_msg=key)
-    for key in ("name", "part", "kind", "system", "properties"):
+    for key in ("name", "part", "kind", "tag", "system", "properties"):
         assert getattr(a, key) == getattr(b, key)
 
 
@@ -173,7 +180,7 @@ def test_bad_files_are_refused(dataset: Dataset, tmp_path: Path) -> None:
 
     for key, value, words in [
         ("format", "other", "not a hesspot dataset"),
-        ("version", 4, "newer hesspot"),
+        ("version", 5, "newer hesspot"),
         ("units", json.dumps({"energy": "Hartree"}), "convert"),
         ("atoms_ptr", 1, "does not fit"),
         ("forces", np.nan, "NaN"),
@@ -207,6 +214,75 @@ def test_a_dataset_says_what_it_is_in_a_line():
     record = Record([1, 1], [[0, 0, 0], [0, 0, 0.74]], "hydrogen", energy=-31.7, hessian=np.zeros((6, 6)))
     assert repr(record) == "<Record hydrogen: 2 atoms, train, other, energy hessian>"
     assert repr(Dataset([record] * 1000, "B3LYP")) == "<Dataset of 1000 structures, B3LYP>"
+
+
+def test_an_open_file_gives_what_reading_gives(dataset: Dataset, tmp_path: Path) -> None:
+    """In blocks, one by one, in any order, of selections, and after it was pickled."""
+    path = tmp_path / "set.h5"
+    dataset.write(path)
+    opened = Dataset.open(path)
+    assert (opened.level_of_theory, opened.provenance) == (dataset.level_of_theory, dataset.provenance)
+    assert opened.elements == dataset.elements
+    for a, b in zip(dataset, opened, strict=True):
+        same(a, b)
+    for i in (3, -1, 0, 4):
+        same(dataset[i], opened[i])
+        same(dataset[i], pickle.loads(pickle.dumps(opened))[i])
+    with pytest.raises(IndexError):
+        opened[len(dataset)]
+    train = opened.select(part="train")
+    assert [record.name for record in train] == [record.name for record in train.records[:]] == ["a", "b", "d"]
+    assert all(record.hessian is None and record.products is None for record in without_curvature(opened.records))
+    opened.write(path)  # over the file that is open
+    for a, b in zip(dataset, Dataset.read(path), strict=True):
+        same(a, b)
+
+
+def test_an_open_file_refuses_a_bad_record_when_it_is_asked_for(dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "set.h5"
+    dataset.write(path)
+    with h5py.File(path, "a") as file:
+        file["forces"][0] = np.nan
+    opened = Dataset.open(path)
+    same(dataset[1], opened[1])
+    with pytest.raises(UserError, match="NaN or infinity in its forces"):
+        opened[0]
+
+
+#: Of a set of 40 MB of Hessians; a block, what waits to be written and HDF5 take less, a set in memory far more.
+STREAMED = 2**25
+
+
+def test_a_set_is_written_and_read_without_being_in_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    big = random_record(60, "big", rng)
+    tracemalloc.start()
+    try:
+        with writing_dataset(tmp_path / "set.h5") as writer:
+            for i in range(160):
+                writer.add(replace(big, name=str(i)))
+        total = sum(record.hessian.nbytes for record in Dataset.open(tmp_path / "set.h5") if record.hessian is not None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert total > 4e7 > STREAMED > peak
+
+
+def test_a_tag_of_the_users_own_is_kept(dataset: Dataset, tmp_path: Path) -> None:
+    """In the file, in ASE and in extended XYZ both ways; a file without tags can be read by what does not know them."""
+    tagged = Dataset([replace(dataset[0], tag="liquid 300 K"), *dataset.records[1:]], "none")
+    tagged.write(tmp_path / "set.h5")
+    dataset.write(tmp_path / "plain.h5")
+    for name, version in (("set.h5", 4), ("plain.h5", 2)):
+        with h5py.File(tmp_path / name) as file:
+            assert file.attrs["version"] == version
+    found = Dataset.read(tmp_path / "set.h5")
+    assert [record.tag for record in found.select(tag="liquid 300 K")] == ["liquid 300 K"]
+    assert Record.from_atoms(found[0].to_atoms()).tag == "liquid 300 K"
+    atoms = found[0].to_atoms()
+    atoms.write(tmp_path / "one.xyz", format="extxyz")
+    (back,) = convert([tmp_path / "one.xyz"], Options(), check_units=False)
+    assert (back.kind, back.tag, back.system, back.energy) == ("other", "liquid 300 K", "", dataset[0].energy)
 
 
 def test_masses_of_isotopes_are_kept(dataset: Dataset, tmp_path: Path) -> None:

@@ -472,7 +472,7 @@ def half(path: Path, name: str) -> Path:
         (lambda p: bad_xyz(p / "a.xyz", hessian=np.arange(81.0)), "asymmetric"),
         (lambda p: bad_xyz(p / "a.xyz", energy=np.nan), r"structure 0 of .*NaN"),
         (lambda p: bad_xyz(p / "a.xyz", hessian=np.full(81, np.inf)), "infinity in its Hessian"),
-        (lambda p: bad_xyz(p / "a.xyz", kind="ts"), "saddle"),
+        (lambda p: bad_xyz(p / "a.xyz", kind="ts", config_type="other word"), "leave one of them out"),
         (lambda p: half(p, "water.fchk"), "truncated"),
         (lambda p: half(p, "water.engrad"), "truncated"),
         (lambda p: half(p, "water.hess"), "truncated"),

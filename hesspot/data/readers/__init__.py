@@ -33,7 +33,7 @@ Reader = Callable[[Path, Options], Iterator[Raw]]
 
 def _read_hesspot(path: Path, options: Options) -> Iterator[Raw]:
     """A dataset of hesspot's own, to be joined with others or cut anew."""
-    dataset = Dataset.read(path)
+    dataset = Dataset.open(path)
     for record in dataset:
         fields = {key: value for key, value in vars(record).items()}
         place = f"structure {record.name} of {path}"

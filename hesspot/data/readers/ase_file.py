@@ -11,6 +11,7 @@ from ase.io.formats import UnknownFileTypeError
 from hesspot.data.readers.keys import find_keys, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.record import TAG
 from hesspot.electrons import stated_electrons
 from hesspot.errors import UserError
 from hesspot.structures import fixed_coordinates, iterate_structures
@@ -40,7 +41,8 @@ def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) ->
     info = atoms.info
     keys, labels = _labels(atoms, place, options)
     _check_constraints(atoms, labels.get("forces"), place)
-    stated = {key: str(info[key]) for key in ("part", "kind", "system") if info.get(key)}
+    texts = {"part": "part", "kind": "kind", "system": "system", "tag": TAG}
+    stated = {field: str(info[key]) for field, key in texts.items() if info.get(key) not in (None, "")}
     properties = info.get("properties")
     charge, multiplicity = stated_electrons(atoms, place)
     return Raw(

@@ -18,7 +18,7 @@ from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "masses", "stress", "virial")
-_TEXTS = ("name", "system", "kind", "part", "level")
+_TEXTS = ("name", "system", "kind", "tag", "part", "level")
 #: Structures of a stacked HDF5 array that are read at a time.
 _BLOCK = 256
 

@@ -20,6 +20,7 @@ _PLAIN = {
     "name": ("name", "names", "id", "ids"),
     "system": ("system", "systems", "formula"),
     "kind": ("kind", "kinds"),
+    "tag": ("tag", "tags", "config_type", "config_types"),
     "part": ("part", "split"),
     "level": ("level_of_theory", "level"),
     "counts": ("counts", "natoms", "n_atoms", "num_atoms"),

@@ -8,7 +8,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_masses_common, atomic_numbers, chemical_symbols
 
 from hesspot.data.readers.options import Units
-from hesspot.data.record import Record
+from hesspot.data.record import KINDS, Record
 from hesspot.errors import UserError
 
 #: Part of the largest element: a Hessian that is less symmetric has its axes mixed up.
@@ -26,7 +26,8 @@ class Raw:
     """One structure of a file; `place` names both. Labels as in `Record`, in `units`.
 
     The Hessian may have any shape that `square_hessian` takes; `gradient` is −forces, `virial` −stress·volume. `keys`
-    are those that the labels stand under in the file, by field.
+    are those that the labels stand under in the file, by field. A kind that is none of `KINDS` is the user's own word,
+    and becomes the tag.
     """
 
     place: str
@@ -49,6 +50,7 @@ class Raw:
     virial: Any = None
     part: str | None = None
     kind: str | None = None
+    tag: str | None = None
     system: str | None = None
     level: str = ""
     properties: dict[str, float | str] = field(default_factory=dict)
@@ -58,7 +60,8 @@ class Raw:
         """Checked and in eV and Å; a Hessian is symmetrised, its asymmetry kept as a property."""
         units, n = self.units, len(self.numbers)
         positions = self._numbers("positions", (n, 3)) * units.length
-        fields: dict[str, Any] = {key: getattr(self, key) for key in ("part", "kind", "system") if getattr(self, key)}
+        fields: dict[str, Any] = {key: value for key in ("part", "system") if (value := getattr(self, key))}
+        fields |= self._kind_and_tag()
         fields |= {"charge": self.charge, "multiplicity": self.multiplicity}
         properties = dict(self.properties)
         if self.pbc is not None and np.any(self.pbc):
@@ -88,6 +91,16 @@ class Raw:
         record = Record(self.numbers, positions, self.name, properties=properties, **fields)
         record.validate(self.place)
         return record
+
+    def _kind_and_tag(self) -> dict[str, str]:
+        if not self.kind or self.kind in KINDS:
+            return {key: value for key, value in (("kind", self.kind), ("tag", self.tag)) if value}
+        if self.tag and self.tag != self.kind:
+            raise UserError(
+                f"{self.place} has the tag {self.tag!r} and the kind {self.kind!r}, which is none of "
+                f"{', '.join(KINDS)}: leave one of them out, or pass --kind"
+            )
+        return {"tag": self.kind}
 
     def _numbers(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
         try:
