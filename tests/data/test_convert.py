@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
-from hesspot.data.convert import convert, convert_to
+from hesspot.data.convert import convert_to
 from hesspot.data.readers import Options
 from hesspot.data.split import split_into_parts
 from hesspot.data.unit_checks import unit_complaints
