@@ -5,13 +5,16 @@ Reading is ASE's, with what ASE's readers lose put right. Checking refuses what 
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import ase
 import ase.constraints
@@ -41,6 +44,17 @@ ISOTOPES = {"D": 2.014, "T": 3.016}
 #: A mass beyond so many times the element's own is in another unit: electron masses, or those of QUIP (eV fs²/Å²).
 HEAVIEST = 50.0
 
+#: The remedy for a file that has atom types in the place of elements.
+NAME_TYPES = "name their elements in the order of the types, as in --elements O,H"
+
+#: amu; a mass that differs more from every element's is an isotope's, or one that was moved between atoms.
+SAME_ELEMENT = 0.02
+
+#: Lines of a file that its layout is told from.
+HEAD = 200
+
+_LAMMPS_BOX = re.compile(r"^\s*\S+\s+\S+\s+xlo\s+xhi", re.MULTILINE)
+_TYPES_OF_XYZ = re.compile(r"\A\s*\d+\s*\n.*\n\s*\d+\s")
 _PROPERTIES = re.compile(r'Properties\s*=\s*"?([^\s"]+)"?')
 
 
@@ -48,37 +62,45 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def read_structures(path: str | Path) -> list[ase.Atoms]:
+def read_structures(path: str | Path, elements: Sequence[str] | None = None) -> list[ase.Atoms]:
     """All structures of a file in any format that ASE reads, or those that ASE's `FILE@INDEX` names.
+
+    elements: symbols of LAMMPS's atom types 1, 2, …, for files that have types only: such files are refused without.
 
     Columns `mass` and `masses` (amu) and the symbols D and T become masses; constraints (a column `move_mask`), what
     the comment says (charge, spin), cell and periodic directions stay as ASE reads them. UserError for a file that
     cannot be read, and for what `check_structure` refuses but coincident atoms.
     """
-    return _read(path, ":")
+    return _read(path, ":", elements)
 
 
-def read_structure(path: str | Path, tell: Callable[[str], None] = _say) -> ase.Atoms:
+def read_structure(
+    path: str | Path, tell: Callable[[str], None] = _say, elements: Sequence[str] | None = None
+) -> ase.Atoms:
     """The structure of a file, the last one of a trajectory, which is then told; else as `read_structures`."""
-    structures = _read(path, "-1")
+    structures = _read(path, "-1", elements)
     if len(structures) > 1:
         raise UserError(f"{path} names {len(structures)} structures; give the number of one, as in FILE@0")
     name, chosen = _split(path)
-    if chosen is None and _has_a_second(name):
+    if chosen is None and _has_a_second(name, elements):
         tell(f"{path} holds several structures, the last is taken ({path}@0 is the first)")
     return structures[0]
 
 
-def iterate_structures(path: Path, ase_format: str | None = None) -> Iterator[ase.Atoms]:
-    """The structures of a file one by one, masses as in `read_structures`; not checked, and with ASE's own errors."""
+def iterate_structures(
+    path: Path, ase_format: str | None = None, elements: Sequence[str] | None = None
+) -> Iterator[ase.Atoms]:
+    """The structures of a file one by one, else as `read_structures`; not checked, and with ASE's own errors."""
     done = 0
+    types = AtomTypes.of(str(path), ase_format, elements)
     try:
-        for done, atoms in enumerate(ase.io.iread(str(path), ":", ase_format, do_not_split_by_at_sign=True), 1):
+        for done, atoms in enumerate(ase.io.iread(str(path), ":", types.ase_format, do_not_split_by_at_sign=True), 1):
+            types.name(atoms, f"structure {done - 1} of {path}")
             take_masses(atoms, f"structure {done - 1} of {path}")
             yield atoms
         return
     except KeyError as error:
-        text = _text_for_ase(str(path), error)
+        text = _text_for_ase(str(path), error, elements)
     for number, atoms in enumerate(islice(ase.io.iread(text, ":", "extxyz"), done, None), done):
         take_masses(atoms, f"structure {number} of {path}")
         yield atoms
@@ -276,11 +298,11 @@ def fixed_coordinates(atoms: ase.Atoms, place: str) -> np.ndarray:
     return fixed
 
 
-def _read(path: str | Path, index: str) -> list[ase.Atoms]:
+def _read(path: str | Path, index: str, elements: Sequence[str] | None) -> list[ase.Atoms]:
     name, chosen = _split(path)
     require_file(Path(name), "structure file", "give a file that ASE reads")
     try:
-        structures = _read_with_ase(name, index if chosen is None else chosen)
+        structures = _read_with_ase(name, index if chosen is None else chosen, elements)
     except UserError:
         raise
     except (IndexError, StopIteration) as error:
@@ -308,24 +330,120 @@ def _split(path: str | Path) -> tuple[str, Any]:
     return parse_filename(str(path), None)
 
 
-def _has_a_second(name: str) -> bool:
+def _has_a_second(name: str, elements: Sequence[str] | None) -> bool:
     try:
-        return len(_read_with_ase(name, "1:2")) > 0
+        return len(_read_with_ase(name, "1:2", elements)) > 0
     except Exception:  # readers of one structure refuse the number 1 in ways of their own
         return False
 
 
-def _read_with_ase(name: str, index: str | int | slice) -> list[ase.Atoms]:
+def _read_with_ase(name: str, index: str | int | slice, elements: Sequence[str] | None) -> list[ase.Atoms]:
+    types = AtomTypes.of(name, None, elements)
     try:
-        found = ase.io.read(name, index, do_not_split_by_at_sign=True)
+        found = ase.io.read(name, index, types.ase_format, do_not_split_by_at_sign=True)
     except KeyError as error:
-        found = ase.io.read(_text_for_ase(name, error), index, format="extxyz")
-    return found if isinstance(found, list) else [found]
+        found = ase.io.read(_text_for_ase(name, error, elements), index, format="extxyz")
+    structures = found if isinstance(found, list) else [found]
+    for number, atoms in enumerate(structures):
+        types.name(atoms, f"structure {number} of {name}")
+    return structures
 
 
-def _text_for_ase(name: str, error: KeyError) -> io.StringIO:
-    """Extended XYZ without the symbol that ASE did not know; UserError if it is none of an isotope."""
+@dataclass(frozen=True)
+class AtomTypes:
+    """What LAMMPS's atom types are in a file that has them in the place of elements: ASE takes type 1 for hydrogen.
+
+    `ase_format` is ASE's name of the file's format, `numbers` the atomic numbers of the types, None where it has
+    elements.
+    """
+
+    ase_format: str | None
+    numbers: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, name: str, ase_format: str | None, elements: Sequence[str] | None) -> Self:
+        """UserError for types without `elements`, and for `elements` where there are no types."""
+        try:
+            found = ase_format or filetype(name)
+        except Exception:  # ASE tells what is wrong with the file when it reads it
+            found = None
+        if found == "runnerdata" and _LAMMPS_BOX.search(_head_of(name)):  # by the ending .data alone
+            found = ase_format = "lammps-data"
+        if not _has_types(name, found):
+            if elements is not None and not (found in ("xyz", "extxyz") and _TYPES_OF_XYZ.search(_head_of(name))):
+                raise UserError(f"{name} says itself what its elements are; leave --elements out")
+            return cls(ase_format)
+        if elements is None:
+            raise UserError(f"{name} has numbers of LAMMPS's atom types and no elements; {NAME_TYPES}")
+        return cls(ase_format, numbers_of_elements(elements))
+
+    def name(self, atoms: ase.Atoms, place: str) -> None:
+        """Give the atoms their elements; UserError for a type that has none."""
+        if self.numbers is None:
+            return
+        types = atoms.arrays.get("type")
+        if types is None:
+            raise UserError(f"{place} has neither elements nor atom types; dump a column `element` or `type`")
+        if not 1 <= types.min(initial=1) <= types.max(initial=1) <= len(self.numbers):
+            raise UserError(
+                f"{place} has atom types {types.min()} to {types.max()}, and --elements names {len(self.numbers)}; "
+                "name the element of each type"
+            )
+        atoms.numbers = self.numbers[types - 1]
+
+
+def numbers_of_elements(elements: Sequence[str]) -> np.ndarray:
+    """Atomic numbers of the symbols of atom types; UserError for what is none."""
+    for symbol in elements:
+        if atomic_numbers.get(symbol, 0) < 1:
+            raise UserError(f"--elements has {symbol!r}, which is no element; {NAME_TYPES}")
+    return np.array([atomic_numbers[symbol] for symbol in elements])
+
+
+def _has_types(name: str, ase_format: str | None) -> bool:
+    """Whether a file of LAMMPS has atom types alone, or masses, from which ASE would guess."""
+    if ase_format == "lammps-dump-binary":
+        return True
+    if ase_format == "lammps-dump-text":
+        columns = re.search(r"^ITEM: ATOMS(.*)$", _head_of(name), re.MULTILINE)
+        return columns is not None and "element" not in columns[1].split()
+    return ase_format == "lammps-data" and not _data_tells_elements(_head_of(name))
+
+
+def _data_tells_elements(head: str) -> bool:
+    """Whether a data file has symbols of elements as labels of its types, or masses that are an element's each."""
+    if (labels := re.search(r"^Atom Type Labels.*\n\s*\n((?:\s*\d+\s+\S+.*\n)+)", head, re.MULTILINE)) is not None:
+        return all(line.split()[1] in atomic_numbers for line in labels[1].splitlines())
+    if (masses := re.search(r"^Masses.*\n\s*\n((?:\s*\d+\s+[\d.]+.*\n)+)", head, re.MULTILINE)) is None:
+        return False
+    given = np.array([float(line.split()[1]) for line in masses[1].splitlines()])
+    return bool((np.abs(atomic_masses[1:] - given[:, None]).min(axis=1) < SAME_ELEMENT).all())
+
+
+def _head_of(name: str) -> str:
+    """A file's text to the columns of its first frame."""
+    lines: list[str] = []
+    opener: Callable[..., Any] = gzip.open if name.endswith(".gz") else open
+    with opener(name, "rt", errors="replace") as file:
+        for line in islice(file, HEAD):
+            lines.append(line)
+            if line.startswith("ITEM: ATOMS"):
+                break
+    return "".join(lines)
+
+
+def _text_for_ase(name: str, error: KeyError, elements: Sequence[str] | None) -> io.StringIO:
+    """Extended XYZ without the symbol that ASE did not know; UserError if it is none of an isotope or a type."""
     symbol = str(error.args[0])
+    if symbol.isdigit() and filetype(name) in ("xyz", "extxyz"):
+        if elements is None:
+            raise UserError(
+                f"structure file {name} has the number {symbol} where a symbol of an element should be; if it is "
+                f"LAMMPS's atom type, {NAME_TYPES}"
+            ) from error
+        numbers = numbers_of_elements(elements)
+        symbols = {str(i): chemical_symbols[number] for i, number in enumerate(numbers, 1)}
+        return io.StringIO(_with_masses(Path(name).read_text(), symbols))
     if not symbol.isalpha():
         raise error
     if symbol not in ISOTOPES:
@@ -341,8 +459,11 @@ def _text_for_ase(name: str, error: KeyError) -> io.StringIO:
     return io.StringIO(_with_masses(Path(name).read_text()))
 
 
-def _with_masses(text: str) -> str:
-    """Extended XYZ with H for D and T; frames that have them get a column `masses`, if they do not have one."""
+def _with_masses(text: str, types: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Extended XYZ with H for D and T; frames that have them get a column `masses`, if they do not have one.
+
+    Numbers of atom types become the symbols that `types` has for them.
+    """
     lines = text.splitlines()
     written: list[str] = []
     while lines and lines[0].strip():
@@ -353,7 +474,12 @@ def _with_masses(text: str) -> str:
         fields = columns.split(":")
         names, widths = fields[::3], [int(width) for width in fields[2::3]]
         where = sum(widths[: names.index("species")]) if "species" in names else 0
-        symbols = [row[where].capitalize() for row in rows]
+        symbols = [types.get(row[where], row[where]).capitalize() for row in rows]
+        if types and (unknown := [symbol for symbol in symbols if symbol.isdigit()]):
+            raise UserError(
+                f"the atom type {unknown[0]} is in the file, and --elements names {len(types)}; "
+                "name the element of each type"
+            )
         has_masses = "mass" in names or "masses" in names
         if not has_masses and any(symbol in ISOTOPES for symbol in symbols):
             comment = _PROPERTIES.sub("", comment) + f" Properties={columns}:masses:R:1"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hesspot.cli.options import Overwrite
+from hesspot.cli.options import Elements, Overwrite, symbols_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,6 +189,7 @@ def convert(
     seed: Annotated[int, typer.Option(help="of the split")] = 0,
     limit: Annotated[int | None, typer.Option(help="take the first structures of each source")] = None,
     unit_check: Annotated[bool, typer.Option(help="refuse numbers that cannot be in their units")] = True,
+    elements: Elements = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a dataset from files of other programs, in eV and Å."""
@@ -204,7 +205,8 @@ def convert(
         raise UserError("--split and --part both say which part a structure is in: give one")
     require_free(out, overwrite)
     given_units = _pairs(units, "--units")
-    options = Options(Units.parse(given_units) if given_units else None, _pairs(keys, "--keys"))
+    parsed = Units.parse(given_units) if given_units else None
+    options = Options(parsed, _pairs(keys, "--keys"), elements=symbols_of(elements))
     with Progress("structures read", None) as progress:
         dataset = convert_to(
             out,

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from hesspot.cli.options import Elements, symbols_of
+
 Purpose = Literal["vibrations", "instanton", "ffdebye", "scp", "imf", "minimize"]
 
 
@@ -19,6 +21,7 @@ def ipi_hessian(
     temperature: Annotated[float, typer.Option(min=1e-3, help="K; for scp, imf, ffdebye, instanton")] = 300.0,
     beads: Annotated[int, typer.Option(min=2, help="beads of half the ring polymer, over a saddle point")] = 20,
     stretch: Annotated[float, typer.Option(min=0.0, help="Å from the saddle point to the ends of the path")] = 0.1,
+    elements: Elements = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds a run")] = False,
 ) -> None:
     """Write the Hessian as i-PI reads it, with the input.xml, start.xyz and run.sh of a run that does."""
@@ -31,7 +34,10 @@ def ipi_hessian(
     from hesspot.structures import read_structure
 
     loaded = read_model(model)
-    structures = inputs.read_beads(geometry) if purpose == "instanton" else [read_structure(geometry)]
+    types = symbols_of(elements)
+    structures = (
+        inputs.read_beads(geometry, types) if purpose == "instanton" else [read_structure(geometry, elements=types)]
+    )
     inputs.refuse_charges(structures[0])
     if relax:
         if len(structures) > 1:

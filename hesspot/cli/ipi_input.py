@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from hesspot.cli.options import Elements, symbols_of
+
 Name = Literal["nve", "nvt", "npt", "pimd", "trpmd", "piglet", "committee", "ti", "instanton"]
 
 
@@ -39,6 +41,7 @@ def ipi_input(
         typer.Option(help="first velocities: those of the structure if it has any, or drawn from the temperature"),
     ] = "file",
     seed: Annotated[int, typer.Option(help="of i-PI's random numbers")] = 1,
+    elements: Elements = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds a run")] = False,
 ) -> None:
     """Write a commented input.xml, start.xyz and run.sh: constant energy (nve), temperature (nvt) and pressure (npt),
@@ -62,6 +65,6 @@ def ipi_input(
         barostat=barostat,
         velocities=velocities,
     )
-    write_case(case, read_structure(structure), models, out, settings, overwrite)
+    write_case(case, read_structure(structure, elements=symbols_of(elements)), models, out, settings, overwrite)
     say(f"{out}: {CASES[case].about}")
     say(f"next: bash {out / 'run.sh'}")

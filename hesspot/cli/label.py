@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hesspot.cli.options import Overwrite
+from hesspot.cli.options import Elements, Overwrite, symbols_of
 
 if TYPE_CHECKING:
     from hesspot.reference.method import LabelMethod
@@ -46,6 +46,7 @@ def label(
         bool,
         typer.Option("--mpi", help="the ranks of: mpirun -n N python -m mpi4py.futures -m hesspot label …"),
     ] = False,
+    elements: Elements = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Compute labels of closed-shell structures; a stopped run continues when started again."""
@@ -79,6 +80,7 @@ def label(
         system=system,
         jobs=jobs,
         mpi=mpi,
+        elements=symbols_of(elements),
         overwrite=overwrite,
     )
     say(f"{out}: {len(dataset)} structures at {dataset.level_of_theory}")

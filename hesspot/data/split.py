@@ -50,11 +50,19 @@ def draw_parts(heads: Sequence[Groupable], fractions: Sequence[float], by: str =
         parts, counts = _deal(heads, order, wanted, elements_first=False)
     for name, share, count in zip(PARTS, wanted, counts, strict=True):
         if share > 0 and count == 0:
-            raise UserError(
-                f"the part {name} stays empty: {len(keys)} groups by {by} do not fill three parts, "
-                "use --split-by structure or give more data"
-            )
+            raise UserError(f"the part {name} stays empty: {_remedy(heads, wanted, len(keys), by)}")
     return parts
+
+
+def _remedy(heads: Sequence[Groupable], wanted: np.ndarray, groups: int, by: str) -> str:
+    """Why a part is empty, and a way that puts nothing alike into two parts."""
+    parts = int((wanted > 0).sum())
+    compositions = len({_group(head, "composition", 0) for head in heads})
+    if by == "system" and groups == 1 and compositions >= parts:  # a constant is no name of a system
+        return f"all structures are of the system {heads[0].system!r}, use --split-by composition"
+    if groups == 1:
+        return f"there is one {by} only, give all of it one part with --part, and other data for the others"
+    return f"{groups} groups by {by} do not fill {parts} parts, give more data, or two parts with --split 0.8,0.2,0"
 
 
 def require_fractions(fractions: Sequence[float], by: str) -> None:

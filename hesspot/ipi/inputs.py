@@ -68,9 +68,12 @@ class RunSettings:
             raise UserError(f"pressure of an i-PI run is {self.pressure}; give a number of bar")
 
 
-def read_beads(path: str | Path) -> list[ase.Atoms]:
-    """All structures of a file, as the beads of one path; UserError if they are not of the same atoms."""
-    beads = read_structures(path)
+def read_beads(path: str | Path, elements: Sequence[str] | None = None) -> list[ase.Atoms]:
+    """All structures of a file, as the beads of one path; UserError if they are not of the same atoms.
+
+    elements: of LAMMPS's atom types, see `read_structures`.
+    """
+    beads = read_structures(path, elements)
     for number, atoms in enumerate(beads):
         if atoms.get_chemical_symbols() != beads[0].get_chemical_symbols():
             raise UserError(

@@ -1,7 +1,7 @@
 """Labels for a file of structures: resumable, in parallel, with progress."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -35,6 +35,7 @@ def label_file(
     system: str | None = None,
     jobs: int = 1,
     mpi: bool = False,
+    elements: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Dataset:
     """Label all structures of an ASE-readable file and write one dataset.
@@ -49,6 +50,7 @@ def label_file(
             the system is the formula.
         jobs: one-thread processes; a second thread gains little for molecules of this size.
         mpi: the ranks of ``mpirun -n N python -m mpi4py.futures -m hesspot label …`` instead.
+        elements: symbols of LAMMPS's atom types, for a file that has types only.
         overwrite: replace `out` if it exists.
     """
     source = Path(source)
@@ -59,7 +61,7 @@ def label_file(
     if products < 0:
         raise UserError(f"--products {products} is not possible: use 0 or more")
     tell = partial(say, stderr=True)
-    structures = read_structures(source)
+    structures = read_structures(source, elements)
     wanted = [_record(atoms, i, source, part or "train", kind, system) for i, atoms in enumerate(structures)]
     Dataset(wanted, method.level_of_theory).validate(str(source))
     division = ""

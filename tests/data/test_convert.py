@@ -31,6 +31,35 @@ def scaled(records: list[Record], **factors: float) -> list[Record]:
     return [replace(r, **{key: getattr(r, key) * factor for key, factor in factors.items()}) for r in records]
 
 
+@pytest.mark.parametrize(
+    ("systems", "remedy"),
+    [
+        (["set"] * 6, {"by": "composition"}),
+        (["a", "a", "a", "b", "b", "b"], {"fractions": [0.8, 0.2, 0.0]}),
+    ],
+)
+def test_a_split_that_is_advised_puts_nothing_alike_into_two_parts(
+    systems: list[str], remedy: dict, small: Dataset
+) -> None:
+    chosen = [r for s in ("H2O", "HCN", "CH4") for r in small.select(system=s).records[:2]]
+    records = [replace(record, system=system) for record, system in zip(chosen, systems, strict=True)]
+    dataset = Dataset(records, small.level_of_theory)
+    with pytest.raises(UserError, match="stays empty") as error:
+        split_into_parts(dataset, [0.8, 0.1, 0.1])
+    words = f"--split-by {remedy['by']}" if "by" in remedy else "--split 0.8,0.2,0"
+    assert words in str(error.value) and "structure" not in str(error.value).split("use")[-1]
+    divided = split_into_parts(dataset, **({"fractions": [0.8, 0.1, 0.1]} | remedy))
+    alike = [str(record.numbers) if "by" in remedy else record.system for record in divided]
+    assert len(set(zip(alike, (record.part for record in divided), strict=True))) == len(set(alike))
+    assert len({record.part for record in divided}) > 1
+
+
+def test_one_group_is_no_split(small: Dataset) -> None:
+    one = Dataset(small.select(system="H2O").records, "")
+    with pytest.raises(UserError, match="there is one system only, give all of it one part with --part"):
+        split_into_parts(one, [0.8, 0.1, 0.1])
+
+
 def path_points(small: Dataset) -> list[Record]:
     """A straight path of one molecule with exact second-order energies, 0.05 Å apart."""
     start = next(iter(small.select(system="CH3OH", kind="nms", part="train")))

@@ -237,18 +237,23 @@ def test_three_atoms_with_the_blocks_of_atoms_first(samples: list[Record], tmp_p
 # Folders and databases
 
 
+def deepmd_system(
+    folder: Path, records: list[Record], labels: tuple[str, ...] = ("energy", "forces", "hessian")
+) -> None:
+    (folder / "set.000").mkdir(parents=True)
+    (folder / "type_map.raw").write_text("H C O\n")
+    types = [{1: 0, 6: 1, 8: 2}[z] for z in records[0].numbers]
+    (folder / "type.raw").write_text("\n".join(map(str, types)))
+    (folder / "nopbc").touch()
+    for label in ("positions", *labels):
+        values = np.stack([np.ravel(getattr(record, label)) for record in records])
+        np.save(folder / f"set.000/{ {'positions': 'coord', 'forces': 'force'}.get(label, label) }.npy", values)
+
+
 def test_deepmd_folders(samples: list[Record], tmp_path: Path) -> None:
     water, methane = samples[:2], samples[4:]
     for name, records in (("water", water), ("sub/methane", methane)):
-        folder = tmp_path / name
-        (folder / "set.000").mkdir(parents=True)
-        (folder / "type_map.raw").write_text("H C O\n")
-        types = [{1: 0, 6: 1, 8: 2}[z] for z in records[0].numbers]
-        (folder / "type.raw").write_text("\n".join(map(str, types)))
-        (folder / "nopbc").touch()
-        for key, label in (("coord", "positions"), ("energy", "energy"), ("force", "forces"), ("hessian", "hessian")):
-            values = np.stack([np.ravel(getattr(record, label)) for record in records])
-            np.save(folder / f"set.000/{key}.npy", values)
+        deepmd_system(tmp_path / name, records)
     found = read(tmp_path)
     assert [record.system for record in found] == ["sub/methane"] * 2 + ["water"] * 2
     for record, expected in zip(found, [*methane, *water], strict=True):
@@ -308,7 +313,7 @@ def fake_torch_geometric():
 
 
 def test_lmdb_without_torch_geometric(samples: list[Record], fake_torch_geometric, tmp_path: Path) -> None:
-    def sample(record: Record):
+    def sample(record: Record, reaction: float):
         single = {key: torch.tensor(getattr(record, key), dtype=torch.float32) for key in ("forces", "hessian")}
         one_hot = torch.eye(5, dtype=torch.int64)[[[1, 6, 7, 8].index(z) for z in record.numbers]]
         return lambda data: data(
@@ -317,17 +322,30 @@ def test_lmdb_without_torch_geometric(samples: list[Record], fake_torch_geometri
             energy=torch.tensor(record.energy, dtype=torch.float64),
             forces=single["forces"],
             hessian=single["hessian"].ravel(),
-            rxn=torch.tensor(7),
+            rxn=torch.tensor(reaction),
         )
 
-    path = fake_torch_geometric(tmp_path / "horm.lmdb", [sample(record) for record in samples])
+    path = fake_torch_geometric(tmp_path / "horm.lmdb", [sample(record, 1.0) for record in samples])
     found = read(path)
     assert "torch_geometric" not in sys.modules
     for record, expected in zip(found, samples, strict=True):
         same_labels(record, expected, FLOAT32)
     assert found[3].name == "horm_3"
-    assert found[3].system == "reaction 7"
+    assert [record.system for record in found] == ["H2O", "H2O", "CH2O", "CH2O", "CH4", "CH4"]  # a constant is no group
     assert len(read(tmp_path, limit=2)) == 2
+
+
+def test_reactions_of_lmdb_that_differ_are_groups(samples: list[Record], fake_torch_geometric, tmp_path: Path) -> None:
+    def sample(i: int):
+        record = samples[i // 3]
+        fields = {"pos": torch.tensor(record.positions), "z": torch.tensor(record.numbers), "rxn": torch.tensor(i // 2)}
+        return lambda data: data(**fields, energy=record.energy + i, charge=-2, spin=1)
+
+    path = fake_torch_geometric(tmp_path / "horm.lmdb", [sample(i) for i in range(6)])
+    found = read(path)
+    assert [record.system for record in found] == [f"rxn {i // 2}" for i in range(6)]
+    assert {(record.charge, record.multiplicity) for record in found} == {(-2, 1)}
+    assert read(path, options=_options({"system": "spin"}))[0].system == "spin 1"
 
 
 class Malicious:
@@ -485,7 +503,8 @@ def half(path: Path, name: str) -> Path:
         (lambda p: _npz(p / "a.npz", z=[1, 1], r=np.eye(3)[:2], forces=np.zeros(9)), "forces of shape"),
         (lambda p: _npz(p / "a.npz", z=[8, 200], r=np.eye(3)[:2]), "atomic number 200"),
         (lambda p: _npz(p / "a.npz", z=[8], Z=[8], r=np.eye(3)[:1]), "--keys numbers="),
-        (lambda p: p, r"no type\.raw"),
+        (lambda p: p, r"neither of LMDB files nor of DeePMD-kit|without files"),
+        (lambda p: _touched(p / "water.fchk", "").parent, r"folder of 1 \.fchk files.*as in .*/\*\.fchk"),
     ],
 )
 def test_bad_sources_give_one_sentence(make, words: str, tmp_path: Path) -> None:
@@ -530,6 +549,110 @@ def test_bad_options_give_one_sentence(samples: list[Record], arguments: list[st
     assert isinstance(result.exception, UserError), result.exception
     with pytest.raises(UserError, match=words):
         raise result.exception
+
+
+@pytest.mark.parametrize("name", ["a.fchk", "a.hess", "a.engrad", "a.chk", "own.h5"])
+@pytest.mark.parametrize("field", sorted({"energy", "hessian", "positions", "charge"}))
+def test_keys_that_a_format_has_no_use_for_are_refused(name: str, field: str, tmp_path: Path) -> None:
+    if name == "a.chk":
+        with h5py.File(tmp_path / name, "w") as file:
+            file["mol"] = "{}"
+    elif name == "own.h5":
+        Dataset([Record([1], [[0, 0, 0]], "h")], "").write(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes((FILES / f"water{Path(name).suffix}").read_bytes())
+    with pytest.raises(UserError, match=f"--keys {field}=nonsense has no use: leave --keys out"):
+        read(tmp_path / name, options=_options({field: "nonsense"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "taken"),
+    [
+        ("x.xyz", "positions", "energy, forces"),
+        ("system", "numbers", "positions, energy"),
+        ("x.lmdb", "cell", "numbers"),
+    ],
+)
+def test_fields_that_a_format_has_in_one_place_take_no_keys(name: str, field: str, taken: str, tmp_path: Path) -> None:
+    if name == "system":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "type.raw").touch()
+    else:
+        _touched(tmp_path / name, "1\n\nH 0 0 0\n")
+    with pytest.raises(UserError, match=f"--keys {field}=r has no use: give keys of {taken}"):
+        read(tmp_path / name, options=_options({field: "r"}))
+
+
+def test_gradients_under_the_name_of_forces(samples: list[Record], tmp_path: Path) -> None:
+    """The remedy that the unit check names, in every format that takes keys."""
+    record = replace(samples[0], forces=-samples[0].forces)
+    paths = {"forces": [written(tmp_path / "set.xyz", [record]), tmp_path / "set.npz"], "force": [tmp_path / "system"]}
+    np.savez(paths["forces"][1], **columns_of([record]))
+    deepmd_system(paths["force"][0], [record])
+    for name, sources in paths.items():
+        for source in sources:
+            with pytest.raises(UserError, match="--keys gradient=NAME"):
+                read(source)
+            (found,) = read(source, options=_options({"gradient": name}))
+            same_labels(found, samples[0], XYZ_DIGITS)
+
+
+def test_what_is_not_read_is_told(samples: list[Record], tmp_path: Path, capsys) -> None:
+    source = written(tmp_path / "set.xyz", samples[:2])
+    text = source.read_text().replace("forces:R:3", "dft_total_gradient:R:3").replace(" energy=", " my_energy=")
+    source.write_text(text)
+    assert read(source)[0].forces is None
+    told = "dft_total_gradient, my_energy not read, --keys FIELD=NAME reads what is a label (2 structures)"
+    assert capsys.readouterr().err == f"warning: {source}: {told}\n"
+    np.savez(tmp_path / "set.npz", **columns_of(samples), scf=np.zeros(6))
+    read(tmp_path / "set.npz")
+    assert "scf not read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("symbols", [["CL", "h"], ["cl", "H"], [b"Cl", b"H "]])
+def test_symbols_in_any_case(symbols: list, tmp_path: Path) -> None:
+    (record,) = read(_npz(tmp_path / "a.npz", z=symbols, r=[[0, 0, 0], [0, 0, 1.3]]))
+    assert record.numbers.tolist() == [17, 1]
+
+
+@pytest.mark.parametrize("layout", ["stacked", "flat", "group", "deepmd", "xyz"])
+def test_charge_and_spin_of_every_layout(layout: str, tmp_path: Path) -> None:
+    stated = {"q": np.array([1, -1]), "multiplicity": np.array([2, 2])}
+    numbers, positions = np.array([8, 1, 1]), np.array(WATER_POSITIONS)
+    path, keys = tmp_path / "it.npz", {"charge": "q"}
+    if layout == "stacked":
+        np.savez(path, z=numbers, r=[positions] * 2, **stated)
+    elif layout == "flat":
+        np.savez(path, z=np.tile(numbers, 2), r=np.tile(positions, (2, 1)), counts=[3, 3], **stated)
+    elif layout == "group":
+        path = tmp_path / "it.h5"
+        with h5py.File(path, "w") as file:
+            for i in range(2):
+                group = file.create_group(str(i))
+                group["z"], group["r"] = numbers, positions
+                group.attrs["q"], group.attrs["spin"] = stated["q"][i], 1  # 2S
+    elif layout == "deepmd":
+        path = tmp_path / "system"
+        deepmd_system(path, [Record(numbers, positions, "it")] * 2, labels=())
+        for key, values in stated.items():
+            np.save(path / f"set.000/{key}.npy", values)
+        keys["multiplicity"] = "multiplicity"
+    else:
+        path = tmp_path / "it.xyz"
+        frames = [Record(numbers, positions, "it").atoms_only() for _ in range(2)]
+        for i, atoms in enumerate(frames):
+            atoms.info |= {key: int(values[i]) for key, values in stated.items()} | {"charge": 0}
+        ase.io.write(path, frames)
+    found = read(path, options=_options(keys))
+    assert [(record.charge, record.multiplicity) for record in found] == [(1, 2), (-1, 2)]
+
+
+def test_charges_of_atoms_are_no_total_charge(tmp_path: Path) -> None:
+    arrays = {"z": [[8, 1, 1]] * 2, "r": [WATER_POSITIONS] * 2}
+    with pytest.raises(UserError, match=r"charge of shape \(2, 3\).*not one of each of 2 structures"):
+        read(_npz(tmp_path / "a.npz", **arrays, charge=np.zeros((2, 3))))
+    with pytest.raises(UserError, match="multiplicity 2 with 10 electrons"):
+        read(_npz(tmp_path / "a.npz", **arrays, charge=[0, 0], multiplicity=[1, 2]))
 
 
 def test_units_of_a_format_that_has_its_own_are_refused() -> None:

@@ -1,11 +1,13 @@
 """Readers of other formats, by name and by what a path looks like."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 
+from hesspot.console import warn
 from hesspot.data.dataset import Dataset
 from hesspot.data.dataset_file import FORMAT
 from hesspot.data.readers import (
@@ -21,6 +23,7 @@ from hesspot.data.readers import (
     turbomole,
 )
 from hesspot.data.readers.contents import text_format
+from hesspot.data.readers.keys import FIELDS
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw
 from hesspot.errors import UserError
@@ -57,9 +60,18 @@ FORMATS: dict[str, Reader] = {
 #: Formats that say themselves what their units are.
 FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf", "qcschema", "phonopy", "turbomole")
 
+#: Fields that a format takes keys for; of all others, their places are known.
+TAKES_KEYS: dict[str, Sequence[str]] = {
+    "deepmd": deepmd.FIELDS,
+    "lmdb": lmdb_file.FIELDS,
+    "columns": FIELDS,
+    "ase": ase_file.FIELDS,
+}
+
 _SUFFIXES = {
     ".fchk": "fchk",
     ".fch": "fchk",
+    ".fck": "fchk",
     ".hess": "orca",
     ".engrad": "orca",
     ".lmdb": "lmdb",
@@ -72,12 +84,13 @@ def recognise(path: str | Path) -> str:
     path = Path(path)
     if path.is_file() and (found := text_format(path)) is not None:
         return found
-    if path.suffix in _SUFFIXES:
-        return _SUFFIXES[path.suffix]
-    if path.is_dir():
-        if any((path / name).is_file() for name in turbomole.FILES):
-            return "turbomole"
-        return "lmdb" if any(path.glob("*.lmdb")) else "deepmd"
+    if path.name.lower().endswith((".property.json", ".property.txt")):
+        return "orca"
+    suffix = path.suffix.lower()
+    if path.is_dir() and suffix not in _SUFFIXES:
+        return _recognise_folder(path)
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
     if path.is_file() and h5py.is_hdf5(path):
         try:
             with h5py.File(path, "r") as file:
@@ -93,6 +106,24 @@ def recognise(path: str | Path) -> str:
     return "ase"
 
 
+def _recognise_folder(path: Path) -> str:
+    """The format of a folder; UserError for one whose files are to be named themselves."""
+    if any((path / name).is_file() for name in turbomole.FILES):
+        return "turbomole"
+    if any(path.glob("*.lmdb")):
+        return "lmdb"
+    if next(path.rglob("type.raw"), None) is not None:
+        return "deepmd"
+    kinds = Counter(file.suffix for file in path.iterdir() if file.is_file())
+    if not kinds:
+        raise UserError(f"{path} is a folder without files and without DeePMD-kit systems: name the files to be read")
+    ending, count = max(kinds.items(), key=lambda kind: (kind[0].lower() in _SUFFIXES, kind[1]))
+    raise UserError(
+        f"{path} is a folder of {count} {ending or 'other'} files, and neither of LMDB files nor of DeePMD-kit "
+        f"systems: name the files themselves, as in {path}/*{ending}"
+    )
+
+
 def read_labelled(path: str | Path, options: Options, file_format: str | None = None) -> Iterator[Raw]:
     """Labelled structures of a file or folder, one after another; UserError for what cannot be read."""
     path = Path(path)
@@ -101,13 +132,36 @@ def read_labelled(path: str | Path, options: Options, file_format: str | None = 
     name = file_format or recognise(path)
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path} is empty: fetch or write it again")
-    if name in FIXED_UNITS and options.units is not None:
-        raise UserError(f"{path} is of the format {name}, whose units are known: leave --units out")
     if name not in FORMATS:
         name, options = "ase", replace(options, ase_format=name)
+    _refuse_unused(path, name, options)
     count = 0
-    for raw in FORMATS[name](path, options):
-        count += 1
-        yield raw
+    notes: Counter[str] = Counter()
+    try:
+        for raw in FORMATS[name](path, options):
+            count += 1
+            notes.update(raw.notes)
+            yield raw
+    finally:
+        for note, structures in notes.items():
+            warn(f"{path}: {note}" + (f" ({structures} structures)" if structures > 1 else ""))
     if count == 0:
         raise UserError(f"{path} holds no structures that the format {name} knows: check --format")
+
+
+def _refuse_unused(path: Path, name: str, options: Options) -> None:
+    """UserError for options that the format has no use for."""
+    if name in FIXED_UNITS and options.units is not None:
+        raise UserError(f"{path} is of the format {name}, whose units are known: leave --units out")
+    if options.elements is not None and name not in ("ase", "deepmd"):
+        raise UserError(
+            f"{path} is of the format {name}, which says itself what its elements are: leave --elements out"
+        )
+    taken = TAKES_KEYS.get(name, ())
+    for field, key in options.keys.items():
+        if field not in taken:
+            remedy = f"give keys of {', '.join(taken)} only" if taken else "leave --keys out"
+            raise UserError(
+                f"{path} is of the format {name}, which says itself where its {field} is, so that "
+                f"--keys {field}={key} has no use: {remedy}"
+            )

@@ -1,6 +1,7 @@
 """Extended XYZ and everything else that ASE reads."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,27 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
-from hesspot.data.readers.keys import find_keys, usual_keys
+from hesspot.data.readers.keys import find_keys, unread, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.data.record import TAG
-from hesspot.electrons import stated_electrons
+from hesspot.electrons import CHARGE_KEYS, MULTIPLICITY_KEYS, SPIN_KEYS, stated_electrons
 from hesspot.errors import UserError
 from hesspot.structures import fixed_coordinates, iterate_structures
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "stress", "virial")
+_TEXTS = {"part": "part", "kind": "kind", "tag": TAG, "system": "system", "name": "name", "level": "level_of_theory"}
+#: Fields that `--keys` may name.
+FIELDS = (*_LABELS, *_TEXTS, "charge", "multiplicity", "spin")
+
+_ELECTRONS = {
+    "charge": CHARGE_KEYS,
+    "multiplicity": (*MULTIPLICITY_KEYS, *SPIN_KEYS),
+    "spin": (*MULTIPLICITY_KEYS, *SPIN_KEYS),
+}
+
+#: What a name of an array has in it that may be a label.
+_LIKE_LABELS = re.compile("energ|force|grad|hess|stress|virial", re.IGNORECASE)
 
 
 def read(path: Path, options: Options) -> Iterator[Raw]:
@@ -26,7 +39,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
     """
     units = options.units or Units()
     try:
-        for i, atoms in enumerate(iterate_structures(path, options.ase_format)):
+        for i, atoms in enumerate(iterate_structures(path, options.ase_format, options.elements)):
             yield _raw(atoms, f"structure {i} of {path}", f"{path.stem}_{i}", units, options)
     except UserError:
         raise
@@ -41,15 +54,15 @@ def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) ->
     info = atoms.info
     keys, labels = _labels(atoms, place, options)
     _check_constraints(atoms, labels.get("forces"), place)
-    texts = {"part": "part", "kind": "kind", "system": "system", "tag": TAG}
-    stated = {field: str(info[key]) for field, key in texts.items() if info.get(key) not in (None, "")}
+    named = _texts(info, place, options)
+    texts = {field: str(info[key]) for field, key in named.items() if info.get(key) not in (None, "")}
     properties = info.get("properties")
-    charge, multiplicity = stated_electrons(atoms, place)
+    charge, multiplicity = _electrons(atoms, place, options)
     return Raw(
         place,
         numbers_of(atoms.numbers, place),
         atoms.positions,
-        str(info.get("name", name)),
+        texts.pop("name", name),
         units,
         keys=keys,
         cell=atoms.cell.array,
@@ -57,13 +70,39 @@ def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) ->
         masses=atoms.get_masses() if atoms.has("masses") else None,
         charge=charge,
         multiplicity=multiplicity,
-        level=str(info.get("level_of_theory", "")),
         properties=dict(properties) if isinstance(properties, dict) else {},
         directions=info.get("directions"),
         products=info.get("products"),
+        notes=_unread(atoms, keys, options),
         **labels,
-        **stated,
+        **texts,
     )
+
+
+def _texts(info: Mapping[str, Any], place: str, options: Options) -> dict[str, str]:
+    """The key of each text in `info`: the given one, else the usual one."""
+    given = [field for field in _TEXTS if field in options.keys]
+    usual = {field: name for field, name in _TEXTS.items() if field not in given}
+    return usual | find_keys(given, info, options.keys, place)
+
+
+def _electrons(atoms: Atoms, place: str, options: Options) -> tuple[int | None, int | None]:
+    """Charge and multiplicity as stated; a key that was given for one takes the place of all other statements of it."""
+    given = [field for field in _ELECTRONS if field in options.keys]
+    if not given:
+        return stated_electrons(atoms, place)
+    found = find_keys(given, atoms.info, options.keys, place)
+    hidden = {name for field in given for name in _ELECTRONS[field]}
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.info = {key: value for key, value in atoms.info.items() if str(key).lower() not in hidden}
+    bare.info |= {field: atoms.info[name] for field, name in found.items()}
+    return stated_electrons(bare, place)
+
+
+def _unread(atoms: Atoms, keys: Mapping[str, str], options: Options) -> tuple[str, ...]:
+    used = {*keys.values(), *options.keys.values(), *(name for field in _LABELS for name in usual_keys(field))}
+    names = [str(name) for name in (*atoms.arrays, *atoms.info) if _LIKE_LABELS.search(str(name))]
+    return unread(name for name in names if name not in used and name.lower() not in used)
 
 
 def _check_constraints(atoms: Atoms, forces: Any, place: str) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hesspot.data.readers.keys import find_keys, usual_keys
+from hesspot.data.readers.keys import find_keys, unread, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "masses", "stress", "virial")
 _TEXTS = ("name", "system", "kind", "tag", "part", "level")
+_ELECTRONS = ("charge", "multiplicity", "spin")
 #: Structures of a stacked HDF5 array that are read at a time.
 _BLOCK = 256
 
@@ -87,7 +88,8 @@ def _groups(group: h5py.Group, inherited: Mapping[str, Any]) -> Iterator[tuple[h
 
 def _structures(columns: Mapping[str, Any], path: Path, where: str, options: Options) -> Iterator[Raw]:
     place = f"group {where} of {path}" if where else str(path)
-    found = find_keys(("numbers", "positions", "counts", *_LABELS, *_TEXTS), columns, options.keys, place)
+    fields = ("numbers", "positions", "counts", *_LABELS, *_TEXTS, *_ELECTRONS)
+    found = find_keys(fields, columns, options.keys, place)
     if missing := " and ".join(field for field in ("numbers", "positions") if field not in found):
         raise UserError(
             f"{place} has no {missing} under a usual name: it has {', '.join(columns)}, "
@@ -97,19 +99,23 @@ def _structures(columns: Mapping[str, Any], path: Path, where: str, options: Opt
     numbers, positions = _values(columns[found["numbers"]]), columns[found["positions"]]
     counts = _values(columns[found["counts"]]).ravel() if "counts" in found else np.zeros(0, dtype=np.int64)
     structures: Iterator[_Structure]
-    alone = False
+    alone = np.ndim(positions) == 2 and len(counts) < 2
+    many = 1 if alone else len(counts) if len(counts) > 1 else len(positions)
+    electrons = {
+        field: _one_each(field, _values(columns[found[field]]), many, place) for field in _ELECTRONS if field in found
+    }
     if np.ndim(positions) == 3:
         structures = _stacked(numbers, positions, labels, place)
     elif _is_array(positions) and h5py.check_vlen_dtype(positions.dtype) is not None:
         structures = _variable(numbers, positions, labels)
-    elif np.ndim(positions) == 2 and len(counts) > 1:
-        structures = _flat(numbers, positions, labels, counts.astype(np.int64), place)
-    elif np.ndim(positions) == 2:
+    elif alone:
         structures = iter([(numbers, _values(positions), {key: _values(value) for key, value in labels.items()})])
-        alone = True
+    elif np.ndim(positions) == 2:
+        structures = _flat(numbers, positions, labels, counts.astype(np.int64), place)
     else:
         raise UserError(f"{place} has positions of shape {np.shape(positions)}: (n, 3) or (m, n, 3) are read")
     name = where or path.stem
+    notes = unread(columns.keys() - set(found.values()))
     for i, (own_numbers, own_positions, own) in enumerate(structures):
         here = place if alone else f"structure {i} of {place}"
         texts: dict[str, Any] = {key: _text(own.pop(key)) for key in _TEXTS if key in own}
@@ -120,9 +126,21 @@ def _structures(columns: Mapping[str, Any], path: Path, where: str, options: Opt
             texts.pop("name", name if alone else f"{name}_{i}"),
             options.units or Units(),
             keys=found,
+            notes=notes,
+            **{field: values[i] for field, values in electrons.items()},
             **texts,
             **own,
         )
+
+
+def _one_each(field: str, values: np.ndarray, structures: int, place: str) -> np.ndarray:
+    """One number for each structure, of as many or of one for all."""
+    if values.size not in (1, structures):
+        raise UserError(
+            f"{place} has {field} of shape {values.shape}, which is not one of each of {structures} structures: say "
+            f"--keys {field}=NAME, or {field}=none to leave it out"
+        )
+    return np.broadcast_to(values.ravel(), structures)
 
 
 def _stacked(numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], place: str) -> Iterator[_Structure]:

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from hesspot.data.readers.keys import find_keys
+from hesspot.data.readers.keys import find_keys, unread
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
 
-_LABELS = ("energy", "forces", "gradient", "virial", "stress", "hessian", "cell")
+_LABELS = ("energy", "forces", "gradient", "virial", "stress", "hessian", "cell", "charge", "multiplicity")
+#: Fields that `--keys` may name, each with a file of the sets: ``gradient=force`` for DeePMD-kit's own Hessians.
+FIELDS = ("positions", *_LABELS)
 
 
 def read(path: Path, options: Options) -> Iterator[Raw]:
@@ -25,10 +27,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
 
 
 def _system(folder: Path, name: str, options: Options) -> Iterator[Raw]:
-    type_map = folder / "type_map.raw"
-    if not type_map.is_file():
-        raise UserError(f"{folder} has no type_map.raw, which names the elements: write their symbols into it")
-    symbols = type_map.read_text().split()
+    symbols = _symbols(folder / "type_map.raw", options)
     types = np.array((folder / "type.raw").read_text().split(), dtype=np.int64)
     periodic = not (folder / "nopbc").exists()
     sets = sorted(folder.glob("set.*"))
@@ -36,7 +35,7 @@ def _system(folder: Path, name: str, options: Options) -> Iterator[Raw]:
         raise UserError(f"{folder} has no set.* folder: convert its raw files with DeePMD-kit first")
     given = {field: key.removesuffix(".npy") for field, key in options.keys.items()}
     for each in sets:
-        keys = find_keys(("positions", *_LABELS), sorted(file.stem for file in each.glob("*.npy")), given, str(each))
+        keys = find_keys(FIELDS, sorted(file.stem for file in each.glob("*.npy")), given, str(each))
         coordinates = _load(each / f"{keys.pop('positions', 'coord')}.npy")
         frames = len(coordinates)
         labels = {field: _load(each / f"{key}.npy") for field, key in keys.items()}
@@ -45,12 +44,31 @@ def _system(folder: Path, name: str, options: Options) -> Iterator[Raw]:
                 raise UserError(f"{each} has {frames} frames of coordinates but {len(values)} in {keys[field]}.npy")
         if periodic and "cell" not in labels:
             raise UserError(f"{each} has no box.npy: add it, or an empty file nopbc to {folder} for molecules")
+        notes = unread(
+            file.name
+            for file in each.glob("*.npy")
+            if file.stem not in {"coord", "real_atom_types", *keys.values(), *given.values()}
+        )
         real = each / "real_atom_types.npy"
         frame_types = _load(real) if real.is_file() else np.broadcast_to(types, (frames, len(types)))
         for i in range(frames):
             raw = _frame(each, i, name, symbols, frame_types[i], coordinates[i], labels, periodic)
-            raw.units, raw.keys = options.units or Units(), keys
+            raw.units, raw.keys, raw.notes = options.units or Units(), keys, notes
             yield raw
+
+
+def _symbols(type_map: Path, options: Options) -> list[str]:
+    """The element of each type, as the system says, or as was given if it does not."""
+    if type_map.is_file():
+        if options.elements is not None:
+            raise UserError(f"{type_map} says itself what the elements are: leave --elements out")
+        return type_map.read_text().split()
+    if options.elements is None:
+        raise UserError(
+            f"{type_map.parent} has no type_map.raw, which names the elements: write their symbols into it, or say "
+            "--elements O,H in the order of the types"
+        )
+    return list(options.elements)
 
 
 def _frame(

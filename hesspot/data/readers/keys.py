@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+from hesspot.electrons import CHARGE_KEYS, MULTIPLICITY_KEYS, SPIN_KEYS
 from hesspot.errors import UserError
 
 _PLAIN = {
@@ -23,6 +24,9 @@ _PLAIN = {
     "tag": ("tag", "tags", "config_type", "config_types"),
     "part": ("part", "split"),
     "level": ("level_of_theory", "level"),
+    "charge": CHARGE_KEYS,
+    "multiplicity": MULTIPLICITY_KEYS,
+    "spin": SPIN_KEYS,
     "counts": ("counts", "natoms", "n_atoms", "num_atoms"),
 }
 _SOURCES = ("ref", "dft", "qm")
@@ -31,6 +35,8 @@ _NO_SOURCES = ("free", "kinetic", "formation", "binding", "interaction", "disper
 
 #: Every field that a key can be given for.
 FIELDS = tuple(_PLAIN)
+#: Names in one sentence.
+MOST_NAMED = 20
 #: In the place of a key: the field is left out.
 NONE = "none"
 #: Two names of one label: where a key is given for one, the other is not looked for.
@@ -122,3 +128,10 @@ def _source(field: str, key: str) -> str | None:
                 continue
             return None if source in _NO_SOURCES else source
     return None
+
+
+def unread(names: Iterable[str]) -> tuple[str, ...]:
+    """The note on arrays that are in a file and are not read; none where there are none."""
+    names = sorted(names)
+    told = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    return (f"{told} not read, --keys FIELD=NAME reads what is a label",) if names else ()

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 
-from hesspot.data.readers.keys import find_keys
+from hesspot.data.readers.keys import find_keys, unread
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
 from hesspot.errors import UserError
@@ -23,7 +24,12 @@ from hesspot.extras import install_hint
 #: Elements of the columns of HORM's `one_hot`.
 _ONE_HOT = np.array([1, 6, 7, 8, 9])
 
-_LABELS = ("energy", "forces", "gradient", "hessian")
+_LABELS = ("energy", "forces", "gradient", "hessian", "charge", "multiplicity", "spin")
+#: Fields that `--keys` may name.
+FIELDS = ("numbers", "positions", *_LABELS, "system")
+
+#: Samples that are looked at for a number of the reaction that is more than a constant.
+_SAMPLED = 100
 
 
 def read(path: Path, options: Options) -> Iterator[Raw]:
@@ -38,19 +44,36 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
                 lmdb.open(str(file), subdir=file.is_dir(), readonly=True, lock=False, readahead=False) as store,
                 store.begin() as transaction,
             ):
+                reactions = _has_reactions(transaction, file)
                 for key, value in transaction.cursor():
                     if key.isdigit():
-                        yield _raw(_unpickle(value, f"sample {key.decode()} of {file}"), key.decode(), file, options)
+                        sample = _unpickle(value, f"sample {key.decode()} of {file}")
+                        yield _raw(sample, key.decode(), file, reactions, options)
         except lmdb.Error as error:
             raise UserError(
                 f"{file} cannot be read as LMDB, it is truncated or of another kind: fetch it again"
             ) from error
 
 
-def _raw(fields: dict[str, Any], key: str, file: Path, options: Options) -> Raw:
+def _has_reactions(transaction: Any, file: Path) -> bool:
+    """Whether samples differ in `rxn`, the number of the reaction: in HORM's files it is 1 everywhere."""
+    seen: set[float] = set()
+    for i in np.linspace(0, transaction.stat()["entries"] - 1, _SAMPLED).astype(int):
+        if (value := transaction.get(str(i).encode())) is None:
+            continue
+        reaction = _unpickle(value, f"sample {i} of {file}").get("rxn")
+        if reaction is not None and np.size(_array(reaction)) == 1:
+            seen.add(float(_array(reaction).item()))
+    return len(seen) > 1
+
+
+def _raw(fields: dict[str, Any], key: str, file: Path, reactions: bool, options: Options) -> Raw:
+    """A sample; without a field that says its system, this is the formula, so that its like stay in one part."""
     place = f"sample {key} of {file}"
     arrays = {name: _array(value) for name, value in fields.items() if value is not None}
     found = find_keys(("numbers", "positions", *_LABELS), arrays, options.keys, place)
+    given = {"system": "rxn"} if reactions and "system" not in options.keys else options.keys
+    system = find_keys(("system",), arrays, given, place).get("system") if "system" in given else None
     if "numbers" in found:
         numbers = arrays[found["numbers"]]
     elif "one_hot" in arrays:
@@ -62,15 +85,16 @@ def _raw(fields: dict[str, Any], key: str, file: Path, options: Options) -> Raw:
     if "positions" not in found:
         raise UserError(f"{place} has no positions: it has {', '.join(arrays)}, set --keys positions=")
     labels: dict[str, Any] = {field: arrays[name] for field, name in found.items() if field in _LABELS}
-    reaction = arrays.get("rxn")
+    numbers = numbers_of(numbers, place)
     return Raw(
         place,
-        numbers_of(numbers, place),
+        numbers,
         arrays[found["positions"]],
         f"{file.stem}_{int(key)}",
         options.units or Units(),
         keys=found,
-        system="" if reaction is None else f"reaction {reaction.item()}",
+        system=f"{system} {arrays[system].item()}" if system else Atoms(numbers).get_chemical_formula(),
+        notes=unread(arrays.keys() - {*found.values(), system, *(() if "numbers" in found else ("one_hot",))}),
         **labels,
     )
 

@@ -1,6 +1,6 @@
 """What the user says of the files to be read: units, and names of fields."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -52,12 +52,14 @@ ATOMIC = Units.parse({"energy": "Hartree", "length": "bohr"})
 class Options:
     """`units` of the files, None for those of the format; `keys` of fields, such as ``{"forces": "dft_forces"}``.
 
-    `ase_format` is a format's name in ASE, for files whose name does not tell it. UserError for an unknown field.
+    `ase_format` is a format's name in ASE, for files whose name does not tell it; `elements` are those of atom types,
+    for files that have types only. UserError for an unknown field.
     """
 
     units: Units | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     ase_format: str | None = None
+    elements: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if unknown := [field for field in self.keys if field not in FIELDS]:

@@ -1,20 +1,22 @@
 """What a reader hands over: the arrays of one structure as they stand in its file, and the units that they are in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_masses, atomic_masses_common, atomic_numbers, chemical_symbols
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from hesspot.data.readers.options import Units
 from hesspot.data.record import KINDS, Record
+from hesspot.electrons import stated_electrons
 from hesspot.errors import UserError
 
 #: Part of the largest element: a Hessian that is less symmetric has its axes mixed up.
 SYMMETRIC = 0.1
-#: amu; tables of masses differ by less, isotopes by more.
-SAME_MASS = 0.1
+#: Part of a mass; other masses shift frequencies by more than 0.1 cm⁻¹.
+SAME_MASS = 2e-5
 #: Part of the largest element: digits that are printed, and constants of the program that converted one to the other.
 SAME_LABELS = 0.01
 #: eV/Å²; less asymmetry is rounding and is not recorded.
@@ -25,9 +27,10 @@ ROUNDING = 1e-9
 class Raw:
     """One structure of a file; `place` names both. Labels as in `Record`, in `units`.
 
-    The Hessian may have any shape that `square_hessian` takes; `gradient` is −forces, `virial` −stress·volume. `keys`
-    are those that the labels stand under in the file, by field. A kind that is none of `KINDS` is the user's own word,
-    and becomes the tag.
+    The Hessian may have any shape that `square_hessian` takes; `gradient` is −forces, `virial` −stress·volume;
+    `charge`, `multiplicity` and `spin` are one number each, as in `hesspot.electrons`. `keys` are those that the labels
+    stand under in the file, by field; `notes` say what of the file was left aside, and why. A kind that is none of
+    `KINDS` is the user's own word, and becomes the tag.
     """
 
     place: str
@@ -38,8 +41,9 @@ class Raw:
     cell: Any = None
     pbc: Any = None
     masses: Any = None
-    charge: int | None = None
-    multiplicity: int | None = None
+    charge: Any = None
+    multiplicity: Any = None
+    spin: Any = None
     energy: Any = None
     forces: Any = None
     gradient: Any = None
@@ -55,6 +59,7 @@ class Raw:
     level: str = ""
     properties: dict[str, float | str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def record(self) -> Record:
         """Checked and in eV and Å; a Hessian is symmetrised, its asymmetry kept as a property."""
@@ -62,7 +67,7 @@ class Raw:
         positions = self._numbers("positions", (n, 3)) * units.length
         fields: dict[str, Any] = {key: value for key in ("part", "system") if (value := getattr(self, key))}
         fields |= self._kind_and_tag()
-        fields |= {"charge": self.charge, "multiplicity": self.multiplicity}
+        fields["charge"], fields["multiplicity"] = self._electrons()
         properties = dict(self.properties)
         if self.pbc is not None and np.any(self.pbc):
             fields |= {"pbc": self.pbc, "cell": self._numbers("cell", (3, 3)) * units.length}
@@ -102,14 +107,21 @@ class Raw:
             )
         return {"tag": self.kind}
 
+    def _electrons(self) -> tuple[int | None, int | None]:
+        stated = {key: getattr(self, key) for key in ("charge", "multiplicity", "spin")}
+        if all(value is None for value in stated.values()):
+            return None, None
+        info = {key: self._numbers(key, ()).item() for key, value in stated.items() if value is not None}
+        return stated_electrons(Atoms(self.numbers, info=info), self.place)
+
     def _numbers(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
         try:
             values = np.asarray(getattr(self, key), dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.place} has {key} that are not numbers: check the file or the key") from error
         if values.size != int(np.prod(shape)):
-            atoms = f"{len(self.numbers)} atoms"
-            raise UserError(f"{self.place} has {key} of shape {values.shape}: {atoms} need {shape}, check the key")
+            needed = f"{len(self.numbers)} atoms need {shape}" if shape else "one number is needed"
+            raise UserError(f"{self.place} has {key} of shape {values.shape}: {needed}, check the key")
         if not np.isfinite(values).all():
             raise UserError(f"{self.place} has NaN or infinity in its {key}: compute this structure again or drop it")
         return values.reshape(shape)
@@ -189,28 +201,69 @@ def square_hessian(values: Any, n: int, place: str) -> np.ndarray:
 
 
 def isotopes(numbers: np.ndarray, masses: np.ndarray) -> np.ndarray | None:
-    """Masses (n,) in amu that a program has written of all atoms, None if they are those of the elements as they occur.
+    """Masses (n,) in amu that a program has written of all atoms, None if they are ASE's, which are taken anyway.
 
-    Programs take the mass of the commonest isotope, or the mean over all of them.
+    Programs take the mass of the commonest isotope, or tables of other years: their frequencies follow from them.
     """
     masses = np.asarray(masses, dtype=np.float64)
     if masses.shape != numbers.shape:
         return masses
-    usual = [np.abs(masses - table[numbers]) for table in (atomic_masses, atomic_masses_common)]
-    return None if (np.minimum(*usual) < SAME_MASS).all() else masses
+    return None if np.allclose(masses, atomic_masses[numbers], rtol=SAME_MASS, atol=0.0) else masses
+
+
+def without_ghosts(raw: Raw, ghosts: np.ndarray) -> Raw:
+    """`raw` without its ghost atoms (n,) bool: basis functions, and no nucleus; its numbers may be anything there.
+
+    UserError for a Hessian, in which the derivatives by the places of basis functions belong to no atom.
+    """
+    if not ghosts.any():
+        return raw
+    n, named = len(ghosts), ", ".join(map(str, np.flatnonzero(ghosts)))
+    if raw.hessian is not None:
+        raise UserError(
+            f"{raw.place} has a Hessian with the ghost atoms {named} in it, which are no atoms: compute it without them"
+        )
+    fields: dict[str, Any] = {"numbers": raw.numbers[~ghosts], "positions": np.reshape(raw.positions, (n, 3))[~ghosts]}
+    for key in ("forces", "gradient"):
+        if (values := getattr(raw, key)) is not None:
+            fields[key] = np.reshape(values, (n, 3))[~ghosts]
+    if raw.masses is not None:
+        fields["masses"] = raw.masses[~ghosts]
+    return replace(raw, **fields, notes=(*raw.notes, f"ghost atoms {named} are left out"))
+
+
+def without_held_atoms(raw: Raw) -> Raw:
+    """`raw` without a Hessian (3n, 3n) that has rows of zeros: of atoms that were frozen, or not in the quantum part.
+
+    A gradient of zero on these atoms is left out, too.
+    """
+    n = len(raw.numbers)
+    if raw.hessian is None or n < 2:
+        return raw
+    held = ~np.reshape(raw.hessian, (n, 9 * n)).any(axis=1)
+    if not held.any():
+        return raw
+    fields: dict[str, Any] = {"hessian": None}
+    told = "the Hessian is all zeros and left out"
+    if not held.all():
+        told = f"the Hessian has rows of zeros (atoms {', '.join(map(str, np.flatnonzero(held)))}) and is left out"
+    if raw.gradient is not None and not held.all() and not np.reshape(raw.gradient, (n, 3))[held].any():
+        fields["gradient"] = None
+        told += ", with the gradient, which is zero on them"
+    return replace(raw, **fields, notes=(*raw.notes, told))
 
 
 def numbers_of(values: Any, place: str) -> np.ndarray:
-    """(n,) atomic numbers of numbers or of symbols (text or bytes); UserError for an unknown element."""
+    """(n,) atomic numbers of numbers or of symbols (text or bytes, any case); UserError for an unknown element."""
     flat = np.asarray(values).ravel()
     if flat.dtype.kind in "OSU":
         symbols = [item.decode() if isinstance(item, bytes) else str(item) for item in flat]
         if len(symbols) == 1 and " " in symbols[0].strip():
             symbols = symbols[0].split()
-        unknown = [symbol for symbol in symbols if atomic_numbers.get(symbol.strip(), 0) < 1]
-        if unknown:
+        known = [atomic_numbers.get(symbol.strip().capitalize(), 0) for symbol in symbols]
+        if unknown := [symbol for symbol, number in zip(symbols, known, strict=True) if number < 1]:
             raise UserError(f"{place} has the element {unknown[0]!r}, which is not known: use symbols such as C, N, O")
-        return np.array([atomic_numbers[symbol.strip()] for symbol in symbols], dtype=np.int64)
+        return np.array(known, dtype=np.int64)
     if flat.dtype.kind not in "iuf" or (flat != np.round(flat)).any():
         raise UserError(f"{place} has atomic numbers that are not whole: check the key")
     flat = flat.astype(np.int64)
