@@ -17,6 +17,7 @@ from hesspot.data.readers import (
     fchk,
     lmdb_file,
     orca,
+    output,
     phonopy_file,
     pyscf,
     qcschema,
@@ -52,13 +53,14 @@ FORMATS: dict[str, Reader] = {
     "deepmd": deepmd.read,
     "lmdb": lmdb_file.read,
     "columns": columns.read,
+    "output": output.read,
     "qcschema": qcschema.read,
     "phonopy": phonopy_file.read,
     "turbomole": turbomole.read,
     "ase": ase_file.read,
 }
 #: Formats that say themselves what their units are.
-FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf", "qcschema", "phonopy", "turbomole")
+FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf", "output", "qcschema", "phonopy", "turbomole")
 
 #: Fields that a format takes keys for; of all others, their places are known.
 TAKES_KEYS: dict[str, Sequence[str]] = {
@@ -134,6 +136,8 @@ def read_labelled(path: str | Path, options: Options, file_format: str | None = 
         raise UserError(f"{path} is empty: fetch or write it again")
     if name not in FORMATS:
         name, options = "ase", replace(options, ase_format=name)
+    if name == "ase" and path.is_file() and text_format(path) == "output":
+        name = "output"  # ASE reads of some programs the energy of another method, or of a failed SCF
     _refuse_unused(path, name, options)
     count = 0
     notes: Counter[str] = Counter()
