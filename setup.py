@@ -41,7 +41,7 @@ class BuildWithCMake(build_ext):
 
 setup(
     ext_modules=[
-        Extension("hesspot.kernel._house", sources=["hesspot/kernel"]),
+        Extension("hesspot.kernel._kernels", sources=["hesspot/kernel"]),
         Extension("ipi_driver.native._steps", sources=["ipi_driver/native"]),
     ],
     cmdclass={"build_ext": BuildWithCMake},

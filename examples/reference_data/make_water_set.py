@@ -245,7 +245,7 @@ def box_run(file: Path, plan: Trajectory) -> str:
 def model_run(file: Path, plan: Trajectory, start: Path | None, run_folder: Path, steps: int) -> str:
     """A run of a box with the model of a round."""
     from hesspot.calculators import HesspotCalculator
-    from hesspot.kernel import HouseKernel
+    from hesspot.kernel import KernelModel
     from hesspot.training.checkpoint import load_checkpoint, model_of
 
     assert plan.density is not None
@@ -253,7 +253,7 @@ def model_run(file: Path, plan: Trajectory, start: Path | None, run_folder: Path
         atoms = packed_box(plan.molecules, plan.density, np.random.default_rng(plan.seed))
     else:
         atoms = with_density(ase.io.read(start, "-1"), plan.density)
-    atoms.calc = HesspotCalculator(HouseKernel.of(model_of(load_checkpoint(run_folder / "best.pt"))))
+    atoms.calc = HesspotCalculator(KernelModel.of(model_of(load_checkpoint(run_folder / "best.pt"))))
     FIRE(atoms, logfile=None).run(fmax=1.0, steps=40)
     keep = np.geomspace(0.1 * steps, steps, plan.frames).astype(int)  # a bad model shows itself early
     relaxed = bare(atoms)
@@ -267,11 +267,11 @@ def minimum_run(file: Path, plan: Trajectory, start: Path, run_folder: Path) -> 
     from tblite.ase import TBLite
 
     from hesspot.calculators import HesspotCalculator
-    from hesspot.kernel import HouseKernel
+    from hesspot.kernel import KernelModel
     from hesspot.training.checkpoint import load_checkpoint, model_of
 
     atoms = ase.io.read(start, "0")
-    atoms.calc = HesspotCalculator(HouseKernel.of(model_of(load_checkpoint(run_folder / "best.pt"))))
+    atoms.calc = HesspotCalculator(KernelModel.of(model_of(load_checkpoint(run_folder / "best.pt"))))
     BFGS(atoms, logfile=None).run(fmax=STATIONARY, steps=500)
     values, modes = np.linalg.eigh(atoms.calc.get_hessian(atoms))
     atoms.calc = TBLite(method=METHOD.method, accuracy=0.01, verbosity=0)

@@ -10,8 +10,9 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -34,10 +35,9 @@ from hesspot.export.metadata import (
 )
 from hesspot.export.replay import answers_of, check_fingerprint, packed_edges
 from hesspot.files import replacing
-from hesspot.kernel import HouseKernel, version, what_kernel_lacks
-from hesspot.kernel.block import Shape, fill, pack, unusual_constant
-from hesspot.models.ensemble import ARCHITECTURES, Member, build_house, houses_of, name_of
-from hesspot.models.house import House
+from hesspot.kernel import KernelModel, NoKernel, packed, shape_of
+from hesspot.models.architectures import ARCHITECTURES, build_model, name_of
+from hesspot.models.ensemble import Member, houses_of
 from hesspot.version import __version__
 
 #: Faults of the TorchScript executor have been seen to appear on the second or third call only.
@@ -58,7 +58,7 @@ class LoadedModel:
     location: Path
     dtype: torch.dtype = torch.float64
     device: torch.device | str = "cpu"
-    kernel: HouseKernel | None = None
+    kernel: KernelModel | None = None
     no_kernel: str | None = None
     block: bytes | None = None
 
@@ -136,26 +136,24 @@ def read_model(
         raise UserError(f"model file {path} is an archive without {METADATA_NAME}, so no hesspot model; {AGAIN}")
     metadata = _parse_metadata(records[METADATA], path)
     _check_hashes(records, metadata, path)
-    lacking = _why_no_kernel(metadata, device)
+    block = records.get(WEIGHTS) if metadata.shape else None
+    no_version = _check_weights(block, metadata, path)
+    lacking = metadata.no_kernel or no_version or _why_no_kernel(metadata, device)
+    kernel = None
+    if backend == "torchscript":
+        lacking = "as asked for"
+    elif block is not None and not lacking:
+        with _damage(path):
+            try:
+                kernel = KernelModel(block, dtype)
+            except NoKernel as error:
+                lacking = str(error)
     if backend == "kernel" and lacking:
         raise UserError(f"model {path} cannot be evaluated by the kernel: {lacking}; use the torchscript backend")
-    loaded = LoadedModel(
-        metadata,
-        path,
-        path.absolute(),
-        dtype,
-        device,
-        no_kernel="as asked for" if backend == "torchscript" else lacking,
-        block=records.get(WEIGHTS),
-    )
-    if loaded.no_kernel is not None:
+    loaded = LoadedModel(metadata, path, path.absolute(), dtype, device, kernel, lacking or None, block)
+    if kernel is None:
         loaded.__dict__["module"] = _load_script(content, loaded)
-        return loaded
-    assert metadata.shape is not None and loaded.block is not None
-    try:
-        return replace(loaded, kernel=HouseKernel(metadata.shape, loaded.block, dtype))
-    except UserError as error:
-        raise UserError(f"in model file {path} {error}; {AGAIN}") from error
+    return loaded
 
 
 def _parse_metadata(text: bytes, path: Path) -> ModelMetadata:
@@ -190,12 +188,34 @@ def _check_hashes(records: dict[str, bytes], metadata: ModelMetadata, path: Path
             raise UserError(
                 f"the {what} in {path} do not match the hash in its {METADATA_NAME}: the file was changed; {AGAIN}"
             )
-    shape = metadata.shape
-    if shape and (list(shape.elements) != metadata.elements or shape.cutoff != metadata.cutoff):
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Says in which file packed weights are damaged."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"in model file {path} {error}; {AGAIN}") from error
+
+
+def _check_weights(block: bytes | None, metadata: ModelMetadata, path: Path) -> str | None:
+    """UserError for packed weights that are damaged or not what the metadata say; why no kernel here reads them."""
+    if block is None:
+        return None
+    with _damage(path):
+        try:
+            shape = shape_of(block)
+        except NoKernel as error:
+            return str(error)
+        if shape != metadata.shape:
+            raise UserError("the packed weights state another shape than their description")
+    if shape["elements"] != metadata.elements or shape["cutoff"] != metadata.cutoff:
         raise UserError(
             f"{METADATA_NAME} in {path} has elements {' '.join(metadata.elements)} and cutoff {metadata.cutoff:g} Å, "
-            f"the packed weights {' '.join(shape.elements)} and {shape.cutoff:g} Å: the file was changed; {AGAIN}"
+            f"the packed weights {' '.join(shape['elements'])} and {shape['cutoff']:g} Å: the file was changed; {AGAIN}"
         )
+    return None
 
 
 def _hash_of(records: dict[str, bytes], name: str) -> str | None:
@@ -203,15 +223,11 @@ def _hash_of(records: dict[str, bytes], name: str) -> str | None:
 
 
 def _why_no_kernel(metadata: ModelMetadata, device: torch.device | str) -> str | None:
-    """Why TorchScript runs, in words; None if the kernel does."""
-    if metadata.no_kernel is not None:
-        return metadata.no_kernel
+    """Why TorchScript runs though no kernel was tried, in words; None if one is to be tried."""
     if metadata.shape is None:
         if metadata.architecture.name in ARCHITECTURES:
             return "it was written before files held packed weights: write it anew with `hesspot export OLD NEW`"
         return f"architecture {metadata.architecture.name} has no kernel"
-    if metadata.shape.kernel_version != version():
-        return f"it is for version {metadata.shape.kernel_version} of the kernel, and this is version {version()}"
     if torch.device(device).type != "cpu":
         return f"the kernel runs on the CPU, not on {device}"
     return None
@@ -246,29 +262,32 @@ def eager_model(loaded: LoadedModel) -> Model:
     A model of an architecture that hesspot cannot build, or of another version of its formulas, is its own scripted
     module.
     """
-    architecture, shape = loaded.metadata.architecture, loaded.metadata.shape
-    if architecture.name not in ARCHITECTURES or (shape and shape.kernel_version != version()):
+    name, config = loaded.metadata.architecture.name, loaded.metadata.architecture.config
+    if name not in ARCHITECTURES or (loaded.block and not _is_of_this_version(loaded.block)):
         return loaded
-    model = build_house(architecture.name, architecture.config)
+    model = build_model(name, config)
     try:
-        if shape is None:
+        if loaded.block is None:
             script = read_model(loaded.location, backend="torchscript").module
             model.load_state_dict(script.state_dict())
             for house, read in zip(houses_of(model), houses_of(script), strict=True):
                 house.shifts = list(read.shifts)
         else:
-            assert loaded.block is not None
-            for house in houses_of(model):
-                house.envelope_power = shape.envelope_power
-            if Shape.of(model, version()) != shape:
-                raise UserError(f"the configuration gives {Shape.of(model, version())}, the weights have {shape}")
-            fill(model, loaded.block, shape)
+            ARCHITECTURES[name].fill(model, loaded.block)
     except (RuntimeError, UserError) as error:
         raise UserError(
-            f"the weights in {loaded.path} do not fit the {architecture.name} of hesspot {__version__}: the "
+            f"the weights in {loaded.path} do not fit the {name} of hesspot {__version__}: the "
             f"file was changed, or written by another version ({loaded.metadata.hesspot_version}); {AGAIN}"
         ) from error
     return cast(Model, model.requires_grad_(False).eval())
+
+
+def _is_of_this_version(block: bytes) -> bool:
+    try:
+        shape_of(block)
+    except NoKernel:
+        return False
+    return True
 
 
 def members_of(model: LoadedModel) -> list[Member]:
@@ -323,11 +342,11 @@ def write_model(
 
     name, records, shape = name_of(model), {}, None
     architecture = Architecture(name="torchscript")
-    no_kernel = unusual_constant(model) if name else None
+    no_kernel = ARCHITECTURES[name].unusual(model) if name else None
     if name and no_kernel is None:
-        architecture = Architecture(name=name, config=cast(House, model).config.model_dump())
-        shape, records[WEIGHTS] = Shape.of(model, version()), pack(model, version())
-        no_kernel = what_kernel_lacks(model)
+        architecture = Architecture(name=name, config=cast(Any, model).config.model_dump())
+        records[WEIGHTS] = packed(model)
+        shape, no_kernel = shape_of(records[WEIGHTS]), _what_kernel_lacks(records[WEIGHTS])
     if no_kernel:
         warnings.warn(f"{path} has no kernel and runs by TorchScript: {no_kernel}", stacklevel=2)
 
@@ -363,6 +382,14 @@ def write_model(
         for _ in range(REPEATED_CALLS):
             check_fingerprint(fingerprint, answers_of(scripted), "the file read back", remedy)
     return metadata
+
+
+def _what_kernel_lacks(block: bytes) -> str | None:
+    try:
+        KernelModel(block)
+    except NoKernel as error:
+        return str(error)
+    return None
 
 
 def rewrite_model(old: str | Path, new: str | Path) -> ModelMetadata:

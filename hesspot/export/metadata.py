@@ -8,8 +8,6 @@ import ase
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from hesspot.kernel.block import Shape
-
 #: Version of the file format that this hesspot writes, and the newest that it reads. Files of version 1 have no packed
 #: weights.
 FORMAT_VERSION = 2
@@ -23,7 +21,7 @@ class Strict(BaseModel):
 
 
 class Architecture(Strict):
-    """How to build the eager model: `house`, `house-ensemble` or `house-mean`, or `torchscript` for any other."""
+    """How to build the eager model: one of `hesspot.models.architectures`, or `torchscript` for any other."""
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
@@ -93,7 +91,7 @@ class ModelMetadata(Strict):
     weights_sha256: str
     script_sha256: str | None = None
     edges_sha256: str | None = None
-    shape: Shape | None = None
+    shape: dict[str, Any] | None = None
     no_kernel: str | None = None
     jump_at_cutoff: bool = False
     fingerprint: list[FingerprintEntry]

@@ -1,8 +1,8 @@
-"""The house model's kernel: plain C++ loops, compiled for several instruction sets, in the place of TorchScript.
+"""Kernels: plain C++ loops, compiled for several instruction sets, in the place of TorchScript.
 
-It evaluates house models and committees of them, with one description of the surroundings or one for each member; what
-stands before their descriptors, the densities of neighbours, is computed once. It gives the numbers of the torch model
-to rounding and is many times faster. It keeps the contract of `hesspot.contract` and joins torch's graph, so
+A kernel evaluates packed weights of one of `hesspot.models.architectures`, committees of house models among them, whose
+densities of neighbours are computed once. It gives the numbers of the torch model to rounding and is many times faster.
+It keeps the contract of `hesspot.contract` and joins torch's graph, so
 that forces, virials, H·v and Hessians are computed as for any other model. CPU only; no derivatives with respect to the
 weights, none beyond the second with respect to positions.
 """
@@ -10,6 +10,7 @@ weights, none beyond the second with respect to positions.
 from __future__ import annotations
 
 import ctypes
+import json
 import weakref
 from functools import cache
 from pathlib import Path
@@ -19,10 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hesspot.compiled import address, load
+from hesspot.compiled import REMEDY, address, load
 from hesspot.errors import UserError
-from hesspot.kernel.block import Shape, pack, unusual_constant
-from hesspot.models.ensemble import houses_of
+from hesspot.models.architectures import ARCHITECTURES, Architecture, name_of
 
 #: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
 SOURCES = Path(__file__).parent
@@ -32,23 +32,42 @@ HEADERS = [SOURCES / "hesspot_kernel.h"]
 
 _POINTER: Any = ctypes.c_void_p
 
-#: `HESSPOT_NO_MEMORY` of hesspot_kernel.h.
-_NO_MEMORY = 2
+# `hesspot_status` of hesspot_kernel.h
+_NO_MEMORY, _NO_KERNEL = 2, 4
+
+
+class _Edges(ctypes.Structure):
+    """`hesspot_edges` of hesspot_kernel.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("n_centers", "n_edges")),
+        *((name, _POINTER) for name in ("species", "first_edge", "neighbor_species", "vectors")),
+    ]
+
+
+class NoKernel(UserError):
+    """A model, or packed weights, that no kernel evaluates."""
 
 
 @cache
 def _library() -> ctypes.CDLL:
-    library = load(SOURCES, "_house", "hesspot_kernel_interface", HEADERS)
+    library = load(SOURCES, "_kernels", "hesspot_kernel_interface", HEADERS)
     library.hesspot_instruction_sets.restype = ctypes.c_char_p
-    library.hesspot_house_new.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int, _POINTER, _POINTER]
-    library.hesspot_house_n_members.argtypes = [_POINTER]
-    library.hesspot_house_delete.argtypes = [_POINTER]
-    library.hesspot_house_delete.restype = None
-    library.hesspot_house_instructions.argtypes = [_POINTER]
-    library.hesspot_house_instructions.restype = ctypes.c_char_p
-    library.hesspot_house_set_threads.argtypes = [_POINTER, ctypes.c_int, _POINTER]
+    library.hesspot_architectures.restype = ctypes.c_char_p
+    library.hesspot_version.argtypes = [ctypes.c_char_p]
+    library.hesspot_shape.argtypes = [ctypes.c_char_p, ctypes.c_int64, _POINTER, _POINTER]
+    library.hesspot_model_new.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int, _POINTER, _POINTER]
+    library.hesspot_model_n_members.argtypes = [_POINTER]
+    library.hesspot_model_delete.argtypes = [_POINTER]
+    library.hesspot_model_delete.restype = None
+    library.hesspot_model_instructions.argtypes = [_POINTER]
+    library.hesspot_model_instructions.restype = ctypes.c_char_p
+    library.hesspot_model_set_threads.argtypes = [_POINTER, ctypes.c_int, _POINTER]
     for name in ("evaluate", "members", "hvp"):
-        getattr(library, f"hesspot_house_{name}").argtypes = [_POINTER, ctypes.c_int64, ctypes.c_int64] + [_POINTER] * 7
+        getattr(library, f"hesspot_model_{name}").argtypes = [_POINTER] * 5
+    library.hesspot_edges_size.restype = ctypes.c_int64
+    if library.hesspot_edges_size() != ctypes.sizeof(_Edges):
+        raise UserError(f"the compiled part {library._name} has edges of another size than Python; {REMEDY}")
     return library
 
 
@@ -57,13 +76,13 @@ def _call(function: Any, *arguments: Any) -> None:
     error = ctypes.c_char_p()
     status = function(*arguments, ctypes.byref(error))
     if status == _NO_MEMORY:
-        raise MemoryError("the kernel of the house model ran out of memory")
+        raise MemoryError("the kernel ran out of memory")
     if status:
-        raise UserError((error.value or b"").decode())
+        raise (NoKernel if status == _NO_KERNEL else UserError)((error.value or b"").decode())
 
 
 def instruction_sets() -> list[str]:
-    """Those of this processor that the kernel is compiled for, the best one first: avx512, avx2, baseline.
+    """Those of this processor that kernels are compiled for, the best one first: avx512, avx2, baseline.
 
     A model takes the first one, or the one that the environment variable HESSPOT_INSTRUCTIONS names when it is made.
     """
@@ -71,63 +90,80 @@ def instruction_sets() -> list[str]:
     return names.decode().split()
 
 
-def version() -> int:
-    """The kernel's version, raised with every change of a formula."""
-    number: int = _library().hesspot_house_version()
+def magics() -> list[bytes]:
+    """The first eight bytes of packed weights of all architectures that have a kernel."""
+    names: bytes = _library().hesspot_architectures()
+    return names.split()
+
+
+def shape_of(block: bytes) -> dict[str, Any]:
+    """What the head of packed weights states: `kernel_version`, `elements`, `cutoff`, and more for each architecture.
+
+    NoKernel for an architecture or a version without a kernel here, UserError for damage.
+    """
+    text = ctypes.c_char_p()
+    _call(_library().hesspot_shape, block, len(block), ctypes.byref(text))
+    shape: dict[str, Any] = json.loads(text.value or b"")
+    return shape
+
+
+def version(architecture: Architecture) -> int:
+    """Of the kernel of an architecture, raised with every change of a formula."""
+    number: int = _library().hesspot_version(architecture.magic)
     return number
 
 
-def what_kernel_lacks(model: Any) -> str | None:
-    """Why the kernel cannot evaluate a house model, or None: its envelope and its constants are written into it."""
-    power = _library().hesspot_house_envelope_power()
-    for house in houses_of(model):
-        if house.envelope_power != power:
-            return f"the kernel has an envelope of power {power}, this model one of power {house.envelope_power}"
-    return unusual_constant(model)
+def packed(model: Any) -> bytes:
+    """The weights of a model of one of the `ARCHITECTURES`; NoKernel for any other."""
+    name = name_of(model)
+    if name is None:
+        raise NoKernel(f"{type(model).__name__} is of no architecture that has a kernel")
+    architecture = ARCHITECTURES[name]
+    unusual = architecture.unusual(model)
+    if unusual:
+        raise NoKernel(unusual)
+    return architecture.pack(model, version(architecture))
 
 
-class HouseKernel:
-    """A house model, evaluated by the kernel. Calls are as in the contract; edges must be sorted by centre.
+class KernelModel:
+    """Packed weights, evaluated by a kernel. Calls are as in the contract; edges must be sorted by centre.
 
-    shape, block: what `Shape.of` and `pack` give for a model; dtype: float64, or float32 for the arithmetic.
-    n_members: 1 for a model that is no committee. UserError for weights that are damaged or of another kernel.
+    block: what `packed` gives for a model, and a file holds; dtype: float64, or float32 for the arithmetic.
+    n_members: 1 for a model that is no committee. UserError for weights that are damaged, NoKernel for those of another
+    architecture, kernel or version.
     """
 
-    def __init__(self, shape: Shape, block: bytes, dtype: torch.dtype = torch.float64):
-        self.elements: list[str] = list(shape.elements)
-        self.cutoff = shape.cutoff
+    def __init__(self, block: bytes, dtype: torch.dtype = torch.float64):
+        self.shape = shape_of(block)
+        self.elements: list[str] = self.shape["elements"]
+        self.cutoff: float = self.shape["cutoff"]
         self.dtype = dtype
         self._library = _library()
-        if not block.startswith(shape.head()):
-            raise UserError("the packed weights state another shape than their description")
         pointer = _POINTER()
         single = int(dtype == torch.float32)
-        _call(self._library.hesspot_house_new, block, len(block), single, ctypes.byref(pointer))
+        _call(self._library.hesspot_model_new, block, len(block), single, ctypes.byref(pointer))
         self._pointer: int = pointer.value or 0
-        self.n_members: int = self._library.hesspot_house_n_members(self._pointer)
-        weakref.finalize(self, self._library.hesspot_house_delete, self._pointer)
+        self.n_members: int = self._library.hesspot_model_n_members(self._pointer)
+        weakref.finalize(self, self._library.hesspot_model_delete, self._pointer)
 
     @property
     def instructions(self) -> str:
         """The instruction set that it uses, one of `instruction_sets()`."""
-        name: bytes = self._library.hesspot_house_instructions(self._pointer)
+        name: bytes = self._library.hesspot_model_instructions(self._pointer)
         return name.decode()
 
     @classmethod
-    def of(cls, model: Any, dtype: torch.dtype = torch.float64) -> HouseKernel:
-        """The kernel of a `HouseModel`, `HouseEnsemble` or `HouseMean` in memory; UserError if it has none."""
-        lacking = what_kernel_lacks(model)
-        if lacking:
-            raise UserError(lacking)
-        return cls(Shape.of(model, version()), pack(model, version()), dtype)
+    def of(cls, model: Any, dtype: torch.dtype = torch.float64) -> KernelModel:
+        """The kernel of a model in memory; NoKernel if it has none."""
+        return cls(packed(model), dtype)
 
     def set_threads(self, threads: int) -> None:
         """Threads that share the centres, to the same last bit; 1 at first. UserError for fewer than 1."""
-        _call(self._library.hesspot_house_set_threads, self._pointer, threads)
+        _call(self._library.hesspot_model_set_threads, self._pointer, threads)
 
     def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:
-        """Addresses of `hesspot_house_evaluate` or `…_members` and of this model, for C code that calls the kernel."""
-        return address(getattr(self._library, f"hesspot_house_{name}")), self._pointer
+        """Addresses of `hesspot_model_evaluate` or `…_members` and of this model, for C code that calls the kernel."""
+        return address(getattr(self._library, f"hesspot_model_{name}")), self._pointer
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """As the contract says; UserError for what is not as it says."""
@@ -167,7 +203,7 @@ def _checked(name: str, indices: Tensor, size: str) -> Tensor:
 class _Graph:
     """The part of a call that is not differentiated."""
 
-    def __init__(self, model: HouseKernel, species: Tensor, centers: Tensor, first_edge: Tensor, neighbors: Tensor):
+    def __init__(self, model: KernelModel, species: Tensor, centers: Tensor, first_edge: Tensor, neighbors: Tensor):
         self.model, self.centers = model, centers
         self._kept = species, first_edge, neighbors
         self._n_centers, self._n_edges = len(species), len(neighbors)
@@ -204,9 +240,10 @@ class _Graph:
         return values.detach().to(torch.float64).contiguous()
 
     def _call(self, name: str, *arrays: Tensor) -> None:
-        addresses = [array.data_ptr() for array in (*self._kept, *arrays)]
-        function = getattr(self.model._library, f"hesspot_house_{name}")
-        _call(function, self.model._pointer, self._n_centers, self._n_edges, *addresses)
+        vectors, *others = (array.data_ptr() for array in arrays)
+        edges = _Edges(self._n_centers, self._n_edges, *(array.data_ptr() for array in self._kept), vectors)
+        function = getattr(self.model._library, f"hesspot_model_{name}")
+        _call(function, self.model._pointer, ctypes.byref(edges), *others)
 
 
 class _Energies(torch.autograd.Function):
@@ -252,7 +289,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:
-        raise RuntimeError("the kernel of the house model has no third derivatives; use the torchscript backend")
+        raise RuntimeError("kernels have no third derivatives; use the torchscript backend")
 
 
 class _MemberEnergies(torch.autograd.Function):

@@ -13,7 +13,7 @@ namespace hesspot {
 
 /// Edges of `n_centers` centres; those of centre c are first_edge[c] ...
 /// first_edge[c + 1] - 1.
-struct HouseEdges {
+struct Edges {
   std::size_t n_centers;
   const std::int64_t *species;          ///< (n_centers)
   const std::size_t *first_edge;        ///< (n_centers + 1)

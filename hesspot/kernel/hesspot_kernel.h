@@ -26,7 +26,8 @@ enum hesspot_status {
   HESSPOT_SUCCESS = 0,
   HESSPOT_INVALID = 1,   /**< an argument that cannot be */
   HESSPOT_NO_MEMORY = 2, /**< memory ran out */
-  HESSPOT_FAILED = 3 /**< anything else, such as a thread that cannot start */
+  HESSPOT_FAILED = 3, /**< anything else, such as a thread that cannot start */
+  HESSPOT_NO_KERNEL = 4 /**< packed weights that no kernel here evaluates */
 };
 
 /** The interface that the library was compiled with: the SHA-256 of that of
@@ -38,66 +39,79 @@ HESSPOT_API const char *hesspot_kernel_interface(void);
  * HESSPOT_INSTRUCTIONS names when the model is made. */
 HESSPOT_API const char *hesspot_instruction_sets(void);
 
-/** The version of the kernel's formulas, which packed weights name. */
-HESSPOT_API int hesspot_house_version(void);
+/** The first eight bytes of the packed weights of all architectures that have a
+ * kernel here, separated by spaces. */
+HESSPOT_API const char *hesspot_architectures(void);
 
-/** The power p of the envelope (1 - (r/cutoff)^2)^p of the kernel. */
-HESSPOT_API int hesspot_house_envelope_power(void);
+/** The version of an architecture's formulas, which its packed weights name
+ * behind these eight bytes; 0 for an architecture without a kernel here. */
+HESSPOT_API int hesspot_version(const char *magic);
 
-/** A house model, into *model, from the `size` bytes of packed weights that an
+/** What the head of `size` bytes of packed weights states, into *shape: a JSON
+ * object with `kernel_version`, `elements`, `cutoff` and more, which holds
+ * until the same thread calls this function again. HESSPOT_NO_KERNEL for
+ * weights of an architecture or a version that has no kernel here,
+ * HESSPOT_INVALID for damage.
+ */
+HESSPOT_API int hesspot_shape(const char *block, int64_t size,
+                              const char **shape, const char **error);
+
+/** A model, into *model, from the `size` bytes of packed weights that an
  * exported file holds (docs/export.md); `single_precision`: 1 for arithmetic in
- * float, 0 in double. HESSPOT_INVALID for weights that are damaged or of
- * another version, HESSPOT_FAILED for instructions that the processor does not
- * have. */
-HESSPOT_API int hesspot_house_new(const char *block, int64_t size,
+ * float, 0 in double. HESSPOT_NO_KERNEL for weights that no kernel here
+ * evaluates, HESSPOT_INVALID for damage, HESSPOT_FAILED for instructions that
+ * the processor does not have. */
+HESSPOT_API int hesspot_model_new(const char *block, int64_t size,
                                   int single_precision, void **model,
                                   const char **error);
 
-HESSPOT_API void hesspot_house_delete(void *model);
+HESSPOT_API void hesspot_model_delete(void *model);
 
 /** 1 for a model that is no committee. */
-HESSPOT_API int hesspot_house_n_members(const void *model);
+HESSPOT_API int hesspot_model_n_members(const void *model);
 
 /** Name of the instruction set that the model uses. */
-HESSPOT_API const char *hesspot_house_instructions(const void *model);
+HESSPOT_API const char *hesspot_model_instructions(const void *model);
 
 /** Threads that share the centres, to the same last bit; 1 at first. Not while
  * something is evaluated. HESSPOT_INVALID for fewer than 1. */
-HESSPOT_API int hesspot_house_set_threads(void *model, int threads,
+HESSPOT_API int hesspot_model_set_threads(void *model, int threads,
                                           const char **error);
 
+/** Edges, sorted by centre: those of centre c are first_edge[c] ...
+ * first_edge[c + 1] - 1. species and neighbor_species are indices into the
+ * model's elements. */
+struct hesspot_edges {
+  int64_t n_centers, n_edges;
+  const int64_t *species;          /**< (n_centers) */
+  const int64_t *first_edge;       /**< (n_centers + 1) from 0 to n_edges */
+  const int64_t *neighbor_species; /**< (n_edges) */
+  const double *vectors; /**< (3 n_edges) Angstrom, from centre to neighbour */
+};
+
+/** The size of that structure, for callers that lay it out themselves. */
+HESSPOT_API int64_t hesspot_edges_size(void);
+
 /** Energies (n_centers) eV and gradient (3 n_edges) eV/Angstrom with respect to
- * the vectors; of a committee, the means.
- *
- * Edges are sorted by centre: those of centre c are first_edge[c] ...
- * first_edge[c + 1] - 1. species (n_centers) and neighbor_species (n_edges) are
- * indices into the model's elements; vectors (3 n_edges) Angstrom, from the
- * centre to its neighbour. HESSPOT_INVALID for numbers below zero, a species
- * that is no element of the model, and first_edge (n_centers + 1) that does not
+ * the vectors; of a committee, the means. HESSPOT_INVALID for numbers below
+ * zero, a species that is no element of the model, and first_edge that does not
  * rise from 0 to n_edges. */
-HESSPOT_API int hesspot_house_evaluate(const void *model, int64_t n_centers,
-                                       int64_t n_edges, const int64_t *species,
-                                       const int64_t *first_edge,
-                                       const int64_t *neighbor_species,
-                                       const double *vectors, double *energies,
-                                       double *gradient, const char **error);
+HESSPOT_API int hesspot_model_evaluate(const void *model,
+                                       const struct hesspot_edges *edges,
+                                       double *energies, double *gradient,
+                                       const char **error);
 
 /** The same of each member of a committee: energies (n_members, n_centers),
  * gradient (n_members, 3 n_edges). */
-HESSPOT_API int hesspot_house_members(const void *model, int64_t n_centers,
-                                      int64_t n_edges, const int64_t *species,
-                                      const int64_t *first_edge,
-                                      const int64_t *neighbor_species,
-                                      const double *vectors, double *energies,
-                                      double *gradient, const char **error);
+HESSPOT_API int hesspot_model_members(const void *model,
+                                      const struct hesspot_edges *edges,
+                                      double *energies, double *gradient,
+                                      const char **error);
 
 /** Products (3 n_edges) of each centre's Hessian with the directions (3
  * n_edges) of its edges, eV/Angstrom^2 times their unit. Checks as above. */
-HESSPOT_API int hesspot_house_hvp(const void *model, int64_t n_centers,
-                                  int64_t n_edges, const int64_t *species,
-                                  const int64_t *first_edge,
-                                  const int64_t *neighbor_species,
-                                  const double *vectors,
+HESSPOT_API int hesspot_model_hvp(const void *model,
+                                  const struct hesspot_edges *edges,
                                   const double *directions, double *products,
                                   const char **error);
 

@@ -11,18 +11,17 @@ namespace hesspot {
 
 #define HESSPOT_DECLARE(name, supported)                                       \
   namespace name {                                                             \
-  extern const HouseKernel kernel;                                             \
+  extern const HouseKernel house_kernel;                                       \
   }
 HESSPOT_INSTRUCTION_SETS(HESSPOT_DECLARE)
 
 namespace {
 
-#define HESSPOT_KERNEL(name, supported) &name::kernel,
+#define HESSPOT_KERNEL(name, supported) &name::house_kernel,
 constexpr const HouseKernel *KERNELS[] = {
     HESSPOT_INSTRUCTION_SETS(HESSPOT_KERNEL)};
 
-void add_shifts(const HouseEdges &edges, const double *shifts,
-                double *energies) {
+void add_shifts(const Edges &edges, const double *shifts, double *energies) {
   for (std::size_t c = 0; c < edges.n_centers; c++)
     energies[c] += shifts[edges.species[c]];
 }
@@ -145,7 +144,7 @@ House::House(const HouseWeights &weights, bool single_precision)
 
 House::~House() = default;
 
-void House::evaluate_part(const HouseEdges &edges, double *energies,
+void House::evaluate_part(const Edges &edges, double *energies,
                           double *gradient) const {
   if (double_)
     kernel_.evaluate_double(double_->kernel, edges, energies, gradient);
@@ -154,7 +153,7 @@ void House::evaluate_part(const HouseEdges &edges, double *energies,
   add_shifts(edges, mean_shifts_.data(), energies);
 }
 
-void House::hvp_part(const HouseEdges &edges, const double *directions,
+void House::hvp_part(const Edges &edges, const double *directions,
                      double *products) const {
   if (double_)
     kernel_.hvp_double(double_->kernel, edges, directions, products);
@@ -162,7 +161,7 @@ void House::hvp_part(const HouseEdges &edges, const double *directions,
     kernel_.hvp_single(single_->kernel, edges, directions, products);
 }
 
-void House::members_part(const HouseEdges &edges, double *energies,
+void House::members_part(const Edges &edges, double *energies,
                          std::size_t energy_step, double *gradient,
                          std::size_t gradient_step) const {
   if (double_)

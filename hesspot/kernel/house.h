@@ -56,11 +56,11 @@ public:
 private:
   template <typename Real> class Parameters;
 
-  void evaluate_part(const HouseEdges &edges, double *energies,
+  void evaluate_part(const Edges &edges, double *energies,
                      double *gradient) const override;
-  void hvp_part(const HouseEdges &edges, const double *directions,
+  void hvp_part(const Edges &edges, const double *directions,
                 double *products) const override;
-  void members_part(const HouseEdges &edges, double *energies,
+  void members_part(const Edges &edges, double *energies,
                     std::size_t energy_step, double *gradient,
                     std::size_t gradient_step) const override;
 

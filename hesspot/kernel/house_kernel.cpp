@@ -80,7 +80,7 @@ template <typename T> class Kernel {
 public:
   typedef typename T::Scalar Real;
 
-  Kernel(const HouseParameters<Real> &p, const HouseEdges &edges,
+  Kernel(const HouseParameters<Real> &p, const Edges &edges,
          const double *directions, Memory &memory)
       : p_(p), edges_(edges), directions_(directions),
         n_slots_(p.n_elements * p.n_radial), networks_(p, memory) {
@@ -159,7 +159,7 @@ private:
   static constexpr std::size_t NO_EDGE = static_cast<std::size_t>(-1);
 
   const HouseParameters<Real> &p_;
-  const HouseEdges &edges_;
+  const Edges &edges_;
   const double *const directions_;
   int n_slots_, species_ = 0, n_centers_ = 0;
   const HouseDescription<Real> *description_ = nullptr;
@@ -219,7 +219,7 @@ private:
       }
   }
 
-  static std::size_t most_edges(const HouseEdges &edges) {
+  static std::size_t most_edges(const Edges &edges) {
     std::size_t most = 1;
     for (std::size_t c = 0; c < edges.n_centers; c++) {
       const std::size_t n = edges.first_edge[c + 1] - edges.first_edge[c];
@@ -495,7 +495,7 @@ private:
 /// the kernel has placed.
 template <typename T, typename Evaluate>
 void for_blocks(const HouseParameters<typename T::Scalar> &p,
-                const HouseEdges &edges, const double *directions,
+                const Edges &edges, const double *directions,
                 Evaluate evaluate) {
   thread_local Memory memory;
   memory.provide([&](Memory &pieces) {
@@ -519,7 +519,7 @@ void for_blocks(const HouseParameters<typename T::Scalar> &p,
 }
 
 template <typename Real>
-void evaluate(const HouseParameters<Real> &p, const HouseEdges &edges,
+void evaluate(const HouseParameters<Real> &p, const Edges &edges,
               double *energies, double *gradient) {
   typedef Lanes<Real> T;
   for_blocks<T>(p, edges, nullptr,
@@ -531,7 +531,7 @@ void evaluate(const HouseParameters<Real> &p, const HouseEdges &edges,
 }
 
 template <typename Real>
-void members(const HouseParameters<Real> &p, const HouseEdges &edges,
+void members(const HouseParameters<Real> &p, const Edges &edges,
              double *energies, std::size_t energy_step, double *gradient,
              std::size_t gradient_step) {
   typedef Lanes<Real> T;
@@ -552,7 +552,7 @@ void members(const HouseParameters<Real> &p, const HouseEdges &edges,
 }
 
 template <typename Real>
-void hvp(const HouseParameters<Real> &p, const HouseEdges &edges,
+void hvp(const HouseParameters<Real> &p, const Edges &edges,
          const double *directions, double *products) {
   typedef Dual<Real> T;
   for_blocks<T>(p, edges, directions,
@@ -566,14 +566,14 @@ void hvp(const HouseParameters<Real> &p, const HouseEdges &edges,
 #define HESSPOT_NAME(name) #name
 #define HESSPOT_NAME_OF(macro) HESSPOT_NAME(macro)
 
-extern const HouseKernel kernel;
-const HouseKernel kernel = {HESSPOT_NAME_OF(HESSPOT_INSTRUCTIONS),
-                            evaluate<double>,
-                            evaluate<float>,
-                            hvp<double>,
-                            hvp<float>,
-                            members<double>,
-                            members<float>};
+extern const HouseKernel house_kernel;
+const HouseKernel house_kernel = {HESSPOT_NAME_OF(HESSPOT_INSTRUCTIONS),
+                                  evaluate<double>,
+                                  evaluate<float>,
+                                  hvp<double>,
+                                  hvp<float>,
+                                  members<double>,
+                                  members<float>};
 
 } // namespace HESSPOT_INSTRUCTIONS
 } // namespace hesspot

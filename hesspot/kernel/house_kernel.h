@@ -78,20 +78,20 @@ template <typename Real> struct HouseParameters {
 /// elements; those of a committee are the mean of its members'.
 struct HouseKernel {
   const char *name;
-  void (*evaluate_double)(const HouseParameters<double> &, const HouseEdges &,
+  void (*evaluate_double)(const HouseParameters<double> &, const Edges &,
                           double *energies, double *gradient);
-  void (*evaluate_single)(const HouseParameters<float> &, const HouseEdges &,
+  void (*evaluate_single)(const HouseParameters<float> &, const Edges &,
                           double *energies, double *gradient);
-  void (*hvp_double)(const HouseParameters<double> &, const HouseEdges &,
+  void (*hvp_double)(const HouseParameters<double> &, const Edges &,
                      const double *directions, double *products);
-  void (*hvp_single)(const HouseParameters<float> &, const HouseEdges &,
+  void (*hvp_single)(const HouseParameters<float> &, const Edges &,
                      const double *directions, double *products);
   /// Of each member, whose energies and gradients begin `energy_step` and
   /// `gradient_step` after those of the one before.
-  void (*members_double)(const HouseParameters<double> &, const HouseEdges &,
+  void (*members_double)(const HouseParameters<double> &, const Edges &,
                          double *energies, std::size_t energy_step,
                          double *gradient, std::size_t gradient_step);
-  void (*members_single)(const HouseParameters<float> &, const HouseEdges &,
+  void (*members_single)(const HouseParameters<float> &, const Edges &,
                          double *energies, std::size_t energy_step,
                          double *gradient, std::size_t gradient_step);
 };

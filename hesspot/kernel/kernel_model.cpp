@@ -74,7 +74,7 @@ void need_elements(const std::int64_t *species, std::size_t n,
 }
 
 /// std::invalid_argument for edges that would lead out of an array.
-void check(const HouseEdges &edges, std::size_t n_elements) {
+void check(const Edges &edges, std::size_t n_elements) {
   const std::size_t *const first = edges.first_edge;
   std::uint64_t high_bits = first[0] ? std::uint64_t(1) << 63 : 0;
   for (std::size_t c = 0; c < edges.n_centers; c++)
@@ -89,14 +89,13 @@ void check(const HouseEdges &edges, std::size_t n_elements) {
 
 /// Calls work(edges of its own, its first centre) on each thread for a part of
 /// the centres.
-template <typename Work>
-void share(Team &team, const HouseEdges &edges, Work work) {
+template <typename Work> void share(Team &team, const Edges &edges, Work work) {
   const std::size_t parts = std::clamp<std::size_t>(
       edges.n_centers / CENTERS_WORTH_A_THREAD, 1, team.size());
   team.run(parts, [&](std::size_t k) {
     const std::size_t first = k * edges.n_centers / parts,
                       end = (k + 1) * edges.n_centers / parts;
-    HouseEdges own = edges;
+    Edges own = edges;
     own.n_centers = end - first;
     own.species += first;
     own.first_edge += first;
@@ -127,27 +126,27 @@ void KernelModel::set_threads(std::size_t threads) {
   team_ = std::make_unique<Team>(threads);
 }
 
-void KernelModel::evaluate(const HouseEdges &edges, double *energies,
+void KernelModel::evaluate(const Edges &edges, double *energies,
                            double *gradient) const {
   check(edges, n_elements_);
-  share(*team_, edges, [&](const HouseEdges &own, std::size_t first) {
+  share(*team_, edges, [&](const Edges &own, std::size_t first) {
     evaluate_part(own, energies + first, gradient);
   });
 }
 
-void KernelModel::hvp(const HouseEdges &edges, const double *directions,
+void KernelModel::hvp(const Edges &edges, const double *directions,
                       double *products) const {
   check(edges, n_elements_);
-  share(*team_, edges, [&](const HouseEdges &own, std::size_t) {
+  share(*team_, edges, [&](const Edges &own, std::size_t) {
     hvp_part(own, directions, products);
   });
 }
 
-void KernelModel::members(const HouseEdges &edges, double *energies,
+void KernelModel::members(const Edges &edges, double *energies,
                           double *gradient) const {
   check(edges, n_elements_);
   const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
-  share(*team_, edges, [&](const HouseEdges &own, std::size_t first) {
+  share(*team_, edges, [&](const Edges &own, std::size_t first) {
     members_part(own, energies + first, n, gradient, size);
   });
 }

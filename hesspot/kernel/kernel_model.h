@@ -40,18 +40,16 @@ public:
 
   /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
   /// eV/Angstrom; of a committee, the means.
-  void evaluate(const HouseEdges &edges, double *energies,
-                double *gradient) const;
+  void evaluate(const Edges &edges, double *energies, double *gradient) const;
 
   /// Products (3 n_edges) of each centre's Hessian with the directions (3
   /// n_edges) of its edges.
-  void hvp(const HouseEdges &edges, const double *directions,
+  void hvp(const Edges &edges, const double *directions,
            double *products) const;
 
   /// The same of each member: energies (n_members, n_centers), gradient
   /// (n_members, 3 n_edges).
-  void members(const HouseEdges &edges, double *energies,
-               double *gradient) const;
+  void members(const Edges &edges, double *energies, double *gradient) const;
 
 protected:
   /// std::runtime_error if HESSPOT_INSTRUCTIONS names what the processor lacks.
@@ -67,11 +65,11 @@ private:
   /// with theirs, arrays over edges are whole. Energies and gradients of the
   /// members begin `energy_step` and `gradient_step` after those of the one
   /// before.
-  virtual void evaluate_part(const HouseEdges &edges, double *energies,
+  virtual void evaluate_part(const Edges &edges, double *energies,
                              double *gradient) const = 0;
-  virtual void hvp_part(const HouseEdges &edges, const double *directions,
+  virtual void hvp_part(const Edges &edges, const double *directions,
                         double *products) const = 0;
-  virtual void members_part(const HouseEdges &edges, double *energies,
+  virtual void members_part(const Edges &edges, double *energies,
                             std::size_t energy_step, double *gradient,
                             std::size_t gradient_step) const = 0;
 

@@ -93,23 +93,3 @@ class Member:
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         return self._committee.members(species, centers, neighbors, vectors)[self._number]
-
-
-#: What hesspot builds from a configuration, by the name that stands in files.
-ARCHITECTURES: dict[str, tuple[type[HouseConfig], Any]] = {
-    "house": (HouseConfig, HouseModel),
-    "house-ensemble": (EnsembleConfig, HouseEnsemble),
-    "house-mean": (MeanConfig, HouseMean),
-}
-
-
-def build_house(name: str, config: dict[str, Any]) -> Any:
-    """A model of one of the `ARCHITECTURES`, whose weights are to be loaded; the caller's random numbers stay."""
-    shape, kind = ARCHITECTURES[name]
-    with torch.random.fork_rng(devices=[]):
-        return kind(shape(**config))
-
-
-def name_of(model: nn.Module) -> str | None:
-    """The architecture of a model; None for any other class."""
-    return next((name for name, (_, kind) in ARCHITECTURES.items() if type(model) is kind), None)

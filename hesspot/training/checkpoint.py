@@ -11,7 +11,7 @@ import torch
 
 from hesspot.errors import UserError
 from hesspot.files import contents_of, require_file, write_atomically
-from hesspot.models.ensemble import build_house
+from hesspot.models.architectures import build_model
 from hesspot.models.house import House
 
 FORMAT = "hesspot-checkpoint"
@@ -52,7 +52,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def model_of(content: dict[str, Any], weights: str = "average") -> House:
     """The model of a checkpoint: its averaged weights, or `weights="last"` for those of the last step."""
-    model: House = build_house(content.get("architecture", "house"), content["model_config"])
+    model: House = build_model(content.get("architecture", "house"), content["model_config"])
     model.load_state_dict(content[weights])
     model.shifts = list(content["shifts"])
     return model

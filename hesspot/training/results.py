@@ -21,7 +21,7 @@ from hesspot.contract import Model, build_batch
 from hesspot.data import KINDS, PART_NAMES, PARTS, Dataset, Record
 from hesspot.derivatives import evaluate, hessian
 from hesspot.files import write_atomically
-from hesspot.kernel import HouseKernel
+from hesspot.kernel import KernelModel
 from hesspot.models.house import House
 
 #: Quantities of the table with their units; each has a mean absolute and a root-mean-square error.
@@ -42,7 +42,7 @@ def final_results(
     which gives what the model gives to rounding.
     """
     device = model.scale.device
-    quick: Model = HouseKernel.of(model) if device.type == "cpu" else model
+    quick: Model = KernelModel.of(model) if device.type == "cpu" else model
     rows = []
     for part in PARTS:
         records = dataset.select(part=part).records

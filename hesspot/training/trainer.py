@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hesspot.errors import UserError
-from hesspot.models.ensemble import name_of
+from hesspot.models.architectures import name_of
 from hesspot.training.checkpoint import load_checkpoint
 from hesspot.training.config import LossSection, TrainingConfig
 from hesspot.training.loss import LossTerms, backward, evaluate_terms

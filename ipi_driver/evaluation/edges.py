@@ -20,7 +20,7 @@ from ipi_driver.native.library import Status, library, structures
 
 @dataclass(frozen=True)
 class CFunction:
-    """Addresses of a C function like `hesspot_house_evaluate` and of its model, whose `owner` keeps it alive."""
+    """Addresses of a C function like `hesspot_model_evaluate` and of its model, whose `owner` keeps it alive."""
 
     function: int
     model: int

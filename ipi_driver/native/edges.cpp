@@ -186,10 +186,11 @@ void hesspot_edges_evaluate(Task *task, int anyhow, Answer *answer) {
     return;
   const double start = thread_seconds();
   const char *error = nullptr;
-  const int failed =
-      task->function(task->model, task->n_centers, answer->where, task->species,
-                     task->first_edge, task->neighbor_species, task->vectors,
-                     task->energies, task->gradient, &error);
+  const hesspot_edges edges = {task->n_centers,        answer->where,
+                               task->species,          task->first_edge,
+                               task->neighbor_species, task->vectors};
+  const int failed = task->function(task->model, &edges, task->energies,
+                                    task->gradient, &error);
   task->model_seconds = thread_seconds() - start;
   if (failed)
     *answer = {failed == HESSPOT_NO_MEMORY ? NO_MEMORY : FAILED, 0, error};

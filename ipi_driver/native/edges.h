@@ -12,8 +12,8 @@
 
 namespace hesspot::ipi {
 
-/// As `hesspot_house_evaluate`.
-using Model = decltype(&hesspot_house_evaluate);
+/// As `hesspot_model_evaluate`.
+using Model = decltype(&hesspot_model_evaluate);
 
 /// The centres `first_center` ... of some structures of n_atoms each, counting
 /// atoms through all structures. Angstrom, eV.

@@ -17,7 +17,7 @@ constexpr double SINGLE_TOLERANCE = 1e-3;
 /// centres.
 std::vector<Vector> scattered(const FingerprintEntry &entry, const std::vector<double> &values, double sign)
 {
-  const Edges &edges = entry.edges;
+  const EdgeList &edges = entry.edges;
   std::vector<Vector> sums(edges.n_centers(), Vector{0, 0, 0});
   for (std::size_t e = 0; e < edges.n_edges(); e++)
     for (std::size_t k = 0; k < 3; k++) {
@@ -79,7 +79,7 @@ void replay_fingerprint(Model &model, const std::vector<FingerprintEntry> &finge
     throw ModelError("model file " + file +
                      " has no fingerprint to verify; export the model again with `hesspot export`");
   for (const auto &entry : fingerprint) {
-    const Edges &edges = entry.edges;
+    const EdgeList &edges = entry.edges;
     std::vector<double> energies, gradient, along, products;
     for (std::size_t e = 0; e < edges.n_edges(); e++)
       for (std::size_t k = 0; k < 3; k++)

@@ -17,7 +17,7 @@ using Vector = std::array<double, 3>;
 /// eV/Angstrom, eV and eV/Angstrom^2.
 struct FingerprintEntry {
   std::string name;
-  Edges edges;
+  EdgeList edges;
   std::vector<std::int64_t> ends;  ///< of each edge, the atom that it ends at
   double energy;
   std::vector<Vector> forces;

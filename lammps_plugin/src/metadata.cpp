@@ -2,6 +2,7 @@
 
 #include "metadata.h"
 
+#include "block.h"
 #include "sha256.h"
 
 #include <hesspot/model.h>
@@ -40,32 +41,32 @@ std::string hash_of(const Archive &archive, const char *record)
   return found == archive.end() ? "" : sha256(found->second);
 }
 
-HouseShape shape_of(const nlohmann::json &stated)
-{
-  HouseShape shape;
-  stated.at("kernel_version").get_to(shape.kernel_version);
-  stated.at("envelope_power").get_to(shape.envelope_power);
-  stated.at("n_descriptions").get_to(shape.n_descriptions);
-  stated.at("n_members").get_to(shape.n_members);
-  stated.at("n_radial").get_to(shape.n_radial);
-  stated.at("n_channels").get_to(shape.n_channels);
-  stated.at("n_descriptors").get_to(shape.n_descriptors);
-  stated.at("hidden").get_to(shape.hidden);
-  stated.at("elements").get_to(shape.elements);
-  stated.at("cutoff").get_to(shape.cutoff);
-  return shape;
-}
-
-void check_hashes(const Archive &archive, const nlohmann::json &content, const Metadata &metadata,
+void check_hashes(const Archive &archive, const nlohmann::json &content, const Metadata &metadata, bool packed,
                   const std::string &file)
 {
   const auto script = content.at("script_sha256").get<std::string>();
   if (script != script_hash(archive)) throw changed("TorchScript", file);
-  if (metadata.weights_sha256 != (metadata.shape ? hash_of(archive, WEIGHTS) : script)) throw changed("weights", file);
+  if (metadata.weights_sha256 != (packed ? hash_of(archive, WEIGHTS) : script)) throw changed("weights", file);
   if (content.at("edges_sha256").get<std::string>() != hash_of(archive, EDGES))
     throw changed("edges of the fingerprint", file);
-  if (metadata.shape && (metadata.shape->elements != metadata.elements || metadata.shape->cutoff != metadata.cutoff))
+}
+
+/// Why no kernel here reads the packed weights; empty: one does. ModelError if they are not what the metadata say.
+std::string check_weights(const std::string &block, const nlohmann::json &stated, const Metadata &metadata,
+                          const std::string &file)
+{
+  nlohmann::json shape;
+  try {
+    shape = nlohmann::json::parse(shape_of(block));
+  } catch (const NoKernel &reason) {
+    return std::string("the packed weights ") + reason.what();
+  } catch (const std::invalid_argument &problem) {
+    throw damaged_weights(problem.what(), file);
+  }
+  if (shape != stated) throw damaged_weights("state another shape than their description", file);
+  if (shape.at("elements") != metadata.elements || shape.at("cutoff") != metadata.cutoff)
     throw changed("elements and cutoff of the packed weights", file);
+  return {};
 }
 
 /// Takes numbers of eight bytes from the record of the edges.
@@ -99,6 +100,11 @@ class EdgeReader {
 
 }  // namespace
 
+ModelError damaged_weights(const std::string &problem, const std::string &file)
+{
+  return ModelError("in model file " + file + " the packed weights " + problem + AGAIN);
+}
+
 Metadata read_metadata(const Archive &archive, const std::string &file)
 {
   const auto text = archive.find(METADATA);
@@ -123,20 +129,21 @@ Metadata read_metadata(const Archive &archive, const std::string &file)
     content.at("architecture").at("name").get_to(metadata.architecture);
     content.at("weights_sha256").get_to(metadata.weights_sha256);
     metadata.jump_at_cutoff = content.value("jump_at_cutoff", false);
-    const bool is_house = metadata.architecture != "torchscript";
+    const std::string without = "architecture " + metadata.architecture + " has no kernel";
     if (metadata.format_version == 1) {
       metadata.no_kernel =
-          "it was written before files held packed weights: write it anew with `hesspot export OLD NEW`";
-    } else {
-      if (!content.at("shape").is_null()) metadata.shape = shape_of(content["shape"]);
-      if (!content.at("no_kernel").is_null()) content["no_kernel"].get_to(metadata.no_kernel);
-      check_hashes(archive, content, metadata, file);
+          metadata.architecture == "torchscript"
+              ? without
+              : "it was written before files held packed weights: write it anew with `hesspot export OLD NEW`";
+      return metadata;
     }
-    if (!metadata.shape && metadata.no_kernel.empty() || !is_house)
-      metadata.no_kernel = "architecture " + metadata.architecture + " has no kernel";
-    else if (metadata.no_kernel.empty() && metadata.shape->kernel_version != KERNEL_VERSION)
-      metadata.no_kernel = "it is for version " + std::to_string(metadata.shape->kernel_version) +
-                           " of the kernel, and this is version " + std::to_string(KERNEL_VERSION);
+    const auto &shape = content.at("shape");
+    check_hashes(archive, content, metadata, !shape.is_null(), file);
+    if (shape.is_null())
+      metadata.no_kernel = without;
+    else
+      metadata.no_kernel = check_weights(archive.at(WEIGHTS), shape, metadata, file);
+    if (const auto &stated = content.at("no_kernel"); !stated.is_null()) stated.get_to(metadata.no_kernel);
     return metadata;
   });
 }

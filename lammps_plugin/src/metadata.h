@@ -4,10 +4,8 @@
 #define HESSPOT_METADATA_H
 
 #include "archive.h"
-#include "block.h"
 #include "fingerprint.h"
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,12 +27,14 @@ struct Metadata {
   std::string architecture;
   std::string weights_sha256;
   bool jump_at_cutoff;
-  std::optional<HouseShape> shape;  ///< of the packed weights
-  std::string no_kernel;            ///< why the kernel cannot evaluate them; empty: it can
+  std::string no_kernel;  ///< why no kernel evaluates it; empty: one is to be tried
 };
 
 /// ModelError if the archive is no model, is changed, has a newer format, or other units than eV and Angstrom.
 Metadata read_metadata(const Archive &archive, const std::string &file);
+
+/// What a damaged block of packed weights is, in words that follow "the packed weights".
+ModelError damaged_weights(const std::string &problem, const std::string &file);
 
 /// The stored structures and answers of the trained model. ModelError if an entry is incomplete.
 std::vector<FingerprintEntry> read_fingerprint(const Archive &archive, const Metadata &metadata,

@@ -3,8 +3,9 @@
 #include <hesspot/model.h>
 
 #include "archive.h"
+#include "block.h"
 #include "fingerprint.h"
-#include "house_model.h"
+#include "kernel_backend.h"
 #include "metadata.h"
 #include "torchscript.h"
 
@@ -15,7 +16,7 @@
 
 namespace hesspot {
 
-void Edges::clear()
+void EdgeList::clear()
 {
   species.clear();
   centers.clear();
@@ -23,12 +24,12 @@ void Edges::clear()
   vectors.clear();
 }
 
-void Edges::add_center(int center_species)
+void EdgeList::add_center(int center_species)
 {
   species.push_back(center_species);
 }
 
-void Edges::add_edge(int neighbor, double dx, double dy, double dz)
+void EdgeList::add_edge(int neighbor, double dx, double dy, double dz)
 {
   centers.push_back(static_cast<std::int64_t>(species.size()) - 1);
   neighbor_species.push_back(neighbor);
@@ -58,12 +59,17 @@ std::unique_ptr<Model> load_model_content(const std::string &content, const std:
   const auto metadata = read_metadata(archive, name);
   std::string lacking = metadata.no_kernel;
   if (lacking.empty() && options.device != "cpu") lacking = "the kernel runs on the CPU, not on " + options.device;
+  if (options.backend == Backend::TorchScript) lacking = "as asked for";
+  std::unique_ptr<Model> model;
+  if (lacking.empty()) try {
+      model = load_kernel(archive.at(WEIGHTS), metadata, name, options);
+    } catch (const NoKernel &reason) {
+      lacking = std::string("the packed weights ") + reason.what();
+    }
   if (options.backend == Backend::Kernel && !lacking.empty())
     throw ModelError("model file " + name + " cannot be evaluated by the kernel: " + lacking +
                      "; use the torchscript backend");
-  if (options.backend == Backend::TorchScript) lacking = "as asked for";
-  auto model = lacking.empty() ? make_house(archive.at(WEIGHTS), *metadata.shape, options, name)
-                               : load_script(content, metadata, name, options);
+  if (!model) model = load_script(content, metadata, name, options);
   if (options.verify) replay_fingerprint(*model, read_fingerprint(archive, metadata, name), options.precision, name);
 
   char cutoff[32];

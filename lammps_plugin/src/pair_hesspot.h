@@ -58,7 +58,7 @@ class PairHesspot : public Pair {
   bool is_set_up = false;
   /// Centres with their edges that are evaluated at once, and the LAMMPS atoms that they stand for.
   struct Portion {
-    hesspot::Edges edges;
+    hesspot::EdgeList edges;
     std::vector<int> center_atoms;    // of each centre
     std::vector<int> neighbor_atoms;  // of each edge
     std::vector<double> energies, gradient;
@@ -96,7 +96,7 @@ class PairHesspot : public Pair {
   void guarded(const std::function<void()> &);
   void evaluate_portion();
   void add_blocks(int, hesspot::HessianBlocks &);
-  void differentiate(const hesspot::Edges &, const std::vector<double> &, std::vector<double> &);
+  void differentiate(const hesspot::EdgeList &, const std::vector<double> &, std::vector<double> &);
   void tally(std::size_t);
   [[noreturn]] void fail(const std::string &);
 };

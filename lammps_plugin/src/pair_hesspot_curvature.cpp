@@ -52,7 +52,7 @@ void PairHesspot::add_blocks(int groupbit, hesspot::HessianBlocks &sum)
   const double cutoff_squared = model->cutoff() * model->cutoff();
   const auto &edges = portion.edges;
   const auto &neighbor_atoms = portion.neighbor_atoms;
-  hesspot::Edges replicas;
+  hesspot::EdgeList replicas;
   std::vector<double> along, curvature;
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
@@ -119,7 +119,7 @@ void PairHesspot::add_blocks(int groupbit, hesspot::HessianBlocks &sum)
   }
 }
 
-void PairHesspot::differentiate(const hesspot::Edges &edges, const std::vector<double> &along,
+void PairHesspot::differentiate(const hesspot::EdgeList &edges, const std::vector<double> &along,
                                 std::vector<double> &curvature)
 {
   model->hvp(edges, along, curvature);

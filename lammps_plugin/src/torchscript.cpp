@@ -76,7 +76,7 @@ class TorchScriptModel : public Model {
     for (std::size_t i = 0; i < this->elements().size(); i++) stand_ins_.push_back(static_cast<std::int64_t>(i));
   }
 
-  void evaluate(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) override
+  void evaluate(const EdgeList &edges, std::vector<double> &energies, std::vector<double> &gradient) override
   {
     guarded([&] {
       const auto vectors = vectors_of(edges);
@@ -86,7 +86,7 @@ class TorchScriptModel : public Model {
     });
   }
 
-  void hvp(const Edges &edges, const std::vector<double> &directions, std::vector<double> &products) override
+  void hvp(const EdgeList &edges, const std::vector<double> &directions, std::vector<double> &products) override
   {
     guarded([&] {
       const auto vectors = vectors_of(edges);
@@ -95,7 +95,7 @@ class TorchScriptModel : public Model {
     });
   }
 
-  void members(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) override
+  void members(const EdgeList &edges, std::vector<double> &energies, std::vector<double> &gradient) override
   {
     guarded([&] {
       const auto vectors = vectors_of(edges);
@@ -159,11 +159,11 @@ class TorchScriptModel : public Model {
     return view.to(torch::TensorOptions(dtype_).device(device_), false, true);
   }
 
-  torch::Tensor vectors_of(const Edges &edges) const { return rows_of_three(edges.vectors).requires_grad_(true); }
+  torch::Tensor vectors_of(const EdgeList &edges) const { return rows_of_three(edges.vectors).requires_grad_(true); }
 
   /// Energies of the centres by one of the module's methods; the last dimension is that of the centres. Behind the
   /// centres the model is given one atom per element, without edges, which stands for all neighbours of that element.
-  torch::Tensor energies_of(const std::string &method, const Edges &edges, const torch::Tensor &vectors)
+  torch::Tensor energies_of(const std::string &method, const EdgeList &edges, const torch::Tensor &vectors)
   {
     const auto n_centers = static_cast<std::int64_t>(edges.n_centers());
     auto species = edges.species;

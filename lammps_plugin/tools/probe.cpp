@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     const auto model = hesspot::load_model(argv[1], options);
     std::size_t n_centers, n_edges;
     while (std::cin >> n_centers >> n_edges) {
-      hesspot::Edges edges;
+      hesspot::EdgeList edges;
       edges.species.resize(n_centers);
       edges.centers.resize(n_edges);
       edges.neighbor_species.resize(n_edges);

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hesspot.errors import UserError
-from hesspot.kernel import HouseKernel
+from hesspot.kernel import KernelModel
 from hesspot.models.house import HouseConfig, HouseModel
 from ipi_driver.evaluation.edges import CFunction, Edges
 from ipi_driver.evaluation.neighbors import build_edge_list
@@ -22,7 +22,7 @@ LIST = build_edge_list(POSITIONS, CELL, np.ones(3, dtype=bool), 3.0)
 
 @pytest.fixture(scope="module")
 def kernel():
-    return HouseKernel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=2.5, hidden=[4])))
+    return KernelModel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=2.5, hidden=[4])))
 
 
 def edges_of(kernel, lists=(LIST, LIST), species=SPECIES, first=0, last=6, n_members=1):

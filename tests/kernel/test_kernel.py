@@ -16,10 +16,10 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.kernel import HouseKernel, instruction_sets, version, what_kernel_lacks
-from hesspot.kernel.block import Shape, fill, pack
+from hesspot.kernel import KernelModel, NoKernel, instruction_sets, packed, shape_of
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, houses_of, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
+from hesspot.models.house_weights import fill
 
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²: the same float64 operations in another order
 SINGLE = 2e-4  # relative to the largest value: float32 rounding of some hundred operations
@@ -79,7 +79,7 @@ def batch_of(model):
 )
 def test_everything_is_the_models(changed, instructions):
     model = make(**changed)
-    kernel = HouseKernel.of(model)
+    kernel = KernelModel.of(model)
     assert kernel.instructions == instructions
     batch = batch_of(model)
     directions = torch.randn(batch.n_atoms, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -107,7 +107,7 @@ def test_threads_share_the_centres_to_the_last_bit(threads, dtype):
     directions = torch.randn(batch.n_edges, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     answers = []
     for count in (1, threads):
-        kernel = HouseKernel.of(model, dtype)
+        kernel = KernelModel.of(model, dtype)
         kernel.set_threads(count)
         graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
         vectors = batch.vectors
@@ -120,7 +120,7 @@ def test_threads_share_the_centres_to_the_last_bit(threads, dtype):
 def test_threads_take_part():
     """CPU time that the calling thread has not spent itself, of a call that is long beside the others' waiting."""
     model = make()
-    kernel = HouseKernel.of(model)
+    kernel = KernelModel.of(model)
     kernel.set_threads(2)
     batch = build_batch([molecule("C6H6")] * 1000, model.elements, model.cutoff)
     graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
@@ -135,7 +135,7 @@ def test_threads_end_with_their_model():
     model = make()
     batch = build_batch([molecule("C6H6")] * 17, model.elements, model.cutoff)
     before = threads_of_this_process()
-    kernels = [HouseKernel.of(model) for _ in range(3)]
+    kernels = [KernelModel.of(model) for _ in range(3)]
     for kernel in kernels:
         for threads in (2, 10**6):
             kernel.set_threads(threads)
@@ -147,7 +147,7 @@ def test_threads_end_with_their_model():
 
 def test_one_model_serves_several_callers_at_once():
     model = make()
-    kernel = HouseKernel.of(model)
+    kernel = KernelModel.of(model)
     kernel.set_threads(2)
     batches = [build_batch([molecule(name)] * 20, model.elements, model.cutoff) for name in ("C6H6", "CH3OH")]
     graphs = [(kernel._graph(b.species, b.centers, b.neighbors), b.vectors) for b in batches] * 20
@@ -161,7 +161,7 @@ def test_one_model_serves_several_callers_at_once():
 def test_companions_change_no_bit(instructions):
     """Centres share a register: how many there are, of which element and with how many edges, is nobody's business."""
     model = make()
-    kernel = HouseKernel.of(model)
+    kernel = KernelModel.of(model)
     structures = [molecule(name) for name in ("C6H6", "CH3OH", "HCN", "H2", "CO2", "CH3OH")]
     for seed, atoms in enumerate(structures):
         atoms.rattle(0.1, seed=seed)
@@ -178,7 +178,7 @@ def test_companions_change_no_bit(instructions):
 def test_edges_beyond_the_cutoff_count_for_nothing(instructions):
     """Engines keep lists with a skin; vectors may be much longer than the cutoff."""
     model = make()
-    kernel = HouseKernel.of(model)
+    kernel = KernelModel.of(model)
     atoms = molecule("CH3OH")
     near, all_pairs = (build_batch([atoms], model.elements, reach) for reach in (model.cutoff, 50.0))
     far = near.vectors.norm(dim=1).argmax()
@@ -205,7 +205,7 @@ def test_a_number_that_is_none_is_passed_on(wrong, instructions):
     batch = build_batch([molecule("CH3OH"), molecule("CH3OH")], model.elements, model.cutoff)
     vectors = batch.vectors.clone()
     vectors[0, 1] = wrong
-    energies = HouseKernel.of(model)(batch.species, batch.centers, batch.neighbors, vectors)
+    energies = KernelModel.of(model)(batch.species, batch.centers, batch.neighbors, vectors)
     assert batch.centers[0] == 0 and not energies[0].isfinite()
     assert energies[1:].isfinite().all()
 
@@ -219,13 +219,13 @@ def test_activations_far_out(dtype, tolerance, instructions):
     batch = batch_of(model)
     expected = evaluate(model, batch).forces
     assert expected.isfinite().all() and expected.abs().max() > SIGNAL
-    found = evaluate(HouseKernel.of(model, dtype), batch.to(dtype=dtype)).forces
+    found = evaluate(KernelModel.of(model, dtype), batch.to(dtype=dtype)).forces
     scale = max(1.0, float(expected.abs().max()))
     torch.testing.assert_close(found.double(), expected, atol=tolerance * scale, rtol=0.0)
     directions = 1e3 * torch.randn(batch.n_atoms, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     product = hvp(model, batch, directions)
     assert product.isfinite().all() and product.abs().max() > SIGNAL
-    found = hvp(HouseKernel.of(model, dtype), batch.to(dtype=dtype), directions.to(dtype))
+    found = hvp(KernelModel.of(model, dtype), batch.to(dtype=dtype), directions.to(dtype))
     torch.testing.assert_close(found.double(), product, atol=tolerance * float(product.abs().max()), rtol=0.0)
 
 
@@ -233,7 +233,7 @@ def test_activations_far_out(dtype, tolerance, instructions):
 def test_members_of_a_committee(kind, instructions):
     """Each member's energies and forces, and no third way to the mean."""
     model = make(**{kind: 3})
-    kernel = HouseKernel.of(model)
+    kernel = KernelModel.of(model)
     assert kernel.n_members == 3
     batch = batch_of(model)
     answers = []
@@ -253,7 +253,7 @@ def test_members_of_a_committee(kind, instructions):
 def test_weighted_energies_differentiate_twice():
     """Not only the sum of energies: torch's own checks of first and second derivatives, by differences."""
     model = make(elements=["H", "O"], n_radial=3, n_channels=2, hidden=[4])
-    kernel = HouseKernel.of(model)
+    kernel = KernelModel.of(model)
     batch = build_batch([molecule("H2O")], model.elements, model.cutoff)
     weights = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
 
@@ -269,7 +269,7 @@ def test_third_derivatives_are_refused():
     model = make()
     batch = batch_of(model)
     vectors = batch.vectors.clone().requires_grad_(True)
-    energies = HouseKernel.of(model)(batch.species, batch.centers, batch.neighbors, vectors)
+    energies = KernelModel.of(model)(batch.species, batch.centers, batch.neighbors, vectors)
     (first,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
     (second,) = torch.autograd.grad(first.pow(2).sum(), vectors, create_graph=True)
     with pytest.raises(RuntimeError, match="no third derivatives; use the torchscript backend"):
@@ -280,7 +280,7 @@ def test_single_precision_is_near_and_not_the_same(instructions):
     model = make()
     batch = batch_of(model)
     expected = evaluate(model, batch).forces
-    rounded = evaluate(HouseKernel.of(model, torch.float32), batch.to(dtype=torch.float32)).forces
+    rounded = evaluate(KernelModel.of(model, torch.float32), batch.to(dtype=torch.float32)).forces
     difference = float((rounded - expected).abs().max() / expected.abs().max())
     assert 1e-12 < difference < SINGLE
 
@@ -289,7 +289,7 @@ def test_edges_in_disorder_are_refused():
     model = make()
     batch = batch_of(model)
     with pytest.raises(UserError, match="sorted by centre"):
-        HouseKernel.of(model)(batch.species, batch.centers.flip(0), batch.neighbors.flip(0), batch.vectors.flip(0))
+        KernelModel.of(model)(batch.species, batch.centers.flip(0), batch.neighbors.flip(0), batch.vectors.flip(0))
 
 
 def test_files_choose_their_backend(house_model_file, lj_model_file):
@@ -304,20 +304,26 @@ def test_files_choose_their_backend(house_model_file, lj_model_file):
 
 def test_what_is_written_into_the_kernel_is_compared():
     model = make()
-    assert what_kernel_lacks(model) is None
     model.frequencies *= 1.0 + 1e-8
-    assert "frequencies of this model" in what_kernel_lacks(model)
+    with pytest.raises(NoKernel, match="frequencies of this model"):
+        packed(model)
     model = make(models=2)
     model.houses[1].envelope_power = 5
-    with pytest.raises(UserError, match="envelope of power 4, this model one of power 5"):
-        HouseKernel.of(model)
+    with pytest.raises(NoKernel, match="have envelopes of powers 4 and 5, packed weights one"):
+        packed(model)
+    model = make()
+    model.envelope_power = 5
+    with pytest.raises(NoKernel, match="are for an envelope of power 5, and the kernel has power 4"):
+        KernelModel.of(model)
+    with pytest.raises(NoKernel, match="SiLU is of no architecture that has a kernel"):
+        KernelModel.of(torch.nn.SiLU())
 
 
 @pytest.mark.parametrize("changed", [{}, {"members": 3}, {"models": 2, "hidden": [4]}])
 def test_a_block_gives_the_model_back(changed):
     model, other = make(**changed), make(**changed, seed=100)
-    shape, block = Shape.of(model, version()), pack(model, version())
-    fill(other, block, shape)
+    block = packed(model)
+    fill(other, block)
     for house, filled in zip(houses_of(model), houses_of(other), strict=True):
         assert filled.shifts == house.shifts
         for name, value in house.state_dict().items():
@@ -325,7 +331,13 @@ def test_a_block_gives_the_model_back(changed):
     n_weights = sum(t.numel() for t in model.parameters()) + sum(
         len(h.shifts) + h.scale.numel() + h.mean.numel() + h.inverse_deviation.numel() for h in houses_of(model)
     )
-    assert len(block) == len(shape.head()) + 8 * n_weights
+    shape = shape_of(block)
+    n_words = 11 + len(shape["hidden"]) + len(shape["elements"])  # docs/export.md
+    assert len(block) == 8 * (n_words + n_weights)
+    assert (shape["elements"], shape["cutoff"]) == (model.elements, model.cutoff)
+    assert shape["n_members"] * shape["n_descriptions"] == changed.get("members", changed.get("models", 1))
+    with pytest.raises(UserError, match="another shape than the model"):
+        fill(make(hidden=[3]), block)
 
 
 def changed_word(block: bytes, place: int, value: int) -> bytes:
@@ -349,17 +361,5 @@ def changed_word(block: bytes, place: int, value: int) -> bytes:
     ],
 )
 def test_a_damaged_block_is_one_sentence(damage, words):
-    model = make()
-    block = damage(pack(model, version()))
-
-    class Agreeing(Shape):
-        """States what the block states, so that the C++ code has to find the damage."""
-
-        def head(self) -> bytes:
-            return b""
-
-    shape = Agreeing(**Shape.of(model, version()).model_dump())
     with pytest.raises(UserError, match=f"the packed weights .*{words}"):
-        HouseKernel(shape, block)
-    with pytest.raises(UserError, match="another shape than their description"):
-        HouseKernel(Shape.of(make(hidden=[3]), version()), block)
+        KernelModel(damage(packed(make())))

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from hesspot import compiled
 from hesspot.contract import build_batch
 from hesspot.errors import UserError
-from hesspot.kernel import HEADERS, HouseKernel, instruction_sets, version
-from hesspot.kernel.block import Shape, pack
+from hesspot.kernel import HEADERS, KernelModel, instruction_sets, magics, packed, version
+from hesspot.models.architectures import ARCHITECTURES
 from hesspot.models.house import HouseConfig, HouseModel
 
 #: Seconds after which a child process that should take a moment is taken to hang.
@@ -24,8 +25,8 @@ HANGS = 120.0
 
 
 @pytest.fixture(scope="module")
-def kernel() -> HouseKernel:
-    return HouseKernel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, hidden=[4])))
+def kernel() -> KernelModel:
+    return KernelModel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, hidden=[4])))
 
 
 def water(n_copies=1):
@@ -176,14 +177,7 @@ def test_models_of_all_sizes_take_all_edges(n_elements, n_radial, n_channels, hi
     ends = [torch.randint(max(n_atoms, 1), (n_edges,), generator=generator) for _ in range(2)]
     vectors = 2.0 * torch.randn(n_edges, 3, dtype=torch.float64, generator=generator)
     arguments = species, ends[0].sort().values, ends[1], vectors
-    torch.testing.assert_close(HouseKernel.of(model)(*arguments), model(*arguments), atol=1e-11, rtol=1e-11)
-
-
-class Unstated(Shape):
-    """Agrees with every block, so that C++ has to find the damage."""
-
-    def head(self) -> bytes:
-        return b""
+    torch.testing.assert_close(KernelModel.of(model)(*arguments), model(*arguments), atol=1e-11, rtol=1e-11)
 
 
 @settings(max_examples=150, deadline=None)
@@ -194,23 +188,28 @@ class Unstated(Shape):
 def test_no_damage_of_packed_weights_crashes(words, cut):
     """A model of finite energies, or a sentence."""
     model = HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, n_radial=2, n_channels=1, hidden=[3]))
-    block = bytearray(pack(model, version()))
+    block = bytearray(packed(model))
     for place, value in words:
         block[8 * place : 8 * place + 8] = value.to_bytes(8, "little", signed=True)
-    shape = Unstated(**Shape.of(model, version()).model_dump())
     try:
-        kernel = HouseKernel(shape, bytes(block if cut is None else block[: 8 * cut + 1]))
+        kernel = KernelModel(bytes(block if cut is None else block[: 8 * cut + 1]))
     except UserError as error:
         assert str(error).startswith("the packed weights ")
     else:
         kernel(*water())
 
 
+def test_python_and_cpp_know_the_same_architectures():
+    assert {one.magic for one in ARCHITECTURES.values()} == set(magics())
+    assert all(version(one) >= 1 for one in ARCHITECTURES.values())
+    assert version(replace(ARCHITECTURES["house"], magic=b"hesspotx")) == 0
+
+
 @pytest.mark.parametrize("wanted, sentence", [("avx3", "HESSPOT_INSTRUCTIONS is avx3"), ("AVX2", "is AVX2")])
 def test_unknown_instructions_are_refused(monkeypatch, wanted, sentence):
     monkeypatch.setenv("HESSPOT_INSTRUCTIONS", wanted)
     with pytest.raises(UserError, match=f"{sentence}, but this processor .* have: .*baseline"):
-        HouseKernel.of(HouseModel(HouseConfig(elements=["H"], cutoff=4.0)))
+        KernelModel.of(HouseModel(HouseConfig(elements=["H"], cutoff=4.0)))
 
 
 def test_the_best_instructions_are_taken(monkeypatch):
@@ -221,7 +220,7 @@ def test_the_best_instructions_are_taken(monkeypatch):
     needs = {"avx512": {"avx512f", "avx512dq", "avx512vl"}, "avx2": {"avx2", "fma"}, "baseline": set()}
     expected = [name for name, words in needs.items() if words <= features]
     assert instruction_sets() == expected
-    assert HouseKernel.of(HouseModel(HouseConfig(elements=["H"], cutoff=4.0))).instructions == expected[0]
+    assert KernelModel.of(HouseModel(HouseConfig(elements=["H"], cutoff=4.0))).instructions == expected[0]
 
 
 def evaluated(graph, vectors):
@@ -236,7 +235,7 @@ def in_child(graph, vectors, queue):
 @pytest.mark.parametrize("used_before", [True, False])
 def test_threads_after_a_fork(used_before):
     """Child, grandchild of the same model, and then the parent again: all have threads, and the same numbers."""
-    kernel = HouseKernel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, hidden=[4])))
+    kernel = KernelModel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, hidden=[4])))
     kernel.set_threads(2)
     species, centers, neighbors, vectors = water(100)
     graph = kernel._graph(species, centers, neighbors)
@@ -258,7 +257,7 @@ def test_threads_after_a_fork(used_before):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_model_ends_in_a_forked_child():
     """Its threads are not there to be waited for."""
-    kernels = [HouseKernel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0)))]
+    kernels = [KernelModel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0)))]
     kernels[0].set_threads(2)
     species, centers, neighbors, vectors = water(100)
     evaluated(kernels[0]._graph(species, centers, neighbors), vectors)
@@ -272,9 +271,9 @@ def test_memory_that_runs_out_is_no_other_error(kernel):
     """In a process of its own, since what is left of the memory is nobody's."""
     script = """
 import resource, torch
-from hesspot.kernel import HouseKernel
+from hesspot.kernel import KernelModel
 from hesspot.models.house import HouseConfig, HouseModel
-kernel = HouseKernel.of(HouseModel(HouseConfig(elements=["H"], cutoff=4.0, hidden=[4])))
+kernel = KernelModel.of(HouseModel(HouseConfig(elements=["H"], cutoff=4.0, hidden=[4])))
 n = 300_000
 edges = torch.zeros(n, dtype=torch.int64), torch.ones(n, dtype=torch.int64)
 graph = kernel._graph(torch.zeros(2, dtype=torch.int64), *edges)
@@ -287,7 +286,7 @@ except MemoryError as error:
     print(error)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=HANGS)
-    assert ended.stdout == "the kernel of the house model ran out of memory\n", ended.stderr
+    assert ended.stdout == "the kernel ran out of memory\n", ended.stderr
 
 
 def test_a_library_of_other_headers_is_refused(tmp_path, monkeypatch):
@@ -295,13 +294,13 @@ def test_a_library_of_other_headers_is_refused(tmp_path, monkeypatch):
     header = tmp_path / "hesspot_kernel.h"
     header.write_text(HEADERS[0].read_text() + "/* newer */")
     folder = HEADERS[0].parent
-    with pytest.raises(UserError, match=r"_house\.so is of another version than the code beside it; .*pip install"):
-        compiled.load(folder, "_house", "hesspot_kernel_interface", [header])
-    with pytest.raises(UserError, match=r"_house\.so is of another version"):
-        compiled.load(folder, "_house", "no_such_function", HEADERS)
+    with pytest.raises(UserError, match=r"_kernels\.so is of another version than the code beside it; .*pip install"):
+        compiled.load(folder, "_kernels", "hesspot_kernel_interface", [header])
+    with pytest.raises(UserError, match=r"_kernels\.so is of another version"):
+        compiled.load(folder, "_kernels", "no_such_function", HEADERS)
     monkeypatch.setenv("HESSPOT_LIBRARIES", str(tmp_path))
-    with pytest.raises(UserError, match=f"{tmp_path}/_house.so is not there"):
-        compiled.load(folder, "_house", "hesspot_kernel_interface", HEADERS)
-    (tmp_path / "_house.so").write_bytes(os.urandom(100))
-    with pytest.raises(UserError, match=r"_house\.so cannot be opened"):
-        compiled.load(folder, "_house", "hesspot_kernel_interface", HEADERS)
+    with pytest.raises(UserError, match=f"{tmp_path}/_kernels.so is not there"):
+        compiled.load(folder, "_kernels", "hesspot_kernel_interface", HEADERS)
+    (tmp_path / "_kernels.so").write_bytes(os.urandom(100))
+    with pytest.raises(UserError, match=r"_kernels\.so cannot be opened"):
+        compiled.load(folder, "_kernels", "hesspot_kernel_interface", HEADERS)

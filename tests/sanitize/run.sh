@@ -11,7 +11,7 @@ folder=$PWD/build/sanitize
 build() { # NAME FLAGS
   "$bin/cmake" -G Ninja -D CMAKE_MAKE_PROGRAM="$bin/ninja" -S tests/sanitize -B "$folder/$1" -D CMAKE_BUILD_TYPE=None \
     -D CMAKE_CXX_FLAGS="-O1 -g -fno-omit-frame-pointer $2" >"$folder/$1.log" || { cat "$folder/$1.log"; exit 1; }
-  "$bin/cmake" --build "$folder/$1" --target _house _steps threads
+  "$bin/cmake" --build "$folder/$1" --target _kernels _steps threads
 }
 
 mkdir -p "$folder"

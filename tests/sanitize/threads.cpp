@@ -67,7 +67,7 @@ struct Input {
     directions = random_numbers(vectors.size());
   }
 
-  HouseEdges edges() const {
+  Edges edges() const {
     return {N_CENTERS, species.data(), first_edge.data(),
             neighbor_species.data(), vectors.data()};
   }

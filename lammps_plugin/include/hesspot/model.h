@@ -25,8 +25,8 @@ class ModelError : public std::runtime_error {
 /// Floating-point type of the weights and of the edge vectors; energies are summed in double either way.
 enum class Precision { Double, Single };
 
-/// What evaluates the model: its TorchScript, which every file has; the kernel of the house model, which is many times
-/// faster and runs on the CPU; or the kernel where it can.
+/// What evaluates the model: its TorchScript, which every file has; a kernel, which is many times faster and runs on
+/// the CPU; or the kernel where the model has one.
 enum class Backend { Automatic, TorchScript, Kernel };
 
 struct Options {
@@ -41,7 +41,7 @@ struct Options {
 ///
 /// Edges are appended to the centre that was appended last. A neighbour is known by its species and by
 /// its vector alone: that is all that the energy of a centre depends on.
-struct Edges {
+struct EdgeList {
   std::vector<std::int64_t> species;           ///< of each centre, index into Model::elements()
   std::vector<std::int64_t> centers;           ///< of each edge, index into `species`
   std::vector<std::int64_t> neighbor_species;  ///< of each edge, index into Model::elements()
@@ -79,15 +79,15 @@ class Model {
 
   /// Energy of each centre (n_centers, eV) and g = dE/dvectors (3 n_edges, eV/Angstrom).
   /// Memory grows with the number of edges: give large systems in portions of their centres.
-  virtual void evaluate(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) = 0;
+  virtual void evaluate(const EdgeList &edges, std::vector<double> &energies, std::vector<double> &gradient) = 0;
 
   /// h = d(sum g.u)/dvectors (3 n_edges, eV/Angstrom^2 times the unit of u), with u the difference of the
   /// direction, neighbour - centre, along each edge (3 n_edges). (Hv) of an atom is the sum of h over the
   /// edges that end at it minus the sum over the edges that start from it.
-  virtual void hvp(const Edges &edges, const std::vector<double> &directions, std::vector<double> &products) = 0;
+  virtual void hvp(const EdgeList &edges, const std::vector<double> &directions, std::vector<double> &products) = 0;
 
   /// As evaluate, of each member of a committee: energies (n_members, n_centers), gradient (n_members, 3 n_edges).
-  virtual void members(const Edges &edges, std::vector<double> &energies, std::vector<double> &gradient) = 0;
+  virtual void members(const EdgeList &edges, std::vector<double> &energies, std::vector<double> &gradient) = 0;
 
  private:
   std::vector<std::string> elements_;

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+
+#include "hesspot_kernel.h"
+
+#include "block.h"
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+using namespace hesspot;
+
+namespace {
+
+constexpr const char *PACKED_WEIGHTS = "the packed weights ";
+
+/// The status of what `work` does; what it throws becomes a sentence.
+template <typename Work> int guarded(const char **error, Work work) {
+  thread_local std::string text;
+  int status = HESSPOT_SUCCESS;
+  try {
+    work();
+  } catch (const std::bad_alloc &) {
+    status = HESSPOT_NO_MEMORY;
+    text.assign("memory ran out"); // short enough to need none
+  } catch (const NoKernel &cause) {
+    status = HESSPOT_NO_KERNEL;
+    text = cause.what();
+  } catch (const std::invalid_argument &cause) {
+    status = HESSPOT_INVALID;
+    text = cause.what();
+  } catch (const std::exception &cause) {
+    status = HESSPOT_FAILED;
+    text = cause.what();
+  }
+  if (error)
+    *error = status ? text.c_str() : nullptr;
+  return status;
+}
+
+Edges view(const hesspot_edges &edges) {
+  static_assert(sizeof(std::size_t) == sizeof(std::int64_t));
+  if (edges.n_centers < 0 || edges.n_edges < 0)
+    throw std::invalid_argument(
+        std::to_string(edges.n_centers) + " centres with " +
+        std::to_string(edges.n_edges) +
+        " edges cannot be; neither number may be below zero");
+  if (const auto end = edges.first_edge[edges.n_centers]; end != edges.n_edges)
+    throw std::invalid_argument("the edges of the centres end at " +
+                                std::to_string(end) + ", but there are " +
+                                std::to_string(edges.n_edges) +
+                                "; first_edge must rise from 0 to that");
+  return {static_cast<std::size_t>(edges.n_centers), edges.species,
+          reinterpret_cast<const std::size_t *>(edges.first_edge),
+          edges.neighbor_species, edges.vectors};
+}
+
+/// The status of what `work` does with packed weights.
+template <typename Work> int reading(const char **error, Work work) {
+  return guarded(error, [&] {
+    try {
+      work();
+    } catch (const NoKernel &cause) {
+      throw NoKernel(std::string(PACKED_WEIGHTS) + cause.what());
+    } catch (const std::invalid_argument &cause) {
+      throw std::invalid_argument(std::string(PACKED_WEIGHTS) + cause.what());
+    }
+  });
+}
+
+const KernelModel &kernel(const void *model) {
+  return *static_cast<const KernelModel *>(model);
+}
+
+} // namespace
+
+extern "C" {
+
+const char *hesspot_kernel_interface() { return HESSPOT_KERNEL_INTERFACE; }
+
+const char *hesspot_instruction_sets() { return instruction_sets(); }
+
+const char *hesspot_architectures() {
+  static const auto names = [] {
+    std::string all;
+    for (const Architecture *const one : all_architectures())
+      all += (all.empty() ? "" : " ") + std::string(one->magic);
+    return all;
+  }();
+  return names.c_str();
+}
+
+int hesspot_version(const char *magic) {
+  for (const Architecture *const one : all_architectures())
+    if (one->magic == std::string_view(magic, one->magic.size()))
+      return one->version;
+  return 0;
+}
+
+int hesspot_shape(const char *block, std::int64_t size, const char **shape,
+                  const char **error) {
+  return reading(error, [&] {
+    thread_local std::string text;
+    text = shape_of({block, static_cast<std::size_t>(size)});
+    *shape = text.c_str();
+  });
+}
+
+int hesspot_model_new(const char *block, std::int64_t size,
+                      int single_precision, void **model, const char **error) {
+  return reading(error, [&] {
+    *model = make_model({block, static_cast<std::size_t>(size)},
+                        single_precision != 0)
+                 .release();
+  });
+}
+
+int hesspot_model_n_members(const void *model) {
+  return kernel(model).n_members();
+}
+
+void hesspot_model_delete(void *model) {
+  delete static_cast<KernelModel *>(model);
+}
+
+const char *hesspot_model_instructions(const void *model) {
+  return kernel(model).instructions();
+}
+
+int hesspot_model_set_threads(void *model, int threads, const char **error) {
+  return guarded(error, [&] {
+    if (threads < 1)
+      throw std::invalid_argument(std::to_string(threads) +
+                                  " threads cannot be; give 1 or more");
+    static_cast<KernelModel *>(model)->set_threads(
+        static_cast<std::size_t>(threads));
+  });
+}
+
+std::int64_t hesspot_edges_size() { return sizeof(hesspot_edges); }
+
+int hesspot_model_evaluate(const void *model, const hesspot_edges *edges,
+                           double *energies, double *gradient,
+                           const char **error) {
+  return guarded(
+      error, [&] { kernel(model).evaluate(view(*edges), energies, gradient); });
+}
+
+int hesspot_model_members(const void *model, const hesspot_edges *edges,
+                          double *energies, double *gradient,
+                          const char **error) {
+  return guarded(
+      error, [&] { kernel(model).members(view(*edges), energies, gradient); });
+}
+
+int hesspot_model_hvp(const void *model, const hesspot_edges *edges,
+                      const double *directions, double *products,
+                      const char **error) {
+  return guarded(
+      error, [&] { kernel(model).hvp(view(*edges), directions, products); });
+}
+}
