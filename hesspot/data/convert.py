@@ -8,7 +8,7 @@ from typing import Any
 from hesspot.data.dataset import Dataset
 from hesspot.data.dataset_file import Head, writing_dataset
 from hesspot.data.levels import different_levels
-from hesspot.data.readers import Options, read_labelled
+from hesspot.data.readers import Options, orca, read_labelled
 from hesspot.data.record import KINDS, PARTS, Record
 from hesspot.data.split import draw_parts, require_fractions
 from hesspot.data.unit_checks import unit_complaints
@@ -130,9 +130,15 @@ class _Sample:
 
 
 def _without_twins(sources: Sequence[Path]) -> list[Path]:
-    """ORCA's .hess and .engrad of one stem are one source."""
-    stems = {source.with_suffix("") for source in sources if source.suffix == ".hess"}
-    return [source for source in sources if source.suffix != ".engrad" or source.with_suffix("") not in stems]
+    """ORCA's files of one job are one source; outputs alone are not always ORCA's."""
+    jobs: dict[Path, list[Path]] = {}
+    for source in sources:
+        jobs.setdefault(orca.stem_of(source) or source, []).append(source)
+    kept = []
+    for job in jobs.values():
+        own = [source for source in job if source.name.lower().endswith(orca.OWN)]
+        kept += own[:1] if own else job
+    return kept
 
 
 def _unique(name: str, seen: dict[str, int]) -> str:

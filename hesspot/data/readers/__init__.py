@@ -74,8 +74,6 @@ _SUFFIXES = {
     ".fchk": "fchk",
     ".fch": "fchk",
     ".fck": "fchk",
-    ".hess": "orca",
-    ".engrad": "orca",
     ".lmdb": "lmdb",
     ".npz": "columns",
 }
@@ -86,7 +84,7 @@ def recognise(path: str | Path) -> str:
     path = Path(path)
     if path.is_file() and (found := text_format(path)) is not None:
         return found
-    if path.name.lower().endswith((".property.json", ".property.txt")):
+    if path.name.lower().endswith(orca.OWN):
         return "orca"
     suffix = path.suffix.lower()
     if path.is_dir() and suffix not in _SUFFIXES:

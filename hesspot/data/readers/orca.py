@@ -25,14 +25,15 @@ SAME_GEOMETRY = 1e-5
 #: Hartree, Hartree/bohr, Hartree/bohr²: what is printed of one calculation differs less, if it was done twice, too.
 SAME_LABELS = {"energy": 1e-6, "gradient": 1e-5, "hessian": 1e-5}
 
-#: What can be joined, from the most to the least exact.
-ENDINGS = (".hess", ".property.json", ".property.txt", ".engrad", ".out", ".log")
+#: Endings of ORCA's own files, and of what any program may write.
+OWN = (".hess", ".property.json", ".property.txt", ".engrad")
+ENDINGS = (*OWN, ".out", ".log")
 
 #: Words of a line of keywords (`! …`) that are none of the level of theory: jobs, convergence, output, machines.
 _NOT_OF_THE_LEVEL = re.compile(
     r"(?:(?:loose|normal|tight|verytight)?opt|optts|copt|zopt|numgrad|engrad|(?:num|an)?freq|sp|energy|irc|neb.*|scants|md"
     r"|(?:sloppy|loose|normal|strong|tight|verytight|extreme)scf|scfconv\d+|(?:very)?slowconv|(?:no)?(?:soscf|trah|autostart|diis|kdiis)"
-    r"|usesym|pal\d+|(?:mini|small|normal|large)print|print\w+|keep\w+|xyzfile|bohrs|angs|moread|noiter|[ur]hf|[ur]ks|rohf|roks)"
+    r"|(?:no)?usesym|nmr|pal\d+|(?:mini|small|normal|large)print|print\w+|keep\w+|xyzfile|bohrs|angs|moread|noiter|[ur]hf|[ur]ks|rohf|roks)"
 )
 
 
@@ -105,7 +106,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
             level=part.level,
             notes=(part.note,) if part.note else (),
         )
-        if raw.energy is None:
+        if raw.energy is None and not part.note:
             raw.notes += (f"it has no energy: put {stem.name}.out or {stem.name}.property.txt of the job beside it",)
         raw = without_held_atoms(without_ghosts(raw, part.ghosts()))
         raw.masses = None if raw.masses is None else isotopes(raw.numbers, np.asarray(raw.masses))
@@ -150,7 +151,7 @@ def _merge(whole: _Part, more: _Part) -> None:
         old, new = getattr(whole, field.name), getattr(more, field.name)
         if field.name in ("file", "atoms", "positions", "level", "note"):
             continue
-        if old is None:
+        if old is None or (new is not None and more.file == whole.file):  # a file evaluates a geometry again
             setattr(whole, field.name, new)
         elif new is not None and field.name != "masses":
             difference = float(np.abs(np.asarray(old, dtype=float) - np.asarray(new, dtype=float)).max())
@@ -252,10 +253,7 @@ def _part(path: Path, geometry: Mapping[str, Any], job: Mapping[str, Any]) -> _P
 
 #: Blocks of `.property.txt` that lie under a common name in the JSON.
 _NESTED = {"_Energy": "Energy", "_Energies": "Energy", "_Nuc_Gradient": "Nuclear_Gradient"}
-_PROPERTY = re.compile(
-    r'^\s*&(?P<name>\w+)(?:\s*\[&Type "(?P<type>\w+)"(?:, &Dim ?\((?P<rows>\d+),(?P<columns>\d+)\))?[^\]]*\])?'
-    r"(?P<rest>.*)$"
-)
+_PROPERTY = re.compile(r'\s*&(?P<name>\w+)(?:\s*\[&Type "(?P<type>\w+)"(?P<more>[^\]]*)\])?(?P<rest>.*)$')
 
 
 def _read_property_txt(path: Path) -> list[_Part]:
@@ -270,14 +268,14 @@ def _read_property_txt(path: Path) -> list[_Part]:
             at += 1
             if not line.startswith("$") or line.startswith("$End"):
                 continue
-            name, values = line[1:].strip(), {}
+            name, values = line[1:].strip(), dict[str, Any]()
             while not lines[at].startswith("$End"):
                 key, value, at = _read_property(lines, at)
                 if key:
                     values[key] = value
             at += 1
             _place(name, values, geometries.setdefault(int(values.get("GeometryIndex", 0)), {}), job)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, KeyError) as error:
         raise UserError(
             f"{path} is no .property.txt of ORCA 6, or it is truncated: remove it, give the .out"
         ) from error
@@ -288,7 +286,7 @@ def _place(name: str, values: dict[str, Any], geometry: dict[str, Any], job: dic
     if name == "Calculation_Info":
         job |= values
     elif name == "Geometry":
-        geometry[name] = {"Coordinates": {"Cartesians": values["CartesianCoordinates"]}}
+        geometry[name] = {"Coordinates": values["CartesianCoordinates"]}
     elif name in ("Single_Point_Data", "VdW_Correction"):
         geometry[name] = values
     elif name == "Hessian" and "HESSIAN" in {key.upper() for key in values}:
@@ -304,13 +302,16 @@ def _read_property(lines: list[str], at: int) -> tuple[str, Any, int]:
     match = _PROPERTY.match(lines[at])
     if match is None:
         return "", None, at + 1
-    kind, rest, rows = match["type"], match["rest"].split(), int(match["rows"] or 0)
+    kind, rest, more = match["type"], match["rest"].split(), match["more"] or ""
+    sizes = re.search(r"&Dim ?\((\d+),(\d+)\)", more)
+    rows, columns = (int(sizes[1]), int(sizes[2])) if sizes else (0, 0)
     at += 1
     if kind == "Coordinates":
         values = [line.split() for line in lines[at : at + rows]]
-        return match["name"], [[words[0], *map(float, words[1:4])] for words in values], at + rows
+        units = re.search(r'&Units "(.*?)"', more)
+        found = {"Cartesians": [[words[0], *map(float, words[1:4])] for words in values]}
+        return match["name"], found | ({"Units": units[1]} if units else {}), at + rows
     if kind in ("ArrayOfDoubles", "ArrayOfIntegers", "ArrayOfBooleans"):
-        columns = int(match["columns"])
         array = np.full((rows, columns), np.nan)
         done = 0
         while done < columns:  # blocks of columns, under a line of their numbers and one that is empty
@@ -325,7 +326,9 @@ def _read_property(lines: list[str], at: int) -> tuple[str, Any, int]:
         return match["name"], " ".join(rest).strip('"'), at
     if kind == "Boolean":
         return match["name"], rest[0] == "true", at
-    return match["name"], float(rest[0]) if kind == "Double" else int(rest[0]) if rest else None, at
+    if kind == "Double":
+        return match["name"], float(rest[0]), at
+    return match["name"], int(rest[0]) if kind in ("Integer", None) and rest else None, at
 
 
 def _read_out(path: Path) -> list[_Part]:
