@@ -8,7 +8,7 @@ from typing import Any
 from hesspot.data.dataset import Dataset
 from hesspot.data.dataset_file import Head, writing_dataset
 from hesspot.data.levels import different_levels
-from hesspot.data.readers import Options, orca, read_labelled
+from hesspot.data.readers import Options, orca, read_labelled, recognise
 from hesspot.data.record import KINDS, PARTS, Record
 from hesspot.data.split import draw_parts, require_fractions
 from hesspot.data.unit_checks import unit_complaints
@@ -130,15 +130,17 @@ class _Sample:
 
 
 def _without_twins(sources: Sequence[Path]) -> list[Path]:
-    """ORCA's files of one job are one source; outputs alone are not always ORCA's."""
-    jobs: dict[Path, list[Path]] = {}
+    """ORCA's files of one stem are one source, and so are TURBOMOLE's and xtb's of one folder."""
+    jobs: set[Path] = set()
+    single = []
     for source in sources:
-        jobs.setdefault(orca.stem_of(source) or source, []).append(source)
-    kept = []
-    for job in jobs.values():
-        own = [source for source in job if source.name.lower().endswith(orca.OWN)]
-        kept += own[:1] if own else job
-    return kept
+        name = recognise(source) if source.is_file() else ""
+        job = {"orca": orca.stem_of(source), "turbomole": source.parent}.get(name)
+        if job is None or job not in jobs:
+            single.append(source)
+        if job is not None:
+            jobs.add(job)
+    return single
 
 
 def _unique(name: str, seen: dict[str, int]) -> str:

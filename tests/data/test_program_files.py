@@ -257,6 +257,16 @@ def xyz(positions: np.ndarray) -> str:
     return "3\n\n" + "".join(f"{symbol} {x:.12f} {y:.12f} {z:.12f}\n" for symbol, (x, y, z) in rows)
 
 
+def test_files_of_one_job_are_one_source(tmp_path: Path, springs: Springs) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gradient").write_text(gradient_file([springs]))
+        (tmp_path / name / "hessian").write_text("$hessian\n" + numbered(springs.hessian()) + "$end\n")
+    records = convert(sorted(tmp_path.glob("*/*")), Options(), check_units=False).records
+    assert [record.name for record in records] == ["a", "b"]
+    is_springs(records[1], springs, "energy forces hessian")
+
+
 def test_turbomole_energies_with_correlation(tmp_path: Path, springs: Springs) -> None:
     (tmp_path / "coord").write_text("$coord\n" + coord(springs.positions) + "$end\n")
     columns = "$energy      SCF               SCFKIN            SCFPOT"

@@ -69,8 +69,8 @@ def text_format(path: Path) -> str | None:
         return "phonopy"
     if XTB_FREQUENCIES in head:
         return "turbomole"
-    if program_of(head) is not None:
-        return "output"
+    if (program := program_of(head)) is not None:
+        return "orca" if program == "ORCA" else "output"
     if re.search(rb"^\s?\$DATA", head, re.MULTILINE) and re.search(rb"^ \$(?:GRAD|HESS|VEC)", head, re.MULTILINE):
         return "gamess-dat"
     return "turbomole" if _DATA_GROUP.match(head) else None

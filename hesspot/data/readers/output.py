@@ -37,6 +37,7 @@ _UNITS = Units(HARTREE, 1.0, HARTREE_PER_BOHR, HARTREE_PER_BOHR2)
 
 #: Programs whose outputs have no total energies or whose derivatives stand in other files, and what to do instead.
 _ELSEWHERE = {
+    "ORCA": "rename it to end with .out, and leave --format out",
     "Turbomole": "give the folder with its files control, coord, gradient, energy, hessian",
     "XTB": "give the folder with gradient, hessian, g98.out and xtbout.json (xtb --grad, --hess, --json write them)",
     "ADF": "ADF's output has bonding energies to fragments, and no derivatives: its .t21 or .rkf has them, through ASE",
@@ -44,7 +45,6 @@ _ELSEWHERE = {
 }
 #: What programs print although they end normally.
 _UNCONVERGED = {
-    "ORCA": rb"SCF NOT CONVERGED AFTER|Wavefunction not fully converged",
     "NWChem": rb"Calculation failed to converge",
     "QChem": rb"Convergence failure|SCF failed to converge",
     "GAMESS": rb"SCF IS UNCONVERGED",
@@ -55,18 +55,12 @@ _UNCONVERGED = {
 _ENDINGS = {"Molpro": rb"Molpro calculation terminated", "Molcas": rb"Happy landing|_RC_ALL_IS_WELL_"}
 #: Lines with the whole energy where cclib has parts of it: dispersion, double hybrids, layers.
 _TOTALS = {
-    "ORCA": re.compile(r"^FINAL SINGLE POINT ENERGY\s+(-?\d+\.\d+)\s*$"),
     "Gaussian": re.compile(r"^ E2\([^)]*\) =.*E\([^)]*\) = *(\S+)|^ ONIOM: extrapolated energy = *(\S+)"),
 }
 #: Blocks of cclib that fail for newer versions of a program, and have nothing that is needed.
 _SKIPPED = {"Molpro": ("_parse_orbitals",)}
-#: The lines of ORCA that cclib is shown: of ORCA 6 it knows these alone.
-_ORCA_TITLES = re.compile(
-    r"CARTESIAN COORDINATES \(ANGSTROEM\)|CARTESIAN GRADIENT|The final MP2 gradient| Total Charge"
-    r"|\s+\*+ORCA TERMINATED NORMALLY|TOTAL RUN TIME"
-)
+#: Molpro writes a blank more than cclib expects.
 _MOLPRO_SCF = re.compile(r" ![RU](?:HF|KS) STATE\s+1\.1 Energy\s+(-?\d+\.\d+)")
-_ORCA_EXCITED = re.compile(r"EXCITED STATES|(?:EOM|ADC)\S* RESULTS|ROCIS")
 
 
 #: What is taken from cclib when it has read everything; all else is noted as it comes.
@@ -208,8 +202,6 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
 def _remedy(program: str) -> str:
     if program == "Gaussian":
         return "a .log holds no Hessian and few forces, formchk makes an .fchk of the .chk that has both"
-    if program == "ORCA":
-        return "ORCA's NAME.engrad and NAME.hess have gradient and Hessian"
     return "print gradients or Hessians in it"
 
 
@@ -267,10 +259,6 @@ def _own_block(parser: Any, lines: Any, line: str, record: _Record) -> bool:
     """Whether a line begins a block that is read here, and not by cclib."""
     title, n = line.strip(), getattr(parser, "natom", 0)
     program = record.program
-    if program == "ORCA" and _ORCA_EXCITED.search(line) and record.points:
-        record.points[-1].excited = True
-    if program == "ORCA" and _TOTALS["ORCA"].match(line) is None:
-        return _ORCA_TITLES.match(line) is None
     if program == "GAMESS" and title == "CARTESIAN FORCE CONSTANT MATRIX":
         record.hessian(output_blocks.triangle(lines, 3 * n, 6))
     elif program == "GAMESS" and title.startswith("UNITS ARE HARTREE/BOHR"):
@@ -380,8 +368,6 @@ def _raw(point: _Point, data: Any, program: str, place: str, name: str) -> Raw:
         raise UserError(
             f"{place} has {len(point.positions)} positions of {len(numbers)} atoms: dummy atoms are not read"
         )
-    if program == "ORCA" and point.excited:
-        raise UserError(f"{place} has excited states, of which ORCA takes one for its final energy: leave it out")
     if point.is_ambiguous() and point.energy() is None:
         warn(f"{place}: its energies differ by {max(point.scf) - min(point.scf):.2g} Hartree and are left out")
     masses = getattr(data, "atommasses", None)
