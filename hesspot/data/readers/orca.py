@@ -362,7 +362,7 @@ def _read_out(path: Path) -> list[_Part]:
                     raise UserError(f"{path} has an energy that did not converge: converge it, or leave the job out")
                 parts[-1].energy = float(line.split()[-1])
                 if ground is not None and parts[-1].energy > ground:  # of the first root
-                    parts[-1].note = "it is of excited states: energies and gradients of .out are theirs, and left out"
+                    parts[-1].note = "it is of excited states: energies of .out are theirs, and left out"
                     parts[-1].energy = None
     except (ValueError, IndexError) as error:
         raise UserError(f"{path} is no output of ORCA that can be read, or it is truncated: run it again") from error
