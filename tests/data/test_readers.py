@@ -25,6 +25,7 @@ from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
 from hesspot.data.convert import convert
 from hesspot.data.readers import Options, Units, read_labelled, recognise
+from hesspot.data.readers.convergence import require_converged
 from hesspot.data.readers.pyscf import record_from_pyscf
 from hesspot.errors import UserError
 from hesspot.export.fingerprint import reference_of
@@ -753,3 +754,71 @@ def test_charge_and_multiplicity_are_kept(suffix: str, expected: tuple[int, int]
         file.write_text(re.sub(r"^Charge .*\n", stated, text, flags=re.MULTILINE))
     (raw,) = read_labelled(file, Options())
     assert (raw.record().charge, raw.record().multiplicity) == expected
+
+
+# What ASE reads of programs
+
+VASPRUN = """<?xml version="1.0"?>
+<modeling>
+ <generator><i name="program" type="string">vasp </i><i name="version" type="string">6.3.0 </i></generator>
+ <kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray></kpoints>
+ <parameters><separator name="electronic"><i name="EDIFF">0.00001</i><i type="int" name="NELM">{nelm}</i></separator>
+ </parameters>
+ <atominfo><array name="atoms"><set><rc><c>Al</c><c>1</c></rc><rc><c>Al</c><c>1</c></rc></set></array></atominfo>
+ <structure name="initialpos"><crystal><varray name="basis"><v>4 0 0</v><v>0 4 0</v><v>0 0 4</v></varray></crystal>
+  <varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.6</v></varray></structure>
+ <calculation>
+  <scstep><energy><i name="e_fr_energy">-7.4</i><i name="e_0_energy">-7.3</i></energy></scstep>
+  <scstep><energy><i name="e_fr_energy">{last}</i><i name="e_0_energy">-7.3</i></energy></scstep>
+  <structure><crystal><varray name="basis"><v>4 0 0</v><v>0 4 0</v><v>0 0 4</v></varray></crystal>
+   <varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.6</v></varray></structure>
+  <varray name="forces"><v>0 0 0.3</v><v>0 0 -0.3</v></varray>
+  <energy><i name="e_fr_energy">{last}</i><i name="e_0_energy">-7.3</i></energy>
+ </calculation>
+</modeling>
+"""
+
+
+def test_the_energy_is_the_one_that_forces_derive_from(tmp_path: Path) -> None:
+    """VASP prints the free energy, whose derivatives the forces are, and its limit without smearing, E(σ→0)."""
+    path = tmp_path / "vasprun.xml"
+    path.write_text(VASPRUN.format(nelm=60, last=-7.5))
+    assert read(path)[0].energy == pytest.approx(-7.5, abs=1e-12)
+    assert read(path, options=Options(keys={"energy": "energy"}))[0].energy == pytest.approx(-7.3, abs=1e-12)
+
+
+def test_an_scf_that_did_not_converge_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vasprun.xml"
+    path.write_text(VASPRUN.format(nelm=2, last=-7.5))
+    with pytest.raises(UserError, match=r"SCF that did not converge \(ionic step 1\)"):
+        read(path)
+    path.write_text(VASPRUN.format(nelm=2, last=-7.400001))
+    assert len(read(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "bad"),
+    [
+        (["   NELM   =     60;", "-- Iteration      1(   7)  --", "-- aborting loop because EDIFF is reached --"], []),
+        (["   NELM   =     7;", "-- Iteration      1(   7)  --", "-- aborting loop because EDIFF is reached --"], []),
+        (["   NELM   =     7;", "-- Iteration      1(   7)  --", "-- Iteration      2(   3)  --"], [1]),
+        (["-- Iteration      4(  60)  --", "-- aborting loop EDIFF was not reached (unconverged) --"], [4]),
+    ],
+)
+def test_ionic_steps_of_an_outcar(tmp_path: Path, lines: list[str], bad: list[int]) -> None:
+    path = tmp_path / "OUTCAR"
+    path.write_text("\n".join(lines) + "\n")
+    if not bad:
+        require_converged(path, "vasp-out")
+        return
+    with pytest.raises(UserError, match=rf"ionic step {bad[0]}\)"):
+        require_converged(path, "vasp-out")
+
+
+def test_an_unknown_file_is_told_what_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "notes.dat"
+    path.write_text("nothing that anyone reads\n")
+    with pytest.raises(
+        UserError, match=r"no format that is known: --format names one of hesspot, fchk, .*, or one of ASE's"
+    ):
+        read(path)

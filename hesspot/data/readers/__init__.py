@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
+from ase.io.formats import UnknownFileTypeError
 
 from hesspot.console import warn
 from hesspot.data.dataset import Dataset
@@ -61,6 +62,8 @@ FORMATS: dict[str, Reader] = {
 }
 #: Formats that say themselves what their units are.
 FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf", "output", "qcschema", "phonopy", "turbomole")
+
+_KNOWN = f"--format names one of {', '.join(FORMATS)}, or one of ASE's"
 
 #: Fields that a format takes keys for; of all others, their places are known.
 TAKES_KEYS: dict[str, Sequence[str]] = {
@@ -144,11 +147,13 @@ def read_labelled(path: str | Path, options: Options, file_format: str | None = 
             count += 1
             notes.update(raw.notes)
             yield raw
+    except UnknownFileTypeError as error:
+        raise UserError(f"{path} is in no format that is known: {_KNOWN}") from error
     finally:
         for note, structures in notes.items():
             warn(f"{path}: {note}" + (f" ({structures} structures)" if structures > 1 else ""))
     if count == 0:
-        raise UserError(f"{path} holds no structures that the format {name} knows: check --format")
+        raise UserError(f"{path} holds no structures that the format {name} knows: {_KNOWN}")
 
 
 def _refuse_unused(path: Path, name: str, options: Options) -> None:

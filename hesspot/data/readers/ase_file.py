@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError
+from ase.io.formats import UnknownFileTypeError, filetype
 
+from hesspot.data.readers.convergence import require_converged
 from hesspot.data.readers.keys import find_keys, unread, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
@@ -28,6 +29,9 @@ _ELECTRONS = {
     "spin": (*MULTIPLICITY_KEYS, *SPIN_KEYS),
 }
 
+#: Endings that say nothing, although ASE takes them for a program's.
+_EVERYONES = (".dat", ".out", ".log", ".txt", "")
+
 #: What a name of an array has in it that may be a label.
 _LIKE_LABELS = re.compile("energ|force|grad|hess|stress|virial", re.IGNORECASE)
 
@@ -38,16 +42,22 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
     Labels are the calculator's results, else what ``info`` and ``arrays`` hold under a usual name or a given one.
     """
     units = options.units or Units()
+    name = options.ase_format or "a format of its own"
     try:
+        name = options.ase_format or filetype(str(path))
+        require_converged(path, name)
         for i, atoms in enumerate(iterate_structures(path, options.ase_format, options.elements)):
             yield _raw(atoms, f"structure {i} of {path}", f"{path.stem}_{i}", units, options)
-    except UserError:
+    except (UserError, UnknownFileTypeError):
         raise
-    except UnknownFileTypeError as error:
-        raise UserError(f"{path} is in no format that is known: name it with --format") from error
     except Exception as error:  # ASE's readers raise whatever their parsing runs into
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read, it is truncated or damaged ({reason}): fetch it again") from error
+        if options.ase_format is None and path.suffix.lower() in _EVERYONES:
+            raise UnknownFileTypeError(reason) from error
+        raise UserError(
+            f"{path} cannot be read by ASE as {name} ({reason}): it is of another format, which --format names, of a "
+            "version that ASE does not know, truncated or damaged"
+        ) from error
 
 
 def _raw(atoms: Atoms, place: str, name: str, units: Units, options: Options) -> Raw:
@@ -119,7 +129,10 @@ def _check_constraints(atoms: Atoms, forces: Any, place: str) -> None:
 
 def _labels(atoms: Atoms, place: str, options: Options) -> tuple[dict[str, str], dict[str, Any]]:
     """Keys and values of the labels, by field; UserError if results and a key disagree and none is chosen."""
-    results = {key: value for key, value in getattr(atoms.calc, "results", {}).items() if key in _LABELS}
+    every = getattr(atoms.calc, "results", {})
+    results = {key: value for key, value in every.items() if key in _LABELS}
+    if "energy" in results and "free_energy" in every and "energy" not in options.keys:
+        results["energy"] = every["free_energy"]  # of which forces are derivatives, and not of that without smearing
     stored = {**atoms.arrays, **atoms.info}
     for field, result in results.items():
         for key in [key for key in stored if key.lower() in usual_keys(field)]:
