@@ -8,14 +8,11 @@ from typing import Any
 from hesspot.data.dataset import Dataset
 from hesspot.data.dataset_file import Head, writing_dataset
 from hesspot.data.levels import different_levels
-from hesspot.data.readers import Options, orca, read_labelled, recognise
+from hesspot.data.readers import FIXED_UNITS, Options, orca, read_labelled, recognise
 from hesspot.data.record import KINDS, PARTS, Record
 from hesspot.data.split import draw_parts, require_fractions
-from hesspot.data.unit_checks import unit_complaints
+from hesspot.data.unit_checks import UnitCheck
 from hesspot.errors import UserError
-
-#: Records of a source that its units are checked with, and bytes that they may take.
-CHECKED, CHECKED_BYTES = 1024, 2**26
 
 
 def convert(
@@ -47,9 +44,9 @@ def convert_to(
 
     file_format: of all sources, None to recognise each. part, kind, tag and system replace what the files say; limit
     takes the first structures of each source; check_units=False takes the numbers as they are; progress is called
-    with the count so far; split draws parts, see `draw_parts`. Names that occur twice get a number. UserError for bad
-    input, for units that cannot be (see `unit_complaints`), and for more than one level of theory unless `level`
-    names one: the file that was there stays.
+    with the count so far, doubt with what is odd (see `UnitCheck`); split draws parts, see `draw_parts`. Names that
+    occur twice get a number. UserError for bad input, for units that cannot be, and for more than one level of theory
+    unless `level` names one: the file that was there stays.
     """
     if split is not None:
         require_fractions(split, split_by)
@@ -79,6 +76,7 @@ def _converted(
     limit: int | None = None,
     check_units: bool = True,
     progress: Callable[[int], None] = lambda count: None,
+    doubt: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Record]:
     """The records one by one; their levels of theory are appended to `levels`."""
     if part is not None and part not in PARTS:
@@ -91,7 +89,7 @@ def _converted(
         raise UserError(f"--limit {limit} takes no structure: give 1 or more")
     seen: dict[str, int] = {}
     for source in _without_twins(sources):
-        sample = _Sample()
+        units = UnitCheck(options.units)
         for raw in islice(read_labelled(source, options, file_format), limit):
             raw.kind, raw.tag = kind or raw.kind, tag or raw.tag
             record = raw.record()
@@ -99,34 +97,15 @@ def _converted(
             record.name = _unique(record.name, seen)
             levels.append(raw.level)
             if check_units:
-                sample.add(record)
+                units.add(record, raw.keys)
             progress(len(levels))
             yield record
-        if check_units and (complaints := unit_complaints(sample.records)):
-            raise UserError(f"{source}: {complaints[0]}; --no-unit-check takes the numbers as they are")
-
-
-class _Sample:
-    """Pairs of neighbouring records, evenly spaced over all that are added, so many as may be kept in memory."""
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[int, Record]] = []
-        self._stride, self._count, self._bytes = 1, 0, 0
-
-    def add(self, record: Record) -> None:
-        number, self._count = self._count // 2, self._count + 1
-        if number % self._stride:
-            return
-        self._kept.append((number, record))
-        self._bytes += 0 if record.hessian is None else record.hessian.nbytes
-        if len(self._kept) > CHECKED or self._bytes > CHECKED_BYTES:
-            self._stride *= 2
-            self._kept = [(number, record) for number, record in self._kept if number % self._stride == 0]
-            self._bytes = sum(0 if record.hessian is None else record.hessian.nbytes for _, record in self._kept)
-
-    @property
-    def records(self) -> list[Record]:
-        return [record for _, record in self._kept]
+        if not check_units or (file_format or recognise(source)) in FIXED_UNITS:
+            continue
+        for complaint in units.refusals():
+            raise UserError(f"{source}: {complaint}; --no-unit-check takes the numbers as they are")
+        for complaint in units.doubts():
+            doubt(f"{source}: {complaint}")
 
 
 def _without_twins(sources: Sequence[Path]) -> list[Path]:

@@ -1,22 +1,25 @@
 """Tests that labels must pass whatever made them, and what is odd about a set.
 
-Failures are labels that cannot be right, or that do not belong together. Warnings are what may be meant: outliers,
-copies, test structures that were trained on, labels that are missing.
+Wrong are labels that cannot be right, or that do not belong together. Noise is what programs leave of sum rules, as an
+error of frequencies. Warnings are what may be meant: outliers, copies, test structures that were trained on, labels
+that are missing.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data.dataset import Dataset
 from hesspot.data.duplicates import Copy, find_copies
+from hesspot.data.hessian_noise import vibrations
 from hesspot.data.levels import level_key
 from hesspot.data.outliers import outlier_scores
 from hesspot.data.record import Record
 from hesspot.data.stored_records import Entry, without_curvature
-from hesspot.data.sum_rules import acoustic_defect, rotational_defect
+from hesspot.data.sum_rules import acoustic_defect, isolated_positions, rotational_defect
+from hesspot.data.unit_checks import UnitCheck
 
 #: Hartree/bohr, true residual of the coupled-perturbed equations (property `cphf_residual`).
 RESIDUAL = 1e-7
@@ -26,37 +29,50 @@ CONTRADICTION = 5e-3
 OUTLIER = 12.0
 
 
+#: eV/Å²; what is broken in a Hessian is measured by its largest element, or by this where all are softer.
+SOFT = 5.0
+#: Part of the Hessian that is broken where it is no noise.
+BROKEN = 2e-2
+
+Tier = Literal["wrong", "noise", "warning"]
+TIERS: tuple[Tier, ...] = ("wrong", "noise", "warning")
+
+
 @dataclass(frozen=True)
 class Limits:
-    """Largest defects that pass. The defaults suit any well converged calculation on a fine grid.
+    """Largest defects that pass. By default what no program's noise reaches, and what it may be without a word.
 
     Attributes:
-        acoustic: eV/Å², net force on a translation.
-        rotational: eV/Å, violation of the sum rule of rotations; integration grids do not turn with the molecule.
+        translation: net force on a translation of 1 Å, part of the Hessian's largest element. Programs leave up to
+            0.002, frozen or missing atoms some 0.5.
+        rotation: violation of the sum rule of rotations by 1 Å of the outermost atom, likewise. Programs leave up to
+            0.001, Hessians of other geometries some 0.3.
+        asymmetry: of the Hessian before it was symmetrised (property `asymmetry`), likewise. Programs leave 0.003.
+        noise: cm⁻¹, root mean square error of a structure's frequencies; more is told.
         stationary: eV/Å, largest force at a minimum or saddle point; the usual criterion of optimisers.
-        asymmetry: eV/Å², of the Hessian before it was symmetrised (property `asymmetry`).
     """
 
-    acoustic: float = 1e-2
-    rotational: float = 2e-2
+    translation: float = BROKEN
+    rotation: float = BROKEN
+    asymmetry: float = BROKEN
+    noise: float = 0.1
     stationary: float = 2.5e-2
-    asymmetry: float = 1e-2
 
 
 USUAL = Limits()
 #: What labels of `hesspot label` keep: on-site blocks are reset by the acoustic sum rule, optimisations are tight.
-STRICT = Limits(acoustic=1e-6, rotational=5e-3, stationary=1e-3)
+STRICT = Limits(translation=2e-8, rotation=1e-4, asymmetry=2e-4, stationary=1e-3)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test of one structure; a warning is not a failure."""
+    """One test of one structure; only what is wrong is a failure."""
 
     name: str
     test: str
     value: float
     limit: float
-    warning: bool = False
+    tier: Tier = "wrong"
 
     @property
     def passed(self) -> bool:
@@ -64,31 +80,36 @@ class Finding:
 
 
 def check_record(record: Record, limits: Limits = USUAL) -> list[Finding]:
-    """All tests that the record's labels allow by themselves; sum rules of rotations need a molecule."""
+    """All tests that the record's labels allow by themselves; sum rules of rotations need an isolated molecule."""
     findings = []
 
-    def add(test: str, value: float, limit: float) -> None:
-        findings.append(Finding(record.name, test, value, limit))
+    def add(test: str, value: float, limit: float, tier: Tier = "wrong") -> None:
+        findings.append(Finding(record.name, test, value, limit, tier))
 
     if record.forces is not None and record.kind in ("minimum", "saddle"):
         add("force at a stationary point, eV/Å", float(np.abs(record.forces).max()), limits.stationary)
     if record.hessian is not None:
-        add("acoustic sum rule, eV/Å²", acoustic_defect(record.hessian), limits.acoustic)
-        if record.forces is not None and not record.pbc.any():
-            defect = rotational_defect(record.positions, record.forces, record.hessian)
-            add("rotational sum rule, eV/Å", defect, limits.rotational)
+        size, first = max(float(np.abs(record.hessian).max()), SOFT), len(findings)
+        add("translations, part of the Hessian", acoustic_defect(record.hessian) / size, limits.translation)
+        positions = isolated_positions(record.positions, record.cell, record.pbc)
+        if record.forces is not None and positions is not None:
+            arm = max(1.0, float(np.linalg.norm(positions - positions.mean(axis=0), axis=1).max()))
+            defect = rotational_defect(positions, record.forces, record.hessian) / arm
+            add("rotations, part of the Hessian", defect / size, limits.rotation)
+        if isinstance(asymmetry := record.properties.get("asymmetry"), float):
+            add("asymmetry as computed, part of the Hessian", asymmetry / size, limits.asymmetry)
+        found = vibrations(record)
+        if all(finding.value <= BROKEN for finding in findings[first:]):
+            add("noise of the Hessian, error of frequencies in cm⁻¹", found.frequency_error, limits.noise, "noise")
         if record.kind in ("minimum", "saddle"):
-            imaginary = normal_modes(record.atoms_only(), record.hessian).n_imaginary
-            add("imaginary modes too many or too few", abs(imaginary - (record.kind == "saddle")), 0)
+            least, most = found.n_imaginary
+            wanted = int(record.kind == "saddle")
+            add("imaginary modes too many or too few", max(least - wanted, wanted - most, 0), 0)
         if len(record) > 1:
             add("Hessian of zeros", float(not record.hessian.any()), 0)
-    for key, test, limit in (
-        ("asymmetry", "asymmetry as computed, eV/Å²", limits.asymmetry),
-        ("cphf_residual", "residual of the CPHF equations", RESIDUAL),
-    ):
-        value = record.properties.get(key)
-        if isinstance(value, float):
-            add(test, value, limit)
+    residual = record.properties.get("cphf_residual")
+    if isinstance(residual, float):
+        add("residual of the CPHF equations", residual, RESIDUAL)
     return findings
 
 
@@ -101,11 +122,15 @@ def check_dataset(
     """
     findings: list[Finding] = []
     sizes: dict[str, float] = {}
+    units = UnitCheck()
     for record in dataset:
         findings += check_record(record, limits)
         if record.hessian is not None:
             sizes[record.name] = float(np.abs(record.hessian).max())
+        units.add(record)
         progress()
+    findings += [Finding(complaint.evidence, complaint.test, 1, 0) for complaint in units.refusals()]
+    findings += [Finding(complaint.evidence, complaint.test, 1, 0, "warning") for complaint in units.doubts()]
     records = without_curvature(dataset.records)
     findings += _levels(dataset)
     copies = find_copies(records)
@@ -113,7 +138,7 @@ def check_dataset(
     findings += _copies(dataset.heads, copies)
     findings += _missing(records)
     for test, scores in outlier_scores(records, sizes).items():
-        findings += [Finding(name, test, score, OUTLIER, warning=True) for name, score in scores.items()]
+        findings += [Finding(name, test, score, OUTLIER, tier="warning") for name, score in scores.items()]
     return findings
 
 
@@ -152,15 +177,15 @@ def _copies(records: Sequence[Record | Entry], copies: Sequence[Copy]) -> Iterat
         elif "train" in parts.values():
             leaked |= {index for index, part in parts.items() if part != "train"}
     for i, record in enumerate(records):
-        yield Finding(record.name, "copy of another structure of its part", float(i in within), 0, warning=True)
+        yield Finding(record.name, "copy of another structure of its part", float(i in within), 0, tier="warning")
         if record.part != "train":
-            yield Finding(record.name, "copy of a training structure", float(i in leaked), 0, warning=True)
+            yield Finding(record.name, "copy of a training structure", float(i in leaked), 0, tier="warning")
 
 
 def _missing(records: Iterable[Record]) -> Iterator[Finding]:
     for record in records:
         lacking = record.energy is None or (record.forces is None and len(record) > 1)
-        yield Finding(record.name, "no energy or no forces", float(lacking), 0, warning=True)
+        yield Finding(record.name, "no energy or no forces", float(lacking), 0, tier="warning")
 
 
 def in_words(findings: Sequence[Finding]) -> list[str]:

@@ -32,7 +32,7 @@ def quality_figure(findings: Sequence[Finding]) -> Figure:
         top = 3 * max(limit, values.max())
         edges = np.geomspace(0.8 * min(values.min(), limit), top, 33)
         edges = np.unique(np.append(edges, limit))  # a bar is on one side of the limit
-        beyond = _ODD if own[0].warning else _FAILED
+        beyond = _FAILED if own[0].tier == "wrong" else _ODD
         colors = [beyond if left >= limit else _PASSED for left in edges[:-1]]
         counts, _ = np.histogram(values, edges)
         axis.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colors)

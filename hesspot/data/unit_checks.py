@@ -1,162 +1,372 @@
-"""Whether numbers can be in the units they are said to be in: magnitudes, and rules that bind labels to each other.
+"""Whether numbers can be in the units that they are said to be in: rules that bind labels to each other, magnitudes.
 
-A mistake of units trains a model that is wrong by a factor, without a word. Four questions, each of at most
-`SAMPLED` structures of a set, each answered only where the structures allow it:
+A mistake of units trains a model that is wrong by a factor, without a word. What no right file can show is refused:
 
-1. Bond lengths: the shortest distance of a molecule of non-metals is about the sum of two covalent radii.
-2. Hessians of bonded structures: their largest element is 20 to 200 eV/Å², that of a stretched bond.
-3. Forces and Hessians: H·(e×r) = −e×F at any geometry, so that the quotient of both sides is 1.
-4. Energies and forces: E₂ − E₁ = −½(F₁ + F₂)·(r₂ − r₁) between neighbouring geometries, but for third order.
+1. Forces and Hessians of isolated molecules: H·(e×r) = −e×F at any geometry, the quotient of both sides is 1.
+2. Energies and forces of close structures: E₂ − E₁ = −½(F₁ + F₂)·(r₂ − r₁), but for third order.
+3. Total energies: none is lower than that of the separate atoms by more than a few per cent; and if those of several
+   compositions are what their atoms have in Hartree, they are no eV.
+
+What right files seldom show is a doubt: shortest distances unlike bonds, Hessians unlike those of bonds, energies of
+one composition that look like Hartree, or far above zero.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from ase.data import covalent_radii
-from scipy.spatial.distance import pdist, squareform
 
+from hesspot.data.atomic_energies import energy_of_atoms
+from hesspot.data.readers.options import Units
 from hesspot.data.record import Record
-from hesspot.data.sum_rules import turned
-from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, KCAL_PER_MOL
+from hesspot.data.sum_rules import isolated_positions, turned
+from hesspot.neighbors import find_edges
 
-SAMPLED = 500
-
-#: Shortest distance over the sum of covalent radii: bonds have 0.8 to 1.2; Å read as bohr 0.53, bohr read as Å 1.9.
-BOND_RATIOS = (0.62, 1.6)
+#: Shortest distance over the sum of covalent radii. Molecules and crystals have 0.73 (uranium) to 1.25 (F2); bohr taken
+#: for Å give 1.38 and more, Å taken for bohr 0.66 and less. All but one of twenty may be stretched, or pressed.
+BOND_RATIOS, STRETCHED = (0.68, 1.36), 0.05
 #: Below this ratio a structure is bonded.
 BONDED = 1.3
-#: eV/Å², median of the largest elements of bonded structures; stretches have 20 to 200.
+#: Å, reaches that are tried one after the other; atoms farther from each other than the last are no matter of bonds.
+REACHES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+#: eV/Å², median of the largest elements of bonded molecules of non-metals; stretches have 20 to 200.
 HESSIANS = (3.0, 400.0)
 #: Quotients that must be 1, with the noise of labels and of the second-order rule; units differ by more.
-QUOTIENTS = (0.75, 1.33)
+QUOTIENTS = (0.67, 1.5)
+#: Quotients that a remedy must lead to.
+RIGHT = (0.8, 1.25)
 #: Cosine of both sides of a rule; below it they differ by more than a factor, which is no matter of units.
 PROPORTIONAL = 0.9
-#: Å, displacement of an atom between neighbouring geometries; eV, change of energy; how many pairs are needed.
-NEIGHBOURING, CHANGE, PAIRS = 0.3, 1e-3, 5
-#: eV/Å; smaller forces are the noise of stationary points.
-FORCE = 1e-3
+#: Å, displacement of an atom between close structures with bonds of usual lengths; eV, change of energy; how many pairs
+#: are needed.
+CLOSE, CHANGE, PAIRS = 0.3, 1e-3, 5
+#: Structures of one composition, and atoms in all, that are kept to find pairs.
+KEPT, KEPT_ATOMS = 8, 50_000
+#: eV/Å; smaller forces may be the noise of one Hessian, of `MANY` Hessians those below the second.
+FORCES, MANY = (0.3, 0.03), 10
+#: Total energy over that of the separate atoms. All electrons: 1 (and binding, correlation, relativity); core
+#: potentials, reference energies: less. Only wrong units give more than LOWEST.
+LIKE_ATOMS, LOWEST = (0.95, 1.12), 1.5
+#: How many compositions tell Hartree by themselves: those of semi-empirical methods may meet one or two.
+COMPOSITIONS = 3
+#: eV per atom; references are chosen to give less.
+HIGHEST = 100.0
+#: After so many structures of a source only every tenth is asked for its distances and rotations.
+SAMPLED, THINNED = 500, 10
 
 _NON_METALS = (1, 6, 7, 8, 9, 15, 16, 17)
+_NOBLE = (2, 10, 18, 36, 54, 86)
+
+_ENERGIES = ("eV", "Hartree", "kcal/mol", "kJ/mol", "Rydberg", "meV")
+_LENGTHS = ("Å", "bohr", "nm")
+#: Empty: those that follow from energy and length.
+_FORCES = ("", "eV/Å", "Hartree/bohr", "Hartree/Å", "kcal/mol/Å", "kJ/mol/nm", "kJ/mol/Å", "Rydberg/bohr", "eV/bohr")
+_HESSIANS = ("", "eV/Å^2", "Hartree/bohr^2", "kcal/mol/Å^2", "Hartree/Å^2", "kJ/mol/nm^2", "eV/bohr^2")
 
 
-def unit_complaints(records: Sequence[Record]) -> list[str]:
-    """One sentence with a remedy for each rule that the records break; empty where nothing is wrong."""
-    records = list(records)
-    sample = records[:: max(1, len(records) // SAMPLED)]
-    shortest = [(record, ratio) for record in sample if (ratio := _shortest_ratio(record)) is not None]
-    complaints = [_bond_lengths([ratio for _, ratio in shortest])]
-    if not any(complaints):  # all else follows from wrong lengths
-        bonded = [record for record, ratio in shortest if ratio < BONDED]
-        complaints += [_hessian_sizes(bonded), _rotations(sample), _differences(records)]
-    return [complaint for complaint in complaints if complaint]
+class Complaint(NamedTuple):
+    """Which question has an odd answer, the answer, and what to do where the source was converted."""
+
+    test: str
+    evidence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.evidence}: {self.remedy}"
 
 
-def _shortest_ratio(record: Record) -> float | None:
-    """Shortest distance over the sum of its atoms' covalent radii; None without two non-metals."""
-    chosen = np.isin(record.numbers, _NON_METALS)
-    if chosen.sum() < 2:
+@dataclass
+class _Factor:
+    """A factor between two numbers that should be equal: sums over what is added, one pair or many."""
+
+    count: int = 0
+    found_found: float = 0.0
+    found_expected: float = 0.0
+    expected_expected: float = 0.0
+
+    def add(self, found: np.ndarray | float, expected: np.ndarray | float) -> None:
+        self.count += 1
+        self.found_found += float(np.sum(np.square(found)))
+        self.found_expected += float(np.sum(found * expected))
+        self.expected_expected += float(np.sum(np.square(expected)))
+
+    @property
+    def value(self) -> float | None:
+        """The factor by least squares; None where found and expected differ by more than a factor."""
+        size = (self.found_found * self.expected_expected) ** 0.5
+        if size == 0.0 or abs(self.found_expected) < PROPORTIONAL * size:
+            return None
+        return self.found_expected / self.expected_expected
+
+
+class UnitCheck:
+    """Takes the records of one source one by one, in eV and Å by `units`; keeps numbers of a few structures alone."""
+
+    def __init__(self, units: Units | None = None) -> None:
+        self._units, self._key = units or Units(), "NAME"
+        self._count = 0
+        self._bonds: list[float] = []
+        self._hessians: list[float] = []
+        self._rotations: list[tuple[float, float]] = []
+        self._pairs = _Factor()
+        self._energies: dict[bytes, tuple[float, int]] = {}
+        self._per_atom: list[tuple[float, float]] = []
+        self._recent: OrderedDict[bytes, deque[Record]] = OrderedDict()
+        self._atoms = 0
+        self._has_forces = self._has_hessians = False
+
+    def add(self, record: Record, keys: Mapping[str, str] | None = None) -> None:
+        """One record more; `keys` of the source that its labels stand under, by field."""
+        self._count += 1
+        self._key = (keys or {}).get("forces", self._key)
+        self._has_forces |= record.forces is not None
+        self._has_hessians |= record.hessian is not None
+        self._add_energy(record)
+        self._add_pair(record)
+        if self._count <= SAMPLED or self._count % THINNED == 0:
+            if (ratio := shortest_ratio(record)) is not None:
+                self._bonds.append(ratio)
+            self._add_hessian(record)
+
+    def _add_energy(self, record: Record) -> None:
+        if record.energy is None or len(record) < 2:
+            return
+        quotient = record.energy / energy_of_atoms(record.numbers)
+        self._per_atom.append((record.energy / len(record), quotient))
+        if len(self._energies) < SAMPLED:
+            self._energies.setdefault(np.sort(record.numbers).tobytes(), (quotient, record.energy / len(record)))
+
+    def _add_pair(self, record: Record) -> None:
+        """The change of energy from the closest of the structures before it, and what forces say of it."""
+        if record.energy is None or record.forces is None:
+            return
+        key = record.numbers.tobytes()
+        others = self._recent.setdefault(key, deque(maxlen=KEPT))
+        self._recent.move_to_end(key)
+        steps = [(float(np.abs(step).max()), other, step) for other in others if (step := _step(other, record)) is not None]
+        if steps:
+            moved, best, step = min(steps, key=lambda each: each[0])
+            expected = -0.5 * float(((best.forces + record.forces) * step).sum())
+            if moved < 3 * CLOSE and abs(expected) > CHANGE and moved < CLOSE * (shortest_ratio(record) or 1.0):
+                self._pairs.add(record.energy - best.energy, expected)  # type: ignore[operator]
+        self._atoms += len(record) if len(others) < KEPT else 0
+        others.append(_without_hessian(record))
+        while self._atoms > KEPT_ATOMS and len(self._recent) > 1:
+            _, dropped = self._recent.popitem(last=False)
+            self._atoms -= sum(map(len, dropped))
+
+    def _add_hessian(self, record: Record) -> None:
+        if record.hessian is None:
+            return
+        chosen = np.isin(record.numbers, _NON_METALS)
+        ratio = shortest_ratio(record, chosen) if chosen.sum() > 1 else None
+        if ratio is not None and ratio < BONDED:
+            self._hessians.append(float(np.abs(record.hessian).max()))
+        if (quotient := rotation_quotient(record)) is not None:
+            self._rotations.append((float(np.abs(record.forces).max()), quotient))  # type: ignore[arg-type]
+
+    def refusals(self) -> list[Complaint]:
+        """Rules that are broken and that no right file breaks."""
+        return [*self._rotation_rule(), *self._pair_rule(), *self._energy_rule()]
+
+    def doubts(self) -> list[Complaint]:
+        """What is odd, though right files may show it; nothing where something is refused."""
+        return [] if self.refusals() else [*self._bond_lengths(), *self._hessian_sizes(), *self._energy_sizes()]
+
+    def _rotation(self) -> float | None:
+        """The median quotient of H·(e×r) and −e×F; None of too few structures."""
+        for force, enough in zip(FORCES, (1, MANY), strict=True):
+            quotients = [quotient for largest, quotient in self._rotations if largest > force]
+            if len(quotients) >= max(enough, min(self._count, SAMPLED) // 10):
+                return float(np.median(quotients))
         return None
-    radii = covalent_radii[record.numbers[chosen]]
-    sums = radii[:, None] + radii
-    return float((pdist(record.positions[chosen]) / squareform(sums, checks=False)).min())
 
+    def _pair(self) -> float | None:
+        """What energies change by over what forces say of it; None of too few pairs."""
+        return self._pairs.value if self._pairs.count >= PAIRS else None
 
-def _bond_lengths(ratios: list[float]) -> str:
-    if not ratios:
+    def _rotation_rule(self) -> Iterator[Complaint]:
+        if (quotient := self._rotation()) is not None:
+            yield from self._contradiction(quotient, "forces and Hessians", "H·(e×r) is {:.3g} times −e×F")
+
+    def _pair_rule(self) -> Iterator[Complaint]:
+        if (quotient := self._pair()) is not None:
+            yield from self._contradiction(
+                quotient, "energies and forces", "energies of close structures change by {:.3g} of what forces say"
+            )
+
+    def _contradiction(self, quotient: float, labels: str, evidence: str) -> Iterator[Complaint]:
+        evidence = evidence.format(quotient)
+        if quotient < 0:
+            remedy = f"they are gradients, pass --keys gradient={self._key}"
+            yield Complaint(f"signs of {labels}", f"forces have the wrong sign, {evidence}", remedy)
+        elif not QUOTIENTS[0] <= quotient <= QUOTIENTS[1]:
+            sentence = f"{labels} are in units that do not fit, {evidence}"
+            yield Complaint(f"units of {labels}", sentence, self._remedy())
+
+    def _energy_rule(self) -> Iterator[Complaint]:
+        if not self._per_atom:
+            return
+        per_atom, quotient = (float(x) for x in np.median(self._per_atom, axis=0))
+        like = self._like_hartree()
+        if quotient > LOWEST:
+            yield Complaint(
+                "total energies",
+                f"energies of {per_atom:.6g} eV/atom are {quotient:.3g} times those of the separate atoms, lower than "
+                "any calculation gives",
+                self._remedy(),
+            )
+        elif like and len({round(np.log(abs(energy)), 1) for _, energy in self._energies.values()}) >= COMPOSITIONS:
+            sentence = f"energies of {len(self._energies)} compositions are what their atoms have in {like}"
+            yield Complaint("total energies", sentence, self._remedy())
+
+    def _like_hartree(self) -> str:
+        """The unit that every composition's energy is in, if it is another than eV; empty where none is."""
+        quotients = np.array([quotient for quotient, _ in self._energies.values()])
+        for name in ("Hartree", "Rydberg"):
+            factor = self._factor(name)
+            if len(quotients) and factor != 1.0 and _within(quotients * factor, LIKE_ATOMS):
+                return name
         return ""
-    median = float(np.median(ratios))
-    if median > BOND_RATIOS[1]:
-        return f"positions look like bohr (shortest distances are {median:.2f} bond lengths): pass --units length=bohr"
-    if median < BOND_RATIOS[0]:
-        unit = "nm" if median < 0.2 else "Å"
-        return (
-            f"positions look like {unit} (shortest distances are {median:.2f} bond lengths): pass --units length={unit}"
-        )
-    return ""
+
+    def _bond_lengths(self) -> Iterator[Complaint]:
+        if not self._bonds:
+            return
+        low, high = self._bond_range()
+        for ratio, is_odd in ((low, low > BOND_RATIOS[1]), (high, high < BOND_RATIOS[0])):
+            if is_odd:
+                sentence = f"positions are odd, shortest distances are {ratio:.2f} bond lengths"
+                yield Complaint("units of positions", sentence, self._remedy())
+
+    def _hessian_sizes(self) -> Iterator[Complaint]:
+        if not self._hessians:
+            return
+        median = float(np.median(self._hessians))
+        if not HESSIANS[0] <= median <= HESSIANS[1]:
+            sentence = f"Hessians are odd, their largest element is {median:.3g} where bonds have 20 to 200 eV/Å²"
+            yield Complaint("units of Hessians", sentence, self._remedy())
+
+    def _energy_sizes(self) -> Iterator[Complaint]:
+        if like := self._like_hartree():
+            yield Complaint("total energies", f"energies are what their atoms have in {like}", self._remedy())
+        elif self._per_atom and (median := float(np.median([energy for energy, _ in self._per_atom]))) > HIGHEST:
+            sentence = f"energies of {median:.6g} eV/atom are far above zero"
+            yield Complaint("total energies", sentence, "find out what they are relative to")
+
+    def _remedy(self) -> str:
+        """The units, of as few words as possible, with which all that is known of the source fits."""
+        candidates = _candidates(self._has_forces, self._has_hessians)
+        best = min((named for named, units in candidates if self._fits(units)), key=len, default=None)
+        if best is None:
+            return "find the units of each and pass --units"
+        if not best:
+            return "leave --units out"
+        untold = self._has_forces and "forces" not in best and self._pair() is None
+        advice = ",".join(f"{key}={text}" for key, text in best.items())
+        return f"pass --units {advice}" + (", and forces=UNIT where theirs do not follow from it" if untold else "")
+
+    def _fits(self, other: Units) -> bool:
+        """Whether all rules would hold if the source were in `other`."""
+        energy, length = other.energy / self._units.energy, other.length / self._units.length
+        forces, hessian = other.forces / self._units.forces, other.hessian / self._units.hessian
+        if (pair := self._pair()) is not None and not _within(abs(pair) * energy / (forces * length), RIGHT):
+            return False
+        if (turn := self._rotation()) is not None and not _within(abs(turn) * hessian * length / forces, RIGHT):
+            return False
+        if self._hessians and not _within(float(np.median(self._hessians)) * hessian, HESSIANS):
+            return False
+        if self._bonds:
+            low, high = (bound * length for bound in self._bond_range())
+            if low > BOND_RATIOS[1] or high < BOND_RATIOS[0]:
+                return False
+        if self._energies:
+            quotients = np.array([quotient for quotient, _ in self._energies.values()])
+            told = [f for name in _ENERGIES if _within(quotients * (f := self._factor(name)), LIKE_ATOMS)]
+            return bool(np.median(quotients) * energy < LOWEST) and (not told or bool(np.isclose(told, energy).any()))
+        return True
+
+    def _factor(self, energy: str) -> float:
+        """From the energies as they were added to those of a source in the unit of this name."""
+        return Units.parse({"energy": energy}).energy / self._units.energy
+
+    def _bond_range(self) -> tuple[float, float]:
+        low, high = np.quantile(self._bonds, [STRETCHED, 1 - STRETCHED])
+        return float(low), float(high)
 
 
-def _hessian_sizes(bonded: list[Record]) -> str:
-    largest = [np.abs(record.hessian).max() for record in bonded if record.hessian is not None]
-    if not largest:
-        return ""
-    median = float(np.median(largest))
-    if HESSIANS[0] <= median <= HESSIANS[1]:
-        return ""
-    unit = "Hartree/bohr^2" if median < HESSIANS[0] else "kcal/mol/Å^2"
-    return (
-        f"Hessians look like {unit} (their largest element is {median:.3g} where bonds have 20 to 200 eV/Å²): "
-        f"pass --units hessian={unit}"
+@cache
+def _candidates(has_forces: bool, has_hessians: bool) -> list[tuple[dict[str, str], Units]]:
+    """Units that files are in, likely ones first: what has to be said to have them, and the factors."""
+    found = []
+    for texts in product(
+        _ENERGIES, _LENGTHS, _FORCES if has_forces else ("",), _HESSIANS if has_hessians else ("",)
+    ):
+        stated = {key: text for key, text in zip(("energy", "length", "forces", "hessian"), texts, strict=True) if text}
+        named = {key: text for key, text in stated.items() if text not in ("eV", "Å")}
+        found.append((named, Units.parse(stated)))
+    return found
+
+
+def shortest_ratio(record: Record, chosen: np.ndarray | None = None) -> float | None:
+    """Shortest distance over the sum of its atoms' covalent radii, images included; None without close atoms.
+
+    chosen (n,) bool: the atoms that count. Two noble gas atoms do not.
+    """
+    numbers, positions = record.numbers, record.positions
+    if chosen is not None:
+        numbers, positions = numbers[chosen], positions[chosen]
+    radii = covalent_radii[numbers]
+    noble = np.isin(numbers, _NOBLE)
+    for reach in REACHES:
+        ratios = _ratios(positions, record, radii, noble, reach)
+        if len(ratios):
+            least = float(ratios.min())
+            wider = least * 2 * float(radii.max())
+            return least if wider <= reach else float(_ratios(positions, record, radii, noble, wider).min(initial=least))
+    return None
+
+
+def _ratios(positions: np.ndarray, record: Record, radii: np.ndarray, noble: np.ndarray, reach: float) -> np.ndarray:
+    first, second, vectors = find_edges(positions, record.cell, record.pbc, reach)
+    ratios = np.linalg.norm(vectors, axis=1) / (radii[first] + radii[second])
+    return np.asarray(ratios[~(noble[first] & noble[second])])
+
+
+def rotation_quotient(record: Record) -> float | None:
+    """H·(e×r) over −e×F of an isolated molecule, which is 1; None where forces are small or both differ by more."""
+    if record.hessian is None or record.forces is None or np.abs(record.forces).max() < FORCES[1]:
+        return None
+    positions = isolated_positions(record.positions, record.cell, record.pbc)
+    if positions is None:
+        return None
+    factor = _Factor()
+    factor.add(turned(positions - positions.mean(axis=0)) @ record.hessian, -turned(record.forces))
+    return factor.value
+
+
+def _without_hessian(record: Record) -> Record:
+    return Record(
+        record.numbers, record.positions, record.name, record.cell, record.pbc, energy=record.energy, forces=record.forces
     )
 
 
-def _rotations(sample: list[Record]) -> str:
-    quotients = []
-    for record in sample:
-        if record.hessian is None or record.forces is None or record.pbc.any() or np.abs(record.forces).max() < FORCE:
-            continue
-        found = turned(record.positions - record.positions.mean(axis=0)) @ record.hessian
-        expected = -turned(record.forces)
-        if _cosine(found, expected) > PROPORTIONAL or _cosine(found, -expected) > PROPORTIONAL:
-            quotients.append((found * expected).sum() / (expected**2).sum())
-    if len(quotients) < max(1, len(sample) // 10):
-        return ""
-    quotient = float(np.median(quotients))
-    if QUOTIENTS[0] <= quotient <= QUOTIENTS[1]:
-        return ""
-    if quotient < 0:
-        return (
-            f"forces have the wrong sign (the Hessians' sum rule of rotations gives {quotient:.3g} times them): "
-            "they are gradients, pass --keys gradient=NAME for them"
-        )
-    return f"forces and Hessians are in units that do not fit (H·(e×r) is {quotient:.3g} times −e×F)" + _remedy(
-        "forces", quotient, {"Hartree/bohr": HARTREE_PER_BOHR, "Hartree/Å": HARTREE, "kcal/mol/Å": KCAL_PER_MOL}
-    )
+def _step(one: Record, other: Record) -> np.ndarray | None:
+    """Displacements (n, 3) Å, to the nearest images; None where the cells differ."""
+    step = other.positions - one.positions
+    if (one.pbc != other.pbc).any() or not np.allclose(one.cell[one.pbc], other.cell[other.pbc]):
+        return None
+    if one.pbc.any():
+        shifts = np.rint(step @ np.linalg.pinv(np.where(one.pbc[:, None], one.cell, 0.0)))
+        step = step - np.where(one.pbc, shifts, 0.0) @ one.cell
+    return step
 
 
-def _differences(records: list[Record]) -> str:
-    pairs = []
-    for a, b in pairwise(records):
-        if any(label is None for label in (a.energy, b.energy, a.forces, b.forces)) or len(a) != len(b):
-            continue
-        step = b.positions - a.positions
-        if (a.numbers != b.numbers).any() or np.abs(step).max() > NEIGHBOURING:
-            continue
-        expected = -0.5 * float(((a.forces + b.forces) * step).sum())  # type: ignore[operator]
-        if abs(expected) > CHANGE:
-            pairs.append((b.energy - a.energy, expected))  # type: ignore[operator]
-    if len(pairs) < PAIRS:
-        return ""
-    found, wanted = np.array(pairs).T
-    if abs(_cosine(found, wanted)) < PROPORTIONAL:
-        return ""
-    quotient = float((found * wanted).sum() / (wanted**2).sum())
-    if QUOTIENTS[0] <= quotient <= QUOTIENTS[1]:
-        return ""
-    if quotient < 0:
-        return (
-            f"forces have the wrong sign (energies change by {quotient:.3g} of what they say): "
-            "they are gradients, pass --keys gradient=NAME for them"
-        )
-    return (
-        f"energies and forces are in units that do not fit (energies change by {quotient:.3g} of what forces say)"
-        + _remedy(
-            "energy", 1 / quotient, {"Hartree": HARTREE, "kcal/mol": KCAL_PER_MOL, "kJ/mol": KCAL_PER_MOL / 4.184}
-        )
-    )
-
-
-def _remedy(label: str, factor: float, units: dict[str, float]) -> str:
-    """How to say that a label, times `factor`, is in the units of the others."""
-    for unit, size in units.items():
-        if QUOTIENTS[0] < factor / size < QUOTIENTS[1]:
-            return f": {label} look like {unit}, pass --units {label}={unit}"
-    for unit, size in {"per bohr": 1 / BOHR, "per Å where bohr was said": BOHR}.items():
-        if abs(factor / size - 1) < 0.1:
-            return f": lengths look like {unit}, pass the right --units"
-    return f": find the units of each and pass --units {label}=UNIT"
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    size = np.linalg.norm(a) * np.linalg.norm(b)
-    return float((a * b).sum() / size) if size else 0.0
+def _within(values: np.ndarray | float, limits: tuple[float, float]) -> bool:
+    return bool(np.all((np.asarray(values) >= limits[0]) & (np.asarray(values) <= limits[1])))
