@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import vesin
 
-from hesspot.structures import COINCIDENT, check_geometry, refuse_coincident
+from hesspot.structures import COINCIDENT, cell_heights, check_geometry, refuse_coincident
 
 
 def find_edges(
@@ -26,3 +26,9 @@ def find_edges(
         edge = int(distances.argmin())
         refuse_coincident(place, int(centers[edge]), int(neighbors[edge]), float(distances[edge]))
     return centers.astype(np.int64), neighbors.astype(np.int64), vectors
+
+
+def mean_spacing(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> float:
+    """Å, the edge of a cube for each atom of (n, 3) Å: a search within far less takes the time of empty space."""
+    extents = np.where(pbc, cell_heights(cell, pbc), np.ptp(positions, axis=0) + 1.0)
+    return float((extents.prod() / len(positions)) ** (1 / 3))

@@ -104,7 +104,8 @@ def check(
                 say(f"{tier}: {sentence}")
         failed = len(told["wrong"])
         verdict = f"{failed} kinds of test failed" if failed else f"all tests of the labels in {file} passed"
-        say(verdict + (" but for noise" if told["noise"] else "") + (f", {len(w)} warnings" if (w := told["warning"]) else ""))
+        verdict += " but for noise" if told["noise"] else ""
+        say(verdict + (f", {len(told['warning'])} warnings" if told["warning"] else ""))
     if told["wrong"]:
         raise typer.Exit(1)
 

@@ -6,11 +6,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from hesspot.data.record import Record
-from hesspot.neighbors import find_edges
+from hesspot.neighbors import find_edges, mean_spacing
 from hesspot.structures import full_cell
 
 #: Å; molecules farther from their images do not act on them by more than the noise of labels.
 ISOLATED = 6.0
+#: Of the mean spacing of atoms; a search within less in a large box looks at empty cells alone.
+SPARSE = 0.25
 
 #: e×r = r @ _TURN for e along x, y, z.
 _TURN = np.array([np.cross(axis, np.eye(3)) for axis in np.eye(3)])
@@ -23,7 +25,10 @@ def isolated_positions(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray)
     """
     if not pbc.any():
         return positions
-    centers, neighbors, vectors = find_edges(positions, cell, pbc, ISOLATED)
+    reach = max(ISOLATED, SPARSE * mean_spacing(positions, cell, pbc))
+    edges = find_edges(positions, cell, pbc, reach)
+    close = np.linalg.norm(edges[2], axis=1) <= ISOLATED
+    centers, neighbors, vectors = (part[close] for part in edges)
     lattice = full_cell(cell, pbc)
     shifts = np.rint((vectors - positions[neighbors] + positions[centers]) @ np.linalg.inv(lattice)).astype(np.int64)
     if shifts[centers == neighbors].any():

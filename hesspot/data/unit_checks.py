@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -26,16 +26,16 @@ from ase.data import covalent_radii
 from hesspot.data.atomic_energies import energy_of_atoms
 from hesspot.data.readers.options import Units
 from hesspot.data.record import Record
-from hesspot.data.sum_rules import isolated_positions, turned
-from hesspot.neighbors import find_edges
+from hesspot.data.sum_rules import SPARSE, isolated_positions, turned
+from hesspot.neighbors import find_edges, mean_spacing
 
 #: Shortest distance over the sum of covalent radii. Molecules and crystals have 0.73 (uranium) to 1.25 (F2); bohr taken
-#: for Å give 1.38 and more, Å taken for bohr 0.66 and less. All but one of twenty may be stretched, or pressed.
-BOND_RATIOS, STRETCHED = (0.68, 1.36), 0.05
+#: for Å give 1.38 and more, Å taken for bohr 0.66 and less. All but one of fifty may be stretched, or pressed.
+BOND_RATIOS, STRETCHED = (0.68, 1.36), 0.02
 #: Below this ratio a structure is bonded.
 BONDED = 1.3
-#: Å, reaches that are tried one after the other; atoms farther from each other than the last are no matter of bonds.
-REACHES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+#: Å; atoms farther from each other are no matter of bonds.
+FARTHEST = 16.0
 #: eV/Å², median of the largest elements of bonded molecules of non-metals; stretches have 20 to 200.
 HESSIANS = (3.0, 400.0)
 #: Quotients that must be 1, with the noise of labels and of the second-order rule; units differ by more.
@@ -58,7 +58,7 @@ LIKE_ATOMS, LOWEST = (0.95, 1.12), 1.5
 COMPOSITIONS = 3
 #: eV per atom; references are chosen to give less.
 HIGHEST = 100.0
-#: After so many structures of a source only every tenth is asked for its distances and rotations.
+#: After so many structures of a source only every tenth is asked for its Hessian.
 SAMPLED, THINNED = 500, 10
 
 _NON_METALS = (1, 6, 7, 8, 9, 15, 16, 17)
@@ -116,7 +116,7 @@ class UnitCheck:
         self._hessians: list[float] = []
         self._rotations: list[tuple[float, float]] = []
         self._pairs = _Factor()
-        self._energies: dict[bytes, tuple[float, int]] = {}
+        self._energies: dict[bytes, tuple[float, float]] = {}
         self._per_atom: list[tuple[float, float]] = []
         self._recent: OrderedDict[bytes, deque[Record]] = OrderedDict()
         self._atoms = 0
@@ -129,11 +129,12 @@ class UnitCheck:
         self._has_forces |= record.forces is not None
         self._has_hessians |= record.hessian is not None
         self._add_energy(record)
-        self._add_pair(record)
-        if self._count <= SAMPLED or self._count % THINNED == 0:
-            if (ratio := shortest_ratio(record)) is not None:
-                self._bonds.append(ratio)
-            self._add_hessian(record)
+        ratio = shortest_ratio(record)
+        self._add_pair(record, ratio or 1.0)
+        if ratio is not None:
+            self._bonds.append(ratio)
+        if record.hessian is not None and (self._count <= SAMPLED or self._count % THINNED == 0):
+            self._add_hessian(record, ratio)
 
     def _add_energy(self, record: Record) -> None:
         if record.energy is None or len(record) < 2:
@@ -143,18 +144,19 @@ class UnitCheck:
         if len(self._energies) < SAMPLED:
             self._energies.setdefault(np.sort(record.numbers).tobytes(), (quotient, record.energy / len(record)))
 
-    def _add_pair(self, record: Record) -> None:
+    def _add_pair(self, record: Record, ratio: float) -> None:
         """The change of energy from the closest of the structures before it, and what forces say of it."""
         if record.energy is None or record.forces is None:
             return
         key = record.numbers.tobytes()
         others = self._recent.setdefault(key, deque(maxlen=KEPT))
         self._recent.move_to_end(key)
-        steps = [(float(np.abs(step).max()), other, step) for other in others if (step := _step(other, record)) is not None]
+        steps = [(other, step) for other in others if (step := _step(other, record)) is not None]
         if steps:
-            moved, best, step = min(steps, key=lambda each: each[0])
+            best, step = min(steps, key=lambda each: float(np.abs(each[1]).max()))
+            moved = float(np.abs(step).max())
             expected = -0.5 * float(((best.forces + record.forces) * step).sum())
-            if moved < 3 * CLOSE and abs(expected) > CHANGE and moved < CLOSE * (shortest_ratio(record) or 1.0):
+            if moved < CLOSE * ratio and abs(expected) > CHANGE:
                 self._pairs.add(record.energy - best.energy, expected)  # type: ignore[operator]
         self._atoms += len(record) if len(others) < KEPT else 0
         others.append(_without_hessian(record))
@@ -162,15 +164,15 @@ class UnitCheck:
             _, dropped = self._recent.popitem(last=False)
             self._atoms -= sum(map(len, dropped))
 
-    def _add_hessian(self, record: Record) -> None:
-        if record.hessian is None:
-            return
+    def _add_hessian(self, record: Record, ratio: float | None) -> None:
+        assert record.hessian is not None
         chosen = np.isin(record.numbers, _NON_METALS)
-        ratio = shortest_ratio(record, chosen) if chosen.sum() > 1 else None
+        if not chosen.all():
+            ratio = shortest_ratio(record, chosen) if chosen.sum() > 1 else None
         if ratio is not None and ratio < BONDED:
             self._hessians.append(float(np.abs(record.hessian).max()))
-        if (quotient := rotation_quotient(record)) is not None:
-            self._rotations.append((float(np.abs(record.forces).max()), quotient))  # type: ignore[arg-type]
+        if record.forces is not None and (quotient := rotation_quotient(record)) is not None:
+            self._rotations.append((float(np.abs(record.forces).max()), quotient))
 
     def refusals(self) -> list[Complaint]:
         """Rules that are broken and that no right file breaks."""
@@ -263,9 +265,10 @@ class UnitCheck:
     def _remedy(self) -> str:
         """The units, of as few words as possible, with which all that is known of the source fits."""
         candidates = _candidates(self._has_forces, self._has_hessians)
-        best = min((named for named, units in candidates if self._fits(units)), key=len, default=None)
-        if best is None:
+        fitting = [(not self._bonded(units), len(named), named) for named, units in candidates if self._fits(units)]
+        if not fitting:
             return "find the units of each and pass --units"
+        _, _, best = min(fitting, key=lambda each: each[:2])
         if not best:
             return "leave --units out"
         untold = self._has_forces and "forces" not in best and self._pair() is None
@@ -292,6 +295,11 @@ class UnitCheck:
             return bool(np.median(quotients) * energy < LOWEST) and (not told or bool(np.isclose(told, energy).any()))
         return True
 
+    def _bonded(self, other: Units) -> bool:
+        """Whether most structures would have bonds of usual lengths if the source were in `other`."""
+        length = other.length / self._units.length
+        return not self._bonds or _within(float(np.median(self._bonds)) * length, BOND_RATIOS)
+
     def _factor(self, energy: str) -> float:
         """From the energies as they were added to those of a source in the unit of this name."""
         return Units.parse({"energy": energy}).energy / self._units.energy
@@ -305,9 +313,7 @@ class UnitCheck:
 def _candidates(has_forces: bool, has_hessians: bool) -> list[tuple[dict[str, str], Units]]:
     """Units that files are in, likely ones first: what has to be said to have them, and the factors."""
     found = []
-    for texts in product(
-        _ENERGIES, _LENGTHS, _FORCES if has_forces else ("",), _HESSIANS if has_hessians else ("",)
-    ):
+    for texts in product(_ENERGIES, _LENGTHS, _FORCES if has_forces else ("",), _HESSIANS if has_hessians else ("",)):
         stated = {key: text for key, text in zip(("energy", "length", "forces", "hessian"), texts, strict=True) if text}
         named = {key: text for key, text in stated.items() if text not in ("eV", "Å")}
         found.append((named, Units.parse(stated)))
@@ -324,13 +330,16 @@ def shortest_ratio(record: Record, chosen: np.ndarray | None = None) -> float | 
         numbers, positions = numbers[chosen], positions[chosen]
     radii = covalent_radii[numbers]
     noble = np.isin(numbers, _NOBLE)
-    for reach in REACHES:
+    reach = SPARSE * mean_spacing(positions, record.cell, record.pbc)
+    while True:
         ratios = _ratios(positions, record, radii, noble, reach)
         if len(ratios):
             least = float(ratios.min())
             wider = least * 2 * float(radii.max())
-            return least if wider <= reach else float(_ratios(positions, record, radii, noble, wider).min(initial=least))
-    return None
+            return float(_ratios(positions, record, radii, noble, wider).min(initial=least)) if wider > reach else least
+        if reach > FARTHEST:
+            return None
+        reach *= 2
 
 
 def _ratios(positions: np.ndarray, record: Record, radii: np.ndarray, noble: np.ndarray, reach: float) -> np.ndarray:
@@ -352,9 +361,7 @@ def rotation_quotient(record: Record) -> float | None:
 
 
 def _without_hessian(record: Record) -> Record:
-    return Record(
-        record.numbers, record.positions, record.name, record.cell, record.pbc, energy=record.energy, forces=record.forces
-    )
+    return replace(record, hessian=None, directions=None, products=None, properties={})
 
 
 def _step(one: Record, other: Record) -> np.ndarray | None:
