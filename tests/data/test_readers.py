@@ -592,7 +592,7 @@ def test_gradients_under_the_name_of_forces(samples: list[Record], tmp_path: Pat
     deepmd_system(paths["force"][0], [record])
     for name, sources in paths.items():
         for source in sources:
-            with pytest.raises(UserError, match="--keys gradient=NAME"):
+            with pytest.raises(UserError, match=f"--keys gradient={name};"):
                 read(source)
             (found,) = read(source, options=_options({"gradient": name}))
             same_labels(found, samples[0], XYZ_DIGITS)
