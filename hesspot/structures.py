@@ -27,9 +27,7 @@ from scipy.spatial import cKDTree
 
 from hesspot.errors import UserError
 from hesspot.files import require_file
-
-#: Two atoms closer than this (Å) are taken for one atom given twice.
-COINCIDENT = 1e-3
+from hesspot.units import COINCIDENT
 
 #: Å; a coordinate or a cell beyond this comes from a run that has blown up, and searches for neighbours overflow.
 #: Along a direction that is not periodic, next to one that is, the time of a search grows with the extent.

@@ -1,7 +1,7 @@
-"""Units: the only place where a conversion factor is written.
+"""Units: the only place where a conversion factor is written, and lengths that Python and C++ share.
 
-hesspot works in eV, Å, amu, fs; Hessians are in eV/Å². Factors are CODATA 2018 values. Those that the LAMMPS plugin
-needs stand in a header that ``python -m hesspot.units`` writes.
+hesspot works in eV, Å, amu, fs; Hessians are in eV/Å². Factors are CODATA 2018 values. What the LAMMPS plugin
+needs stands in a header that ``python -m hesspot.units`` writes.
 """
 
 import math
@@ -64,6 +64,9 @@ def energy_per_length(text: str, power: int) -> float:
     return ENERGIES[energy] / LENGTHS[length] ** power
 
 
+#: Two atoms closer than this (Å) are taken for one atom given twice.
+COINCIDENT = 1e-3
+
 #: The header of the LAMMPS plugin in a checkout, and what it holds.
 CPP_HEADER = Path(__file__).parents[1] / "lammps_plugin" / "src" / "constants.h"
 CPP_CONSTANTS = {
@@ -73,6 +76,7 @@ CPP_CONSTANTS = {
     "JOULE": (JOULE, "eV"),
     "METER": (METER, "Angstrom"),
     "KILOGRAM": (KILOGRAM, "amu"),
+    "COINCIDENT": (COINCIDENT, "Angstrom: closer atoms are taken for one atom given twice"),
 }
 
 
@@ -83,7 +87,7 @@ def cpp_header() -> str:
     )
     return f"""// SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Written by `python -m hesspot.units`: change the factors in hesspot/units.py, not here.
+// Written by `python -m hesspot.units`: change the numbers in hesspot/units.py, not here.
 
 #ifndef HESSPOT_CONSTANTS_H
 #define HESSPOT_CONSTANTS_H

@@ -25,6 +25,7 @@
 #include "neighbor.h"
 #include "pair.h"
 #include "pointers.h"
+#include "universe.h"
 #include "update.h"
 #include "utils.h"
 #include "variable.h"

@@ -2,6 +2,7 @@
 
 #include "pair_hesspot.h"
 
+#include "constants.h"
 #include "register.h"
 #include "words.h"
 
@@ -11,17 +12,16 @@
 #include <cstdio>
 #include <filesystem>
 #include <new>
+#include <optional>
 #include <thread>
 
 using namespace LAMMPS_NS;
 
 namespace {
 
-/// Two atoms closer than this (Angstrom) are taken for one atom given twice.
-constexpr double COINCIDENT = 1e-3;
-
-/// Edges that are evaluated at once unless the input script says otherwise; bounds the memory.
-constexpr bigint MAX_EDGES = 20000;
+/// Edges that are evaluated at once unless the input script says otherwise; bounds the memory. Small portions leave a
+/// GPU idle.
+constexpr bigint MAX_EDGES = 20000, MAX_EDGES_ON_A_GPU = 1000000;
 
 const std::string MORE_MEMORY = "use a smaller max_edges, or fewer ranks on a node";
 
@@ -89,7 +89,7 @@ PairHesspot::~PairHesspot()
 void PairHesspot::settings(int narg, char **arg)
 {
   hesspot::Options new_options;
-  bigint new_max_edges = MAX_EDGES;
+  std::optional<bigint> new_max_edges;
   std::vector<std::string> keywords;
   for (int i = 0; i < narg; i += 2) {
     const std::string keyword = arg[i];
@@ -133,7 +133,7 @@ void PairHesspot::settings(int narg, char **arg)
     }
   }
   options = new_options;
-  max_edges = new_max_edges;
+  max_edges = new_max_edges.value_or(options.device == "cuda" ? MAX_EDGES_ON_A_GPU : MAX_EDGES);
   given_settings.assign(arg, arg + narg);
   model.reset();
   is_set_up = false;
@@ -365,7 +365,7 @@ void PairHesspot::add_center(int i, double cutoff_squared)
     const double dz = (x[j][2] - x[i][2]) / units.length;
     const double r_squared = dx * dx + dy * dy + dz * dz;
     if (r_squared >= cutoff_squared) continue;
-    if (r_squared < COINCIDENT * COINCIDENT)
+    if (r_squared < hesspot::COINCIDENT * hesspot::COINCIDENT)
       fail("atoms " + std::to_string(atom->tag[i]) + " and " + std::to_string(atom->tag[j]) +
            " are on one place; remove one of them");
     portion.edges.add_edge(species, dx, dy, dz);
@@ -426,13 +426,16 @@ void PairHesspot::tally(std::size_t edge)
     for (int k = 0; k < 9; k++) cvatom[j][k] += w[k];
 }
 
-/// Ends the run on all ranks. What LAMMPS does next is MPI_Abort, at which a launcher may drop output that it has not
-/// read yet, the message among it: so it is given a moment.
+/// Ends the run on all ranks. With several, what LAMMPS does next is MPI_Abort, at which a launcher may drop output
+/// that it has not read yet, the message among it: so it is given a moment. One rank ends by itself.
 void PairHesspot::fail(const std::string &cause)
 {
+  const std::string message = "pair_style hesspot: rank " + std::to_string(comm->me) + ", step " +
+                              std::to_string(update->ntimestep) + ", " + std::to_string(atom->nlocal) +
+                              " atoms: " + cause;
+  if (universe->nprocs == 1) error->all(FLERR, message);
   try {
-    error->one(FLERR, "pair_style hesspot: rank " + std::to_string(comm->me) + ", step " +
-                          std::to_string(update->ntimestep) + ", " + std::to_string(atom->nlocal) + " atoms: " + cause);
+    error->one(FLERR, message);
   } catch (...) {
     std::fflush(nullptr);
     std::this_thread::sleep_for(TIME_TO_FORWARD);

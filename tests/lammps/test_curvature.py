@@ -1,5 +1,6 @@
 """`hesspot lammps hessian|modes|vdos` in real LAMMPS, against the model in Python and LAMMPS's dynamical_matrix."""
 
+import shutil
 from pathlib import Path
 
 import h5py
@@ -223,6 +224,35 @@ def test_a_script_that_quits_is_a_failure(tmp_path: Path, house_model_file: Path
     with pytest.raises(UserError, match=f"ended before .*{name} was written.*quit"):
         asked(kind, path, name, 2)
     assert (tmp_path / name).read_text() == "an earlier result"
+
+
+def numbers_in(path: Path) -> np.ndarray:
+    if path.suffix == ".csv":
+        return np.loadtxt(path, delimiter=",")
+    content = np.load(path)
+    return content if path.suffix == ".npy" else content["frequencies"]
+
+
+@pytest.mark.parametrize("kind, name", [("hessian", "h.npy"), ("modes", "m.npz"), ("vdos", "v.csv")])
+def test_an_earlier_result_is_replaced_on_demand_alone(
+    tmp_path: Path, house_model_file: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    """In a script that names its files as seen from the folder that `shell cd` has gone to."""
+    path = script(tmp_path, molecule("H2O"), Path("../model.pt"))
+    path.write_text(path.read_text().replace("read_data ", "shell mkdir sub\nshell cd sub\nread_data ../"))
+    shutil.copyfile(house_model_file, tmp_path / "model.pt")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("an earlier result")
+    ended = CliRunner().invoke(app, [kind, path.name, "--out", name])
+    assert isinstance(ended.exception, UserError) and f"{name} exists already; pass --overwrite" in str(ended.exception)
+    assert (tmp_path / name).read_text() == "an earlier result"
+    ended = CliRunner().invoke(app, [kind, path.name, "--out", name, "--overwrite", "-n", "2"])
+    assert ended.exit_code == 0, ended.output
+    found = numbers_in(tmp_path / name)
+    assert np.isfinite(found).all() and not any(tmp_path.glob("sub/*"))
+    if kind == "hessian":
+        expected = model_hessian(house_model_file, molecule("H2O"))
+        np.testing.assert_allclose(found, expected, atol=ROUNDING, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -234,9 +234,12 @@ pair_coeff * * hesspot copy.pt Ar
 pair_coeff * * zero
 run 0 post no
 print "energy $(pe:%.17g)"
-{hesspot_pair(tmp_path / "copy.pt", ["Ar"], "precision single")}
+{hesspot_pair(Path("copy.pt"), ["Ar"], "precision single")}
 run 0 post no
-write_restart plain
+shell mkdir sub
+shell cd sub
+write_restart ../plain
+shell cd ..
 shell rm copy.pt
 clear
 read_restart plain
