@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hesspot.console import warn
 from hesspot.data import Dataset, Record
 from hesspot.data.levels import different_levels
 from hesspot.data.shipped import find_dataset
@@ -51,6 +52,16 @@ def require_one_level(
                 f"{first} and {what} are of different levels of theory, {level or 'not given'} and "
                 f"{other or 'not given'}, whose energies do not compare; {remedy}"
             )
+
+
+def require_known_level(levels: Mapping[str, str], allow_mixed_levels: bool, remedy: str) -> None:
+    """`require_one_level` of what a file states, which may be nothing: a warning then."""
+    unknown = [what for what, each in levels.items() if each in ("", "unknown")]
+    if unknown:
+        warn(f"the level of theory of {' and of '.join(unknown)} is not known, so that it may be another")
+    known = {what: each for what, each in levels.items() if what not in unknown}
+    if known:
+        require_one_level(known, allow_mixed_levels, remedy)
 
 
 def require_one_charge(records: Sequence[Record], allow_mixed_charges: bool) -> None:

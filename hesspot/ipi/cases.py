@@ -10,6 +10,7 @@ from pathlib import Path
 import ase
 import numpy as np
 
+from hesspot.data.sources import require_known_level
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
 from hesspot.export.file import members_of
@@ -80,6 +81,9 @@ def _checked_start(atoms: ase.Atoms, models: Sequence[Path], folder: Path) -> tu
     """The start structure as i-PI will read it and the first model, after all models have evaluated it."""
     (start,) = inputs.write_start(folder / "start.xyz", atoms)
     loaded = [read_model(model) for model in models]
+    levels = {f"model {model.path}": model.metadata.level_of_theory for model in loaded}
+    if len(levels) > 1:
+        require_known_level(levels, False, "give models of one level")
     for model in loaded:
         curvature.derivatives(model, [start])
     return start, loaded[0]
@@ -128,7 +132,7 @@ def _constant_pressure(atoms: ase.Atoms, models: Sequence[Path], folder: Path, s
         )
     if fixed_coordinates(atoms, "the start structure").any():
         raise UserError(
-            "atoms of the start structure are held, which has no meaning in a cell that changes; take nvt, or "
+            "atoms of the start structure are held, and a barostat of i-PI moves them with the cell; take nvt, or "
             "remove the constraint"
         )
     start, _ = _checked_start(atoms, models, folder)
@@ -218,7 +222,7 @@ def _integration(atoms: ase.Atoms, models: Sequence[Path], folder: Path, setting
             f"<!-- lambda {coupling:.6f}, weight in the integral {weight:.6f} -->",
             inputs.initial_beads("start.xyz", settings.beads, inputs.drawn_velocities(settings.temperature)),
             f"<forces>{inputs.force('harmonic', 1 - coupling)}{inputs.force('hesspot', coupling)}</forces>",
-            inputs.dynamics(settings.timestep, inputs.thermostat_block("pile")),
+            inputs.dynamics(settings.timestep, inputs.thermostat_block("pile"), held=inputs.held_coordinates(start)),
         ]
         systems.append(inputs.system(contents, settings.temperature, prefix=f"l{number}"))
     columns = (

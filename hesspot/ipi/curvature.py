@@ -22,7 +22,7 @@ from hesspot.export import LoadedModel
 from hesspot.ipi import inputs
 from hesspot.ipi.inputs import RunSettings
 from hesspot.structures import fixed_coordinates
-from hesspot.units import BOHR, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, INVERSE_CM, IPI_AMU, SQRT_EV_PER_A2_AMU
+from hesspot.units import BOHR, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, INVERSE_CM, IPI_AMU
 
 #: eV/Å; a geometry with larger forces is no stationary point.
 STATIONARY = 1e-3
@@ -74,23 +74,17 @@ class Curvature:
     def dynamical_matrix(self) -> np.ndarray:
         """(3n, 3n) eV/(Å² amu): the mass-weighted Hessian of the first bead, without translations and rotations.
 
-        With coordinates that are held it is that of the others alone (the rest is zero), and nothing is taken out.
+        With coordinates that are held it is that of the others alone (the rest is zero), without the motions of the
+        whole that leave these at rest.
         """
-        free = ~self.held
-        weighted = mass_weighted(self.hessians[0], self.beads[0].get_masses()) * np.outer(free, free)
-        if not free.all():
-            return weighted
-        rigid = self.rigid()
-        vibrations = np.eye(len(weighted)) - rigid.T @ rigid
-        return vibrations @ weighted @ vibrations
+        free = np.diag(~self.held).astype(float)
+        rigid = self.rigid() @ free
+        vibrations = free - rigid.T @ rigid
+        return vibrations @ mass_weighted(self.hessians[0], self.beads[0].get_masses()) @ vibrations
 
     def frequencies(self) -> np.ndarray:
         """Of the first bead, ascending, cm⁻¹, imaginary ones negative; without held coordinates."""
-        free = ~self.held
-        if free.all():
-            return self.modes().frequencies
-        values = np.linalg.eigvalsh(self.dynamical_matrix()[np.ix_(free, free)])
-        return np.asarray(np.sign(values) * np.sqrt(np.abs(values)) * SQRT_EV_PER_A2_AMU)
+        return self.modes().frequencies
 
     def rigid(self) -> np.ndarray:
         """Translations and rotations of the first bead in mass-weighted coordinates, as rows."""
@@ -99,6 +93,8 @@ class Curvature:
     def sum_rule(self) -> str:
         """i-PI's name of the projection that fits: it has none for linear molecules, and that for others is wrong for
         symmetric tops (it takes their axes of inertia from `numpy.linalg.eig`, which are then not orthogonal)."""
+        if self.held.any():
+            return "none"
         if self.beads[0].pbc.any():
             return "crystal"
         return "poly" if len(self.rigid()) == 6 else "none"
@@ -122,18 +118,8 @@ def derivatives(model: LoadedModel, beads: list[ase.Atoms]) -> Curvature:
     return curvature
 
 
-def refuse_held(atoms: ase.Atoms, what: str) -> None:
-    """UserError if constraints hold anything."""
-    if fixed_coordinates(atoms, "the start structure").any():
-        raise UserError(
-            f"atoms of {atoms.symbols} are held, which {what} does not take into account; remove the constraint"
-        )
-
-
 def relaxed(model: LoadedModel, atoms: ase.Atoms) -> ase.Atoms:
-    """The model's own stationary point next to `atoms`: a minimum or a saddle point."""
-
-    refuse_held(atoms, "the search for a stationary point")
+    """The model's own stationary point next to `atoms`, a minimum or a saddle point; what is held stays in place."""
 
     def forces_and_hessian(structure: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
         here = derivatives(model, [structure])
@@ -199,8 +185,17 @@ def input_for(purpose: str, curvature: Curvature, folder: str | Path, settings: 
         raise UserError(f"i-PI takes no Hessian for {purpose!r}; choose one of {', '.join(PURPOSES)}")
     if len(curvature.beads) > 1 and purpose != "instanton":
         raise UserError(f"{len(curvature.beads)} structures were given for {purpose}, which takes one; give it alone")
-    if purpose not in WITH_HELD_ATOMS:
-        refuse_held(curvature.beads[0], f"i-PI's {purpose} with this Hessian")
+    held = curvature.held.reshape(-1, 3)
+    if purpose == "scp" and held.any():
+        raise UserError(
+            f"atoms of {curvature.beads[0].symbols} are held, which i-PI's self-consistent phonons do not take into "
+            "account; remove the constraint, or use imf"
+        )
+    if purpose == "instanton" and (held.any(1) & ~held.all(1)).any():
+        raise UserError(
+            f"single coordinates of atoms of {curvature.beads[0].symbols} are held, and i-PI's instantons hold whole "
+            "atoms only; use FixAtoms"
+        )
     return PURPOSES[purpose](curvature, Path(folder), settings or RunSettings())
 
 
@@ -226,19 +221,20 @@ def _minimize(curvature: Curvature, folder: Path, settings: RunSettings) -> str:
     """The trust-radius step of i-PI is Newton's only where the matrix is positive definite: so curvatures are taken by
     their size, and translations and rotations, along which there is no force, are as stiff as the stiffest mode."""
     rigid = rigid_basis(curvature.beads[0], np.ones(len(curvature.beads[0])))
-    vibrations = np.linalg.svd(rigid, full_matrices=True)[2][len(rigid) :]
+    still = np.concatenate([rigid, np.eye(curvature.held.size)[curvature.held]])
+    vibrations = np.linalg.svd(still, full_matrices=True)[2][len(still) :]
     matrix = curvature.hessians[0] / HARTREE_PER_BOHR2
     values, vectors = np.linalg.eigh(vibrations @ (matrix + matrix.T) @ vibrations.T / 2.0)
     values = np.maximum(np.abs(values), SOFTEST)
     vectors = vibrations.T @ vectors
-    matrix = vectors @ np.diag(values) @ vectors.T + values.max(initial=1.0) * rigid.T @ rigid
+    matrix = vectors @ np.diag(values) @ vectors.T + values.max(initial=1.0) * still.T @ still
     np.savetxt(folder / "hessian.dat", matrix, fmt="%.17e")
     motion = f"""<motion mode='minimize'>
       <optimizer mode='bfgstrm'>
         <!-- Ha/Bohr², made positive definite -->
         {_from_file("hessian_trm", matrix.shape, "hessian")}
         <tolerances> <energy>1e-8</energy> <force>1e-5</force> <position>1e-4</position> </tolerances>
-      </optimizer>
+      </optimizer>{_held(curvature)}
     </motion>"""
     about = "Geometry optimisation with a trust radius, started from an analytic Hessian instead of the unit matrix."
     return _input(about, curvature, motion, steps=500, stride=1)
@@ -331,7 +327,7 @@ def _instanton(curvature: Curvature, folder: Path, settings: RunSettings) -> str
         <alt_out>-1</alt_out>
         <!-- hesspot ipi-hessian on the final path gives its exact Hessians, without 6N displacements of all beads -->
         <hessian_final>False</hessian_final>
-      </instanton>
+      </instanton>{_held(curvature)}
     </motion>"""
     about = (
         "Instanton rate: half a ring polymer over the saddle point, optimised from analytic Hessians of its beads.\n"
@@ -342,9 +338,6 @@ def _instanton(curvature: Curvature, folder: Path, settings: RunSettings) -> str
 
 #: Purposes whose runs need no forces of the model.
 WITHOUT_DRIVER = ("vibrations", "ffdebye")
-
-#: Purposes that take coordinates that constraints hold.
-WITH_HELD_ATOMS = ("vibrations", "ffdebye")
 
 #: What i-PI reads a Hessian for.
 PURPOSES: dict[str, Callable[[Curvature, Path, RunSettings], str]] = {
@@ -384,6 +377,12 @@ def _input(
         inputs.system(contents, settings.temperature if settings else None),
     ]
     return inputs.simulation(about, blocks, steps, settings.seed if settings else 1, first_step, min(stride, 100))
+
+
+def _held(curvature: Curvature) -> str:
+    """The line of a motion that moves coordinates one by one, and would move what is held."""
+    held = inputs.held_coordinates(curvature.beads[0])
+    return f"\n      {held}" if held else ""
 
 
 def _write_dynmat(curvature: Curvature, folder: Path) -> None:

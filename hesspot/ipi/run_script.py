@@ -82,10 +82,10 @@ def new_run(folder: str | Path, overwrite: bool = False) -> Iterator[Path]:
     there = sorted(name for name in os.listdir(folder) if _OF_A_RUN.fullmatch(name)) if folder.exists() else []
     if there and not overwrite:
         raise UserError(f"{folder} holds {there[0]} already; choose another folder, or say --overwrite")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+    near = next(parent for parent in folder.parents if parent.is_dir())  # nothing is made before all went well
+    with tempfile.TemporaryDirectory(dir=near, prefix=f".{folder.name}-") as temporary:
         yield Path(temporary)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for name in filter(_STATE.fullmatch, there):
             (folder / name).unlink()
         for path in Path(temporary).iterdir():

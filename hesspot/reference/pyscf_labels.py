@@ -82,13 +82,14 @@ def check_input(atoms: Atoms, method: Method, name: str = "", *, hessian: bool =
     where = f"structure {name!r}" if name else f"the structure {atoms.get_chemical_formula()}"
     if atoms.pbc.any():
         raise UserError(f"{where} is periodic: labels are computed for molecules only, remove the cell")
-    electrons_of(atoms, where)
+    open_shell = electrons_of(atoms, where)[1] > 1
     if method.grid[1] not in dft.gen_grid.LEBEDEV_NGRID:
         near = min(dft.gen_grid.LEBEDEV_NGRID, key=lambda points: abs(points - method.grid[1]))
         raise UserError(f"{method.grid[1]} angular grid points are not a Lebedev grid: use {near} for example")
-    if problem := _problem_of(method.xc, hessian):
+    if problem := _problem_of(method.xc, hessian, open_shell):
+        what = " for open shells" if open_shell else ""
         raise UserError(
-            f"--xc {method.xc} cannot be used ({problem}): use a functional of PySCF such as PBE0, or one with "
+            f"--xc {method.xc} cannot be used{what} ({problem}): use a functional of PySCF such as PBE0, or one with "
             "dispersion such as B3LYP-D3BJ"
         )
     try:
@@ -111,13 +112,15 @@ def _reason(error: Exception) -> str:
 
 
 @cache
-def _problem_of(xc: str, hessian: bool) -> str:
-    """Why the functional gives no energies, gradients or Hessians, tried on H2; nothing if it gives them."""
+def _problem_of(xc: str, hessian: bool, open_shell: bool) -> str:
+    """Why the functional gives no energies, gradients or Hessians, tried on H2 or H3; nothing if it gives them."""
     try:
         with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            scf = dft.RKS(gto.M(atom="H 0 0 0; H 0 0 0.75", basis="STO-3G", verbose=0))
+            chain = [("H", (0.0, 0.0, 0.9 * number)) for number in range(3 if open_shell else 2)]
+            molecule = gto.M(atom=chain, basis="STO-3G", spin=int(open_shell), verbose=0)
+            scf = (dft.UKS if open_shell else dft.RKS)(molecule)
             scf.xc = xc
-            scf.grids.atom_grid = (20, 50)
+            scf.grids.atom_grid = scf.nlcgrids.atom_grid = (20, 50)
             scf.kernel()
             scf.nuc_grad_method().kernel()
             if hessian:

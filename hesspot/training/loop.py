@@ -20,6 +20,7 @@ from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoi
 from hesspot.training.config import TrainingConfig, parse_config, read_config
 from hesspot.training.log import RunLog, drop_rows_after, note, root_mean_squares
 from hesspot.training.loss import LossTerms
+from hesspot.training.parallel import device_kept
 from hesspot.training.results import final_results, write_results
 from hesspot.training.trainer import Trainer, torch_threads
 
@@ -205,7 +206,7 @@ def train(
         config = read_config(config)
     elif isinstance(config, Mapping):
         config = parse_config(_plain(config), f"for {folder}")
-    with torch_threads(config.threads):
+    with torch_threads(config.threads), device_kept():
         run = Run(config, Path(folder), resume=resume)
         result = run.fit(show=show, final_table=final_table)
         run.trainer.processes.close()

@@ -8,7 +8,8 @@ Started without torchrun, there is one process and nothing is communicated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple
 
 import torch
@@ -68,12 +69,21 @@ class Processes:
             dist.destroy_process_group()
 
 
+@contextmanager
+def device_kept() -> Iterator[None]:
+    """Torch's current GPU, which one of several processes chooses, is the same after this block as before."""
+    before = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
+    try:
+        yield
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.set_device(before)
+
+
 def _device(name: str, local_rank: int | None) -> torch.device:
     """The torch device of that name; with several processes `cuda` is each one's own."""
     device = torch_device(name)
-    if device.type == "cuda":
-        if local_rank is not None:
-            device = torch_device(f"cuda:{local_rank}")
-        if device.index is not None:
-            torch.cuda.set_device(device)
+    if device.type == "cuda" and local_rank is not None:
+        device = torch_device(f"cuda:{local_rank}")
+        torch.cuda.set_device(device)  # for NCCL
     return device

@@ -9,9 +9,8 @@ from pathlib import Path
 from hesspot.accuracy.cases import Case, from_dataset, from_fingerprint, spread
 from hesspot.accuracy.model_errors import model_errors
 from hesspot.accuracy.results import EngineResult, one_by_one
-from hesspot.console import warn
 from hesspot.contract import Model
-from hesspot.data.sources import require_one_level
+from hesspot.data.sources import require_known_level
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
 from hesspot.export.file import eager_model
@@ -64,7 +63,9 @@ def verify(
     cases, level = from_fingerprint(loaded.metadata), loaded.metadata.level_of_theory
     if data is not None:
         cases, level = from_dataset(data, part)
-        _check_level(path, loaded.metadata.level_of_theory, data, level, allow_mixed_levels)
+        levels = {f"model {path}": loaded.metadata.level_of_theory, f"dataset {data}": level}
+        remedy = "give data of the model's level, or pass --allow-mixed-levels to compare all the same"
+        require_known_level(levels, allow_mixed_levels, remedy)
     asked = spread(cases, max_structures)
 
     progress("trained model", None)
@@ -96,17 +97,6 @@ def verify(
         model_errors=model_errors(cases, list(answers.values())),
         parts=dict(Counter(case.part for case in cases if case.has_reference)),
     ).judge()
-
-
-def _check_level(model: Path, trained: str, data: str | Path, level: str, allow_mixed_levels: bool) -> None:
-    """UserError if the reference values are of another level than the model's; a word where one is not known."""
-    levels = {f"model {model}": trained, f"dataset {data}": level}
-    unknown = [what for what, each in levels.items() if each in ("", "unknown")]
-    if unknown:
-        warn(f"the level of theory of {' and of '.join(unknown)} is not known, so that it may be another")
-        return
-    remedy = "give data of the model's level, or pass --allow-mixed-levels to compare all the same"
-    require_one_level(levels, allow_mixed_levels, remedy)
 
 
 def _check_names(engines: Sequence[str], ranks: Sequence[int], max_structures: int) -> None:

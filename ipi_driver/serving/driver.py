@@ -84,21 +84,24 @@ class Driver:
         self._n_atoms = n_atoms
         self._payload = payload
         self._batch_size = 1
+        self._is_ase = False
         self._message = b""
         self._quick = quick
         self._lane: FastLane | None = None
 
     def run(self) -> str:
-        """Answer messages until EXIT, or until the server closes its end with every question answered; how it ended.
+        """Answer messages until EXIT, or until ASE closes its end with every question answered; how it ended.
 
-        ServerGone at any other end of the stream, UserError for what cannot be answered.
+        ServerGone at any other end of the stream: i-PI says EXIT at every end that is in order. UserError for what
+        cannot be answered.
         """
         while True:
             try:
                 header = self._connection.read_header()
             except ServerClosed:
-                if self._responder.calls and self.state is State.READY and self._connection.between_messages:
-                    return "the server closed the connection after its last answer, without EXIT"
+                answered = self._responder.calls and self.state is State.READY and self._connection.between_messages
+                if self._is_ase and answered:
+                    return "ASE closed the connection after its last answer, without EXIT"
                 raise
             if self.state not in ALLOWED[header]:
                 raise ProtocolError(
@@ -109,7 +112,8 @@ class Driver:
                 case Header.STATUS:
                     self._connection.send(protocol.padded(self.state.value))
                 case Header.INIT:
-                    self._batch_size = protocol.read_init(self._connection).batch_size
+                    told = protocol.read_init(self._connection)
+                    self._batch_size, self._is_ase = told.batch_size, told.text == protocol.ASES_INIT
                     self.state = State.READY
                 case Header.POSDATA:
                     structures = self._payload.receive(self._connection, self._n_atoms, self._batch_size)

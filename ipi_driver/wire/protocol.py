@@ -34,6 +34,9 @@ from ipi_driver.native.library import structures
 
 HEADER_LENGTH = 12
 
+#: The text of INIT from ASE's SocketIOCalculator, the only server known that closes the connection without EXIT.
+ASES_INIT = "\0"
+
 #: A longer text in INIT comes from a stream that is out of step.
 MAX_INIT_LENGTH = 1 << 20
 

@@ -6,6 +6,7 @@
 #define HESSPOT_ISOTOPES_H
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <string>
 
@@ -17,7 +18,7 @@ struct Isotopes {
   const char *symbol;
   int lightest, heaviest;
 
-  /// Whether an atom of the element, or a mean over its isotopes, can have this mass (amu).
+  /// Whether the mass (amu) lies between these, as that of a mean does.
   bool have(double mass) const { return mass > lightest - MARGIN && mass < heaviest + MARGIN; }
 
  private:
@@ -43,12 +44,53 @@ inline constexpr Isotopes ISOTOPES[] = {
     {"Pa", 231, 231}, {"U", 232, 238},  {"Np", 236, 239}, {"Pu", 238, 244}, {"Am", 241, 243}, {"Cm", 242, 248},
 };
 
+/// A radioactive isotope outside of these ranges with a half-life of more than ten days, amu.
+struct Tracer {
+  const char *symbol;
+  double mass;
+
+  bool has(double other) const { return std::abs(other - mass) < ROUNDED; }
+
+ private:
+  static constexpr double ROUNDED = 0.002;  // carbon-14 and the mean of nitrogen differ by 0.004
+};
+
+inline constexpr Tracer TRACERS[] = {
+    {"Be", 7.0169},   {"Be", 10.0135},  {"C", 14.0032},   {"Na", 21.9944},  {"Al", 25.9869},  {"Si", 31.9742},
+    {"P", 31.9739},   {"P", 32.9717},   {"Ar", 41.9630},  {"Sc", 45.9552},  {"Ti", 43.9597},  {"V", 47.9523},
+    {"V", 48.9485},   {"Mn", 52.9413},  {"Mn", 53.9404},  {"Fe", 58.9349},  {"Fe", 59.9341},  {"Co", 55.9398},
+    {"Co", 56.9363},  {"Co", 57.9358},  {"Co", 59.9338},  {"Ge", 67.9281},  {"As", 72.9238},  {"As", 73.9239},
+    {"Rb", 82.9151},  {"Rb", 83.9144},  {"Sr", 81.9184},  {"Sr", 88.9075},  {"Sr", 89.9077},  {"Y", 87.9095},
+    {"Y", 90.9073},   {"Zr", 87.9102},  {"Nb", 90.9070},  {"Nb", 91.9072},  {"Nb", 93.9073},  {"Nb", 94.9068},
+    {"Ru", 105.9073}, {"Rh", 98.9081},  {"Rh", 100.9062}, {"Rh", 101.9068}, {"Ag", 104.9065}, {"Sn", 125.9077},
+    {"Sb", 123.9059}, {"Sb", 124.9053}, {"Sb", 125.9073}, {"I", 124.9046},  {"I", 125.9056},  {"I", 128.9050},
+    {"Cs", 133.9067}, {"Cs", 134.9060}, {"Cs", 135.9073}, {"Cs", 136.9071}, {"Ba", 139.9106}, {"La", 136.9065},
+    {"Ce", 143.9137}, {"Pr", 142.9108}, {"Pm", 142.9109}, {"Pm", 143.9126}, {"Eu", 146.9168}, {"Eu", 147.9181},
+    {"Eu", 148.9179}, {"Eu", 149.9197}, {"Eu", 153.9230}, {"Eu", 154.9229}, {"Eu", 155.9248}, {"Gd", 145.9183},
+    {"Gd", 147.9181}, {"Gd", 149.9187}, {"Gd", 150.9204}, {"Tb", 156.9240}, {"Tb", 157.9254}, {"Tb", 159.9272},
+    {"Dy", 153.9244}, {"Ho", 162.9287}, {"Tm", 167.9342}, {"Tm", 169.9358}, {"Tm", 170.9364}, {"Lu", 172.9389},
+    {"Lu", 173.9403}, {"Hf", 171.9394}, {"Hf", 180.9491}, {"Hf", 181.9506}, {"Ta", 178.9459}, {"Ta", 181.9502},
+    {"W", 177.9459},  {"W", 187.9585},  {"Re", 182.9508}, {"Re", 183.9525}, {"Os", 193.9652}, {"Ir", 188.9587},
+    {"Ir", 189.9605}, {"Pt", 187.9594}, {"Au", 194.9650}, {"Hg", 193.9654}, {"Tl", 201.9721}, {"Pb", 201.9722},
+    {"Pb", 209.9842}, {"Bi", 204.9774}, {"Bi", 206.9785}, {"Bi", 207.9797}, {"Th", 227.0277}, {"Th", 228.0287},
+    {"Th", 229.0318}, {"Th", 234.0436}, {"Pa", 230.0345}, {"Pa", 233.0402}, {"U", 230.0339},  {"Np", 235.0441},
+    {"Pu", 236.0461}, {"Pu", 237.0484}, {"Pu", 246.0702}, {"Cm", 240.0555}, {"Cm", 241.0577}, {"Cm", 250.0784},
+};
+
 /// Those of an element up to curium; nullptr for other words.
 inline const Isotopes *isotopes_of(const std::string &symbol)
 {
   const auto found = std::find_if(std::begin(ISOTOPES), std::end(ISOTOPES),
                                   [&](const Isotopes &isotopes) { return symbol == isotopes.symbol; });
   return found == std::end(ISOTOPES) ? nullptr : found;
+}
+
+/// Whether an atom of the element, or a mean over its isotopes, can have this mass (amu).
+inline bool can_have(const Isotopes &isotopes, double mass)
+{
+  return isotopes.have(mass) || std::any_of(std::begin(TRACERS), std::end(TRACERS), [&](const Tracer &tracer) {
+           return tracer.has(mass) && std::string(isotopes.symbol) == tracer.symbol;
+         });
 }
 
 }  // namespace hesspot

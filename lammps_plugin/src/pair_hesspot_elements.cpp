@@ -51,10 +51,10 @@ void PairHesspot::check_masses()
     const auto *const isotopes = hesspot::isotopes_of(symbol);
     if (!isotopes) continue;
     const double low = lightest[type] / units.mass, high = heaviest[type] / units.mass;
-    if (isotopes->have(low) && isotopes->have(high)) continue;
+    if (hesspot::can_have(*isotopes, low) && hesspot::can_have(*isotopes, high)) continue;
     char text[100];
     std::snprintf(text, sizeof text, "%s%g amu of atom type %d is not the mass of %s", wrong.empty() ? "" : ", ",
-                  isotopes->have(low) ? high : low, type, symbol.c_str());
+                  hesspot::can_have(*isotopes, low) ? high : low, type, symbol.c_str());
     wrong += text;
   }
   if (wrong.empty()) return;

@@ -7,6 +7,7 @@ import ase.build
 import numpy as np
 import pytest
 import torch
+from ipi_folders import write_water
 from torch import Tensor
 
 from hesspot.export import fingerprint_entry, write_model
@@ -108,6 +109,22 @@ def cliff(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "cliff.pt"
     pair = ase.Atoms("H2", [[0, 0, 0], [0, 0, 2.0]])
     write_model(path, model, [fingerprint_entry(model, "pair", pair)], allow_jump=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def water(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ase.Atoms]:
+    """Model file of a molecule of Morse bonds, and its minimum."""
+    path = tmp_path_factory.mktemp("model") / "water.pt"
+    return path, write_water(path)
+
+
+@pytest.fixture(scope="session")
+def water_model(water: tuple[Path, ase.Atoms]) -> Path:
+    """The file of `water`; start.xyz beside it is off the minimum."""
+    path, atoms = water[0], water[1].copy()
+    atoms.rattle(0.03, seed=4)
+    atoms.write(path.with_name("start.xyz"), format="extxyz")
     return path
 
 

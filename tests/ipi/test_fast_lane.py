@@ -181,15 +181,16 @@ def test_what_cannot_be_answered_is_refused_in_the_same_words(place, batch, hous
 
 
 @pytest.mark.parametrize("place", ["here", "worker"])
-def test_a_server_that_closes_after_the_last_answer_is_a_normal_end(place, house, molecule, rng, tmp_path):
-    """As ASE's socket calculator does; not if it still waits for an answer."""
-    stream = run_of(molecule, 1, rng)
+def test_ase_that_closes_after_the_last_answer_is_a_normal_end(place, house, molecule, rng, tmp_path):
+    """Not if it still waits for an answer, and not for i-PI."""
+    of_ipi = run_of(molecule, 1, rng)
+    of_ase = of_ipi.replace(init(0, "batch_size:1"), init(0, "\0"))
     with evaluators(house, molecule, place) as evaluate:
         for quick in (None, evaluate):
-            assert replies([stream], molecule, evaluate, quick, tmp_path / "failed.xyz")[1:] == (None, STEPS)
-            unanswered = stream + message(*next(batches(molecule, 1, rng)))
-            _, error, _ = replies([unanswered], molecule, evaluate, quick, tmp_path / "failed.xyz")
-            assert "without saying EXIT" in error
+            assert replies([of_ase], molecule, evaluate, quick, tmp_path / "failed.xyz")[1:] == (None, STEPS)
+            for stream in (of_ase + message(*next(batches(molecule, 1, rng))), of_ipi):
+                _, error, _ = replies([stream], molecule, evaluate, quick, tmp_path / "failed.xyz")
+                assert "without saying EXIT" in error
 
 
 def test_signals_interrupt_no_step(house, molecule, rng, tmp_path):

@@ -1,5 +1,7 @@
 """What a structure says about its atoms reaches i-PI: masses, isotopes, atoms held, velocities, cell; or is refused."""
 
+import re
+
 import ase.io
 import numpy as np
 import pytest
@@ -7,13 +9,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from ase.md.verlet import VelocityVerlet
 from ase.vibrations import Vibrations
-from ipi_folders import run_folder, write_water
+from ipi_folders import run_folder, write_well
 from typer.testing import CliRunner
 
 from hesspot.calculators import HesspotCalculator
 from hesspot.cli.main import app
 from hesspot.errors import UserError
-from hesspot.units import HARTREE_PER_BOHR2, IPI_AMU, SQRT_EV_PER_A2_AMU
+from hesspot.units import BOHR, BOLTZMANN, HARTREE, HARTREE_PER_BOHR2, INVERSE_CM, IPI_AMU, SQRT_EV_PER_A2_AMU
 
 pytestmark = pytest.mark.ipi
 
@@ -25,13 +27,6 @@ ISOTOPE_SHIFT = 500.0
 
 #: eV: i-PI's factors of units have 8 digits, and a few steps.
 PRINTED = 1e-6
-
-
-@pytest.fixture(scope="module")
-def water(tmp_path_factory):
-    """Model file and minimum."""
-    path = tmp_path_factory.mktemp("water") / "water.pt"
-    return path, write_water(path)
 
 
 def command(*arguments):
@@ -193,18 +188,96 @@ def test_charge_and_spin_are_refused(water, tmp_path, info, words):
         command("ipi-input", "nvt", tmp_path / "radical.traj", model, "--out", tmp_path / "run")
 
 
+def stretched(water, constraint):
+    """Held where the model does not want it to be: 0.03 Å too long a bond."""
+    atoms = water[1].copy()
+    atoms.positions[1] += 0.03 * (atoms.positions[1] - atoms.positions[0]) / 0.96
+    atoms.set_constraint(constraint)
+    return atoms
+
+
+def last_of(folder, pattern):
+    (path,) = folder.glob(pattern)
+    return ase.io.read(path, -1, format="extxyz").positions
+
+
+def test_free_energies_and_anharmonic_modes_with_held_atoms(water, tmp_path):
+    """They are those of the free atoms, at the minimum of these."""
+    atoms = stretched(water, FixAtoms([0, 1]))
+    atoms.write(tmp_path / "held.traj")
+    options = ["--steps", 10, "--stride", 1, "--points", 1]
+    command("ipi-input", "ti", tmp_path / "held.traj", water[0], "--out", tmp_path / "ti", *options)
+    run_folder(tmp_path / "ti")
+    moved = last_of(tmp_path / "ti", "l0_simulation.pos_*") - atoms.positions
+    assert np.abs(moved[:2]).max() < PRINTED < 1e-3 < np.abs(moved[2]).max()
+    command("ipi-hessian", water[0], tmp_path / "held.traj", "--for", "imf", "--relax", "--out", tmp_path / "imf")
+    log = run_folder(tmp_path / "imf")
+    relaxed = ase.io.read(tmp_path / "imf/start.xyz")
+    assert np.abs(relaxed.positions - atoms.positions)[:2].max() < PRINTED
+    # the third atom's bend and stretch; its turn about the axis of the others costs nothing, and does not count
+    quanta = by_differences(water[0], relaxed, tmp_path, indices=[2])[-2:] * INVERSE_CM
+    wanted = (0.5 * quanta + BOLTZMANN * 300.0 * np.log1p(-np.exp(-quanta / (BOLTZMANN * 300.0)))).sum()
+    harmonic, offset = (
+        float(re.findall(rf"@NM: {name} += +(\S+)", log)[-1]) for name in ("HAR free energy", "Potential offset")
+    )
+    assert abs((harmonic - offset) * HARTREE - wanted) < DIFFERENCES * INVERSE_CM
+
+
+def test_minimisations_with_held_atoms(water, tmp_path):
+    """i-PI ends where Newton's method does, in a few steps; single coordinates too."""
+    for name, constraint in (("atoms", FixAtoms([1])), ("one", FixCartesian([1], [True, False, False]))):
+        atoms = stretched(water, constraint)
+        atoms.write(tmp_path / f"{name}.traj")
+        command("ipi-hessian", water[0], tmp_path / f"{name}.traj", "--for", "minimize", "--out", tmp_path / name)
+        run_folder(tmp_path / name)
+        held = constraint.mask if name == "one" else slice(None)
+        energies = np.loadtxt(tmp_path / name / "simulation.out")
+        assert len(energies) < 10
+        assert abs(energies[-1, 1]) < PRINTED < 1e-3 < energies[0, 1]
+        final = (tmp_path / name / "RESTART").read_text().split("<q")[1].split("[")[1].split("]")[0]
+        places = np.array([float(x) for x in final.split(",")]).reshape(3, 3) * BOHR
+        np.testing.assert_allclose(places[1, held], atoms.positions[1, held], rtol=0, atol=PRINTED)
+
+
+def test_instantons_with_held_atoms(tmp_path):
+    """One end of the dimer is held: the other one tunnels."""
+    saddle = write_well(tmp_path / "well.pt", k2=-7.5, k4=12.0, k=20.0)
+    saddle.set_constraint(FixAtoms([1]))
+    saddle.write(tmp_path / "held.traj")
+    options = ["--temperature", 150, "--beads", 10]
+    command("ipi-input", "instanton", tmp_path / "held.traj", tmp_path / "well.pt", "--out", tmp_path / "run", *options)
+    assert "Geometry optimization converged" in run_folder(tmp_path / "run")
+    (final,) = (tmp_path / "run").glob("simulation.instanton_FINAL_[0-9]*.xyz")
+    beads = np.array([frame.positions for frame in ase.io.read(final, ":", format="xyz")])
+    assert np.ptp(beads[:, 1], axis=0).max() < PRINTED < 0.1 < np.ptp(beads[:, 0, 0])
+
+
 @pytest.mark.parametrize(
-    ("case", "constraint", "words"),
+    ("arguments", "constraint", "words"),
     [
-        ("ti", FixAtoms([0]), "are held"),
-        ("nvt", FixBondLength(0, 1), "FixBondLength"),
+        (["ipi-input", "npt"], FixAtoms([0]), "barostat of i-PI moves them"),
+        (["ipi-input", "nvt"], FixBondLength(0, 1), "FixBondLength"),
+        (["ipi-hessian", "--for", "scp"], FixAtoms([0]), "are held, .* or use imf"),
+        (["ipi-hessian", "--for", "instanton"], FixCartesian([0], [True, False, False]), "hold whole atoms only"),
     ],
 )
-def test_constraints_that_are_not_kept_are_refused(water, tmp_path, case, constraint, words):
+def test_constraints_that_are_not_kept_are_refused(water, tmp_path, arguments, constraint, words):
     model, atoms = water
     atoms = atoms.copy()
+    if "npt" in arguments:
+        atoms.set_cell(50 * np.eye(3))
+        atoms.pbc = True
     atoms.set_constraint(constraint)
-    atoms.write(tmp_path / "held.traj")
+    ase.io.write(tmp_path / "held.traj", [atoms, atoms] if "instanton" in arguments else atoms)
+    files = [tmp_path / "held.traj", model]
+    files = files[::-1] if arguments[0] == "ipi-hessian" else files
     with pytest.raises(UserError, match=words):
-        command("ipi-input", case, tmp_path / "held.traj", model, "--out", tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        command(*arguments, *files, "--out", tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_is_left_behind_by_what_cannot_run(water, tmp_path):
+    water[1].write(tmp_path / "start.xyz")
+    with pytest.raises(UserError, match=r"none\.pt does not exist"):
+        command("ipi-input", "nvt", tmp_path / "start.xyz", tmp_path / "none.pt", "--out", tmp_path / "a/b/run")
+    assert [path.name for path in tmp_path.iterdir()] == ["start.xyz"]

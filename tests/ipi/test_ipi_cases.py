@@ -5,14 +5,14 @@ import re
 import ase.io
 import numpy as np
 import pytest
-from ipi_folders import run_folder, structures_evaluated, write_water, write_well
+from ipi_folders import run_folder, structures_evaluated, write_well
 from typer.testing import CliRunner
 
 from hesspot import derivatives
 from hesspot.cli.main import app
 from hesspot.contract import build_batch
 from hesspot.errors import UserError
-from hesspot.export import read_model
+from hesspot.export import read_model, write_model
 from hesspot.ipi.cases import CASES
 from hesspot.models.ensemble import Member
 from hesspot.units import HARTREE, HARTREE_PER_BOHR, IPI_AMU
@@ -23,15 +23,6 @@ pytestmark = pytest.mark.ipi
 PRINTED = 1e-7
 
 STEPS = 8
-
-
-@pytest.fixture(scope="module")
-def water(tmp_path_factory):
-    path = tmp_path_factory.mktemp("water") / "water.pt"
-    atoms = write_water(path)
-    atoms.rattle(0.03, seed=4)
-    atoms.write(path.with_name("start.xyz"), format="extxyz")
-    return path
 
 
 def ipi_input(case, structure, models, folder, *options):
@@ -47,13 +38,22 @@ def energy(model, atoms):
     return float(derivatives.evaluate(loaded, build_batch([atoms], loaded.elements, loaded.cutoff)).energy[0])
 
 
-def test_constant_energy(water, tmp_path):
+def test_constant_energy(water_model, tmp_path):
     ipi_input(
-        "nve", water.with_name("start.xyz"), [water], tmp_path, "--steps", "40", "--stride", "1", "--timestep", "0.1"
+        "nve",
+        water_model.with_name("start.xyz"),
+        [water_model],
+        tmp_path,
+        "--steps",
+        "40",
+        "--stride",
+        "1",
+        "--timestep",
+        "0.1",
     )
     run_folder(tmp_path)
     table = np.loadtxt(tmp_path / "simulation.out")
-    assert abs(table[0, 5] - energy(water, ase.io.read(tmp_path / "start.xyz"))) < PRINTED * HARTREE
+    assert abs(table[0, 5] - energy(water_model, ase.io.read(tmp_path / "start.xyz"))) < PRINTED * HARTREE
     # velocity Verlet: (ω dt)²/8 of the energy that goes back and forth, with ω dt < 0.08
     assert np.ptp(table[:, 2]) < 2e-3 * np.ptp(table[:, 5])
     assert structures_evaluated(tmp_path) == 41
@@ -64,11 +64,11 @@ OF_CASE = {"piglet": ["--gle", "gle.xml"], "instanton": ["--temperature", "150"]
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_every_case_runs_as_it_is_written(water, ensemble, molecule, tmp_path, monkeypatch, case):
+def test_every_case_runs_as_it_is_written(water_model, ensemble, molecule, tmp_path, monkeypatch, case):
     """With a few beads if it has any, those of a step in one batch; i-PI ends well, at the step it was asked for."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gle.xml").write_text(matrices(4, 300.0))
-    model, start = water, ase.io.read(water.with_name("start.xyz"))
+    model, start = water_model, ase.io.read(water_model.with_name("start.xyz"))
     if case == "committee":
         model, start = ensemble, molecule
     if case == "npt":
@@ -94,7 +94,7 @@ def test_every_case_runs_as_it_is_written(water, ensemble, molecule, tmp_path, m
     assert "<temperature units='kelvin'>300.0</temperature>" in (tmp_path / "run/input.xml").read_text()
 
 
-def test_a_committee_is_the_mean_of_its_models(water, tmp_path):
+def test_a_committee_is_the_mean_of_its_models(water_model, tmp_path):
     other = tmp_path / "well.pt"
     atoms = write_well(other, k2=5.0, k4=1.0, k=5.0)
     third = tmp_path / "softer.pt"
@@ -109,6 +109,20 @@ def test_a_committee_is_the_mean_of_its_models(water, tmp_path):
     first = np.loadtxt(folder / "simulation.pots_0")[0]
     np.testing.assert_allclose(first * HARTREE, members, rtol=0, atol=PRINTED * HARTREE)
     assert abs(np.loadtxt(folder / "simulation.out")[0, 5] - np.mean(members)) < PRINTED * HARTREE
+
+
+def test_models_of_different_levels_are_no_committee(water_model, tmp_path):
+    atoms = ase.io.read(water_model.with_name("start.xyz"))
+    loaded = read_model(water_model)
+    files = []
+    for level in ("RKS PBE/STO-3G", "UKS PBE/STO-3G", "GFN2-xTB"):
+        files.append(tmp_path / f"{len(files)}.pt")
+        write_model(files[-1], loaded.module, loaded.metadata.fingerprint, level_of_theory=level, allow_jump=True)
+    atoms.write(tmp_path / "start.xyz")
+    ipi_input("committee", tmp_path / "start.xyz", files[:2], tmp_path / "run")
+    with pytest.raises(UserError, match=r"RKS PBE/STO-3G and GFN2-xTB, .*give models of one level"):
+        ipi_input("committee", tmp_path / "start.xyz", files, tmp_path / "mixed")
+    assert not (tmp_path / "mixed").exists()
 
 
 def test_a_committee_in_one_file(ensemble, molecule, tmp_path):
@@ -160,18 +174,29 @@ def matrices(n_beads, kelvin, centroid=None):
         ("<A>", [], "is no XML"),
     ],
 )
-def test_matrices_that_do_not_fit(water, tmp_path, text, options, words):
+def test_matrices_that_do_not_fit(water_model, tmp_path, text, options, words):
     options = ["--beads", "4", "--temperature", "300", *options]
     if text is not None:
         (tmp_path / "gle.xml").write_text(text)
         options += ["--gle", str(tmp_path / "gle.xml")]
     with pytest.raises(UserError, match=words):
-        ipi_input("piglet", water.with_name("start.xyz"), [water], tmp_path / "run", *options)
+        ipi_input("piglet", water_model.with_name("start.xyz"), [water_model], tmp_path / "run", *options)
 
 
-def test_thermodynamic_integration(water, tmp_path):
+def test_thermodynamic_integration(water_model, tmp_path):
     """The reference is the harmonic expansion around the minimum; the couplings are those of the quadrature."""
-    ipi_input("ti", water.with_name("start.xyz"), [water], tmp_path, "--steps", "2", "--stride", "1", "--points", "2")
+    ipi_input(
+        "ti",
+        water_model.with_name("start.xyz"),
+        [water_model],
+        tmp_path,
+        "--steps",
+        "2",
+        "--stride",
+        "1",
+        "--points",
+        "2",
+    )
     run_folder(tmp_path)
     start = ase.io.read(tmp_path / "start.xyz")
     assert abs(np.abs(start.get_distance(0, 1)) - 0.96) < 1e-7
@@ -184,11 +209,11 @@ def test_thermodynamic_integration(water, tmp_path):
         assert 0.0 < abs(table[-1, 4] - table[-1, 3]) < 0.1
 
 
-def test_masses_of_isotopes_reach_ipi(water, tmp_path):
-    heavy = ase.io.read(water.with_name("start.xyz"))
+def test_masses_of_isotopes_reach_ipi(water_model, tmp_path):
+    heavy = ase.io.read(water_model.with_name("start.xyz"))
     heavy.set_masses([15.999, 2.014, 2.014])
     heavy.write(tmp_path / "heavy.xyz", format="extxyz")
-    ipi_input("nvt", tmp_path / "heavy.xyz", [water], tmp_path / "run", "--steps", "1", "--stride", "1")
+    ipi_input("nvt", tmp_path / "heavy.xyz", [water_model], tmp_path / "run", "--steps", "1", "--stride", "1")
     run_folder(tmp_path / "run")
     restart = (tmp_path / "run/RESTART").read_text()
     masses = re.findall(r"<m shape='\(3\)'>\s*\[(.*?)\]", restart, flags=re.DOTALL)[0]
@@ -204,14 +229,14 @@ def test_masses_of_isotopes_reach_ipi(water, tmp_path):
         ("pimd", 1, ["--beads", "-3"], "beads of an i-PI run is -3"),
     ],
 )
-def test_what_cannot_be_run(water, tmp_path, case, n_models, options, words):
+def test_what_cannot_be_run(water_model, tmp_path, case, n_models, options, words):
     with pytest.raises(UserError, match=words):
-        ipi_input(case, water.with_name("start.xyz"), [water] * n_models, tmp_path / "run", *options)
+        ipi_input(case, water_model.with_name("start.xyz"), [water_model] * n_models, tmp_path / "run", *options)
 
 
-def test_a_failing_driver_ends_the_run(water, tmp_path):
+def test_a_failing_driver_ends_the_run(water_model, tmp_path):
     """run.sh neither hangs nor leaves i-PI behind when the model is not there any more."""
-    ipi_input("nvt", water.with_name("start.xyz"), [water], tmp_path, "--steps", "1000")
+    ipi_input("nvt", water_model.with_name("start.xyz"), [water_model], tmp_path, "--steps", "1000")
     text = (tmp_path / "run.sh").read_text()
     (tmp_path / "run.sh").write_text(text.replace("water.pt", "gone.pt"))
     with pytest.raises(AssertionError, match=r"gone\.pt"):

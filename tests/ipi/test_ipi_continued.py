@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from ipi_folders import PATIENCE, run_folder, write_water
+from ipi_folders import PATIENCE, run_folder
 from test_ipi_atoms import command
 
 from hesspot.errors import UserError
@@ -19,17 +19,10 @@ pytestmark = pytest.mark.ipi
 CONTINUED = 1e-6
 
 
-@pytest.fixture(scope="module")
-def water(tmp_path_factory):
-    path = tmp_path_factory.mktemp("water") / "water.pt"
-    atoms = write_water(path)
-    atoms.rattle(0.03, seed=4)
-    atoms.write(path.with_name("start.xyz"), format="extxyz")
-    return path
-
-
-def prepare(water, folder, steps, *options):
-    command("ipi-input", "nvt", water.with_name("start.xyz"), water, "--out", folder, "--steps", steps, *options)
+def prepare(water_model, folder, steps, *options):
+    command(
+        "ipi-input", "nvt", water_model.with_name("start.xyz"), water_model, "--out", folder, "--steps", steps, *options
+    )
 
 
 def script(folder, *arguments):
@@ -73,13 +66,13 @@ def rows(folder):
     return np.loadtxt(folder / "simulation.out", ndmin=2)
 
 
-def test_a_second_call_goes_on(water, tmp_path):
+def test_a_second_call_goes_on(water_model, tmp_path):
     """A run that was interrupted and one that got more steps are that of one piece, with every row once."""
-    prepare(water, tmp_path / "whole", 4000, "--stride", 20)
+    prepare(water_model, tmp_path / "whole", 4000, "--stride", 20)
     run_folder(tmp_path / "whole")
     whole = rows(tmp_path / "whole")
     assert whole[-1, 0] == 4000
-    prepare(water, tmp_path / "run", 3000, "--stride", 20)
+    prepare(water_model, tmp_path / "run", 3000, "--stride", 20)
     with script(tmp_path / "run") as process:
         wait_for_rows(tmp_path / "run", 10, process)
         process.terminate()
@@ -99,9 +92,9 @@ def test_a_second_call_goes_on(water, tmp_path):
     np.testing.assert_allclose(table, whole, rtol=0, atol=CONTINUED)
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(water, tmp_path):
+def test_a_killed_run_goes_on_from_its_checkpoint(water_model, tmp_path):
     """Of which there is one after each hundred rows; a RESTART that was cut off is none."""
-    prepare(water, tmp_path / "run", 1500, "--stride", 1)
+    prepare(water_model, tmp_path / "run", 1500, "--stride", 1)
     with script(tmp_path / "run") as process:
         wait_for_rows(tmp_path / "run", 150, process)
         os.killpg(process.pid, signal.SIGKILL)
@@ -111,26 +104,34 @@ def test_a_killed_run_goes_on_from_its_checkpoint(water, tmp_path):
     assert rows(tmp_path / "run")[-1, 0] == 1500
 
 
-def test_a_folder_that_holds_a_run_is_kept(water, tmp_path):
-    prepare(water, tmp_path / "run", 2, "--stride", 1)
+def test_a_folder_that_holds_a_run_is_kept(water_model, tmp_path):
+    prepare(water_model, tmp_path / "run", 2, "--stride", 1)
     run_folder(tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    arguments = ("ipi-hessian", water, water.with_name("start.xyz"), "--for", "vibrations", "--out", tmp_path / "run")
+    arguments = (
+        "ipi-hessian",
+        water_model,
+        water_model.with_name("start.xyz"),
+        "--for",
+        "vibrations",
+        "--out",
+        tmp_path / "run",
+    )
     with pytest.raises(UserError, match=r"holds .* already.*--overwrite"):
-        prepare(water, tmp_path / "run", 3)
+        prepare(water_model, tmp_path / "run", 3)
     with pytest.raises(UserError, match=r"holds .* already.*--overwrite"):
         command(*arguments)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/start.xyz").write_text("mine")
     with pytest.raises(UserError, match=r"holds start\.xyz already"):
-        prepare(water, tmp_path / "mine", 3)
+        prepare(water_model, tmp_path / "mine", 3)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
-    prepare(water, tmp_path / "run", 3, "--overwrite", "--stride", 1)
+    prepare(water_model, tmp_path / "run", 3, "--overwrite", "--stride", 1)
     run_folder(tmp_path / "run")
     np.testing.assert_array_equal(rows(tmp_path / "run")[:, 0], range(4))
 
 
-def test_what_fails_leaves_no_folder(water, tmp_path):
+def test_what_fails_leaves_no_folder(water_model, tmp_path):
     with pytest.raises(UserError, match="--gle"):
-        command("ipi-input", "piglet", water.with_name("start.xyz"), water, "--out", tmp_path / "run")
+        command("ipi-input", "piglet", water_model.with_name("start.xyz"), water_model, "--out", tmp_path / "run")
     assert os.listdir(tmp_path) == []

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import ase.io
 import numpy as np
 import pytest
-from ipi_folders import write_water, write_well
+from ipi_folders import write_well
 
 from hesspot.errors import UserError
 from hesspot.export import read_model
@@ -25,12 +25,6 @@ K2 = -7.5  # eV/Å² along the well's barrier
 def well(tmp_path_factory):
     path = tmp_path_factory.mktemp("well") / "well.pt"
     return path, write_well(path, k2=K2, k4=12.0, k=20.0)
-
-
-@pytest.fixture(scope="module")
-def water(tmp_path_factory):
-    path = tmp_path_factory.mktemp("water") / "water.pt"
-    return path, write_water(path)
 
 
 def test_instantons_begin_below_the_crossover(well):

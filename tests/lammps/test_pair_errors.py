@@ -89,7 +89,7 @@ def test_bad_input(tmp_path: Path, house_model_file: Path, old: str, new: str, w
     [
         ("", ""),
         ("mass 1 2.014\nmass 2 13.003\nmass 3 17.999", ""),
-        ("mass 1 3.016", ""),
+        ("mass 1 3.016\nmass 2 14.003", ""),
         ("mass 1 15.999\nmass 3 1.008", "15.999 amu of atom type 1 is not the mass of H, 1.008 amu of atom type 3 is"),
         ("mass 2 14.007", "14.007 amu of atom type 2 is not the mass of C; if pair_coeff has the elements in"),
         (

@@ -212,6 +212,13 @@ def test_a_negative_gap_is_no_ground_state() -> None:
         solve_block(lambda x: x, np.array([0.5, -0.1]), np.ones((1, 2)), 1e-9)
 
 
+def test_a_functional_is_tried_with_the_shells_of_the_structure() -> None:
+    """PySCF has Hessians of non-local correlation for closed shells, and gradients for both."""
+    check_input(molecule("H2"), Method(xc="wB97X-V"))
+    check_input(molecule("O2"), Method(xc="wB97X-V"), hessian=False)
+    check_input(molecule("O2"), Method(xc="B3LYP"))
+
+
 @pytest.mark.parametrize(
     ("atoms", "changes", "words"),
     [
@@ -222,6 +229,7 @@ def test_a_negative_gap_is_no_ground_state() -> None:
         (molecule("H2"), {"grid": (75, 433)}, "434"),
         (molecule("H2"), {"xc": "wb97x-d"}, "wb97x-d.*B3LYP-D3BJ"),
         (molecule("H2"), {"xc": "B3LYP-D9"}, "B3LYP-D9.*B3LYP-D3BJ"),
+        (molecule("O2"), {"xc": "wB97X-V"}, "wB97X-V cannot be used for open shells .*UKS Hessian for NLC"),
         (molecule("CH4"), {"basis": "ccecp-cc-pvdz"}, "only the valence of C"),
         (molecule("CH4"), {"basis": "gth-dzvp"}, "only the valence of C"),
         (Atoms("HI", [[0, 0, 0], [0, 0, 1.6]]), {"basis": "6-31G(d)"}, "cannot be set up|has .* shells"),

@@ -16,6 +16,7 @@ from hesspot.data import Dataset, Record
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.models.ensemble import HouseEnsemble
+from hesspot.training import loop, parallel
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.training.config import OptimizerSection, TrainingConfig, parse_config, read_config
 from hesspot.training.initialise import energy_shifts, member_weights
@@ -472,3 +473,25 @@ def test_configuration_is_not_there():
 
 def test_defaults_are_complete():
     assert TrainingConfig(data="a.h5").mode == "efh"
+
+
+def test_the_current_gpu_is_put_back(dataset_file, tmp_path, monkeypatch):
+    """However a run ends that has chosen one for itself; a single process chooses none."""
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda device: current.__setitem__(0, getattr(device, "index", device))
+    )
+    monkeypatch.setattr(parallel, "torch_device", torch.device)
+    assert parallel._device("cuda:0", None) == torch.device("cuda:0") and current == [1]
+
+    def start(*arguments, **options):
+        parallel._device("cuda", 3)
+        assert current == [3]
+        raise UserError("it ends")
+
+    monkeypatch.setattr(loop, "Run", start)
+    with pytest.raises(UserError, match="it ends"):
+        train(config(dataset_file), tmp_path, show=False)
+    assert current == [1]
