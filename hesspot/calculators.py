@@ -12,9 +12,10 @@ import torch
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from hesspot.contract import Batch, Model, build_batch
+from hesspot.contract import Batch, Model, batch_for
 from hesspot.derivatives import evaluate, hessian
 from hesspot.devices import torch_device
+from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
 
@@ -41,7 +42,8 @@ class HesspotCalculator(Calculator):
         atoms, label, directory: as of every calculator of ASE.
 
     UserError for an unknown dtype or keyword, a device that is not there, what `read_model` refuses, an element that
-    the model lacks, structures that `hesspot.structures` refuses, and results that are not finite.
+    the model lacks, a charge or multiplicity that it was not trained on (`hesspot.electrons`), structures that
+    `hesspot.structures` refuses, and results that are not finite.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses", "hessian"]  # noqa: RUF012
@@ -135,7 +137,12 @@ class HesspotCalculator(Calculator):
         self.results = results
 
     def get_property(self, name: str, atoms: ase.Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """As in ASE; the Hessian is computed anew and not kept in `results`, whose keys ASE restricts."""
+        """As in ASE; the Hessian is computed anew and not kept in `results`, whose keys ASE restricts.
+
+        A charge or spin in `atoms.info`, of which ASE does not notice that it changes, is looked at each time.
+        """
+        if atoms is not None:
+            require_trained(atoms, "the structure", getattr(self.model, "electrons", None))
         if name == "hessian":
             return self.get_hessian(atoms) if allow_calculation else None
         before = self.atoms, self.results
@@ -156,7 +163,7 @@ class HesspotCalculator(Calculator):
     def _batch(self, atoms: ase.Atoms | None) -> Batch:
         if atoms is None:
             raise UserError("the calculator was asked before it saw a structure; give it atoms")
-        return build_batch([atoms], self.model.elements, self.model.cutoff, self.dtype, self.device)
+        return batch_for(self.model, [atoms], self.dtype, self.device)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.neighbors import find_edges
 from hesspot.structures import check_atoms
@@ -176,6 +177,24 @@ def build_batch(
             )
         )
     return join_batches(graphs, len(elements)).to(dtype=dtype, device=device)
+
+
+def batch_for(
+    model: Model,
+    structures: Sequence[ase.Atoms],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+    place: str = "",
+) -> Batch:
+    """`build_batch` for a model, which has to know what the structures state of their electrons.
+
+    A model may say in `electrons` what it was trained on (`hesspot.electrons.States`). UserError as of `build_batch`
+    and `require_trained`.
+    """
+    for number, atoms in enumerate(structures):
+        where = place or (f"structure {number}" if len(structures) > 1 else "the structure")
+        require_trained(atoms, where, getattr(model, "electrons", None))
+    return build_batch(structures, model.elements, model.cutoff, dtype, device)
 
 
 def join_batches(batches: Sequence[Batch], n_elements: int) -> Batch:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hesspot.contract import Batch, Committee, Model
+from hesspot.errors import UserError
 
 #: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for the house model in float64).
 MAX_EDGES = 100_000
@@ -72,6 +73,22 @@ def gradient_of(value: Tensor, vectors: Tensor, create_graph: bool) -> Tensor:
         return torch.zeros_like(vectors)
     (gradient,) = torch.autograd.grad(value, vectors, create_graph=create_graph)
     return gradient if create_graph else gradient.detach()
+
+
+def curvature_of(gradient: Tensor, along: Tensor, vectors: Tensor, create_graph: bool) -> Tensor:
+    """∂(Σ gradient·along)/∂vectors for `gradient`, which is joined to the graph; zeros for a constant one, which is
+    that of a model that is linear in its edges. UserError for one that cannot be differentiated."""
+    if vectors.shape[0] == 0 or not gradient.requires_grad:
+        return torch.zeros_like(vectors)
+    try:
+        return gradient_of((gradient * along).sum(), vectors, create_graph)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UserError(
+            f"the gradient of the model's energy cannot be differentiated ({str(error).splitlines()[0]}); write the "
+            "model so that torch differentiates it twice, and freeze its weights (model.requires_grad_(False))"
+        ) from error
 
 
 def evaluate(
@@ -184,7 +201,7 @@ def hvp(model: Model, batch: Batch, directions: Tensor, *, max_edges: int = MAX_
         vectors = batch.vectors[chunk.edges].detach().requires_grad_(True)
         energy = model(chunk.species, chunk.centers, chunk.neighbors, vectors)[: chunk.last - chunk.first]
         gradient = gradient_of(energy.sum(), vectors, create_graph=True)
-        products.append(gradient_of((gradient * along[chunk.edges]).sum(), vectors, create_graph=False))
+        products.append(curvature_of(gradient, along[chunk.edges], vectors, create_graph=False))
     return scatter_to_atoms(torch.cat(products), batch)
 
 
@@ -241,7 +258,7 @@ def hessian(model: Model, batch: Batch, *, create_graph: bool = False, max_edges
         )[:n_replicas]
         gradient = gradient_of(energies.sum(), vectors, create_graph=True)
         along = axes[axis][replica] * (batch.neighbors[edge] == atom[replica]).unsqueeze(1)
-        curvature = gradient_of((gradient * along).sum(), vectors, create_graph=create_graph)
+        curvature = curvature_of(gradient, along, vectors, create_graph=create_graph)
 
         owner = batch.structure[center][replica]
         base, width, origin = offsets[owner], stride[owner], first_atom[owner]

@@ -1,8 +1,8 @@
-"""What a structure says of its electrons: charge and spin multiplicity, wherever they stand."""
+"""What a structure says of its electrons: charge and spin multiplicity, wherever they stand; and what a model knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,58 @@ def electrons_of(atoms: Atoms, place: str) -> tuple[int, int]:
     return charge or 0, multiplicity or 1
 
 
+#: Charges and multiplicities of the structures that a model was trained on; None where they are not known.
+States = Sequence[tuple[int, int]] | None
+
+
+def trained_states(stated: Iterable[tuple[int, int | None, int | None]]) -> States:
+    """Charges and multiplicities of structures, each once, from their nuclear charge and what they state.
+
+    What is not stated is neutral, and of the lowest multiplicity; None if none states anything.
+    """
+    known = list(stated)
+    if all(charge is None and multiplicity is None for _, charge, multiplicity in known):
+        return None
+    return sorted({(q or 0, m or lowest_multiplicity(nuclei - (q or 0))) for nuclei, q, m in known})
+
+
+def lowest_multiplicity(electrons: int) -> int:
+    """1 of an even number of electrons, 2 of an odd one."""
+    return 1 + electrons % 2
+
+
+def require_trained(atoms: Atoms, place: str, trained: States) -> None:
+    """UserError if `atoms` states a charge or multiplicity that a model was not trained on.
+
+    A model knows elements and positions alone, so that it would ignore the statement. Where it is not known what the
+    model was trained on, that is taken for neutral, with the lowest multiplicity of the electrons. A structure that
+    states nothing passes.
+    """
+    if not atoms.info and not any(atoms.has(key) for key in ("initial_charges", "initial_magmoms")):
+        return
+    charge, multiplicity = stated_electrons(atoms, place)
+    if charge is None and multiplicity is None:
+        return
+    known = trained or [(0, lowest_multiplicity(int(atoms.numbers.sum())))]
+    if any(charge in (None, q) and multiplicity in (None, m) for q, m in known):
+        return
+    told = [f"the charge {charge:+d}"] if charge is not None else []
+    told += [f"the multiplicity {multiplicity}"] if multiplicity is not None else []
+    if trained is None:
+        raise UserError(
+            f"{place} states {' and '.join(told)}, which a model does not look at, and the model does not say that it "
+            "was trained on such; if it was, remove the statement (in info, initial charges or magnetic moments)"
+        )
+    pairs = ", ".join(f"{q:+d} and {m}" if q else f"0 and {m}" for q, m in trained)
+    raise UserError(
+        f"{place} states {' and '.join(told)}, which a model does not look at, and the model was trained on charge and "
+        f"multiplicity {pairs}; take a model that was trained on such, or correct the statement (in info, initial "
+        "charges or magnetic moments)"
+    )
+
+
 def _found(info: dict[str, tuple[Any, Any]], keys: Sequence[str]) -> list[tuple[str, Any]]:
-    return [info[key] for key in keys if key in info]
+    return [info[key] for key in keys if key in info and info[key][1] is not None]
 
 
 def _is_set(atoms: Atoms, key: str) -> bool:

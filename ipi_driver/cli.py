@@ -49,11 +49,12 @@ def serve(
         typer.Option(help="file for a structure without an answer", show_default="hesspot-ipi-failed-PID.xyz"),
     ] = None,
 ) -> None:
-    """Serve energies, forces and virials of MODEL to i-PI until it says EXIT or closes the connection.
+    """Serve energies, forces and virials of MODEL to i-PI until it says EXIT.
 
-    Exit status 0 after EXIT, or when the server closes in order with every question answered; 1 after an error (also
-    when i-PI goes away before it has its answer), 128 + n after signal n.
+    Exit status 0 after EXIT, or when ASE closes the connection with every question answered; 1 after an error (also
+    when i-PI goes away without EXIT), 128 + n after signal n.
     """
+    from hesspot.electrons import stated_electrons
     from ipi_driver.serving.session import serve as serve_until_the_end
     from ipi_driver.serving.transports import TransportOptions, open_transport
     from ipi_driver.settings import EvaluatorSettings
@@ -65,7 +66,8 @@ def serve(
     if expect is not None:
         check_expected(atoms, expect)
     directions = periodic_directions(atoms, template, pbc)
-    settings = EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras, threads)
+    stated = stated_electrons(atoms, f"the template {template}")
+    settings = EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras, threads, *stated)
     failed = failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz")
     serve_until_the_end(settings, atoms, failed, transport, restarts, split)
 

@@ -20,7 +20,7 @@ class EvaluatorSettings:
     """A model file and how it is used, in whichever process.
 
     symbols: of the atoms in i-PI's order; pbc: periodic directions; skin: Å that neighbour lists reach beyond
-    the cutoff; threads: of one process, that share the atoms of a batch.
+    the cutoff; threads: of one process, that share the atoms of a batch; charge, multiplicity: stated by the template.
     """
 
     model: Path
@@ -31,3 +31,5 @@ class EvaluatorSettings:
     skin: float
     extras: ExtrasKind = "none"
     threads: int = 1
+    charge: int | None = None
+    multiplicity: int | None = None

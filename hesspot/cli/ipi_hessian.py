@@ -26,6 +26,7 @@ def ipi_hessian(
 ) -> None:
     """Write the Hessian as i-PI reads it, with the input.xml, start.xyz and run.sh of a run that does."""
     from hesspot.console import say
+    from hesspot.electrons import require_trained
     from hesspot.errors import UserError
     from hesspot.export import read_model
     from hesspot.files import write_atomically
@@ -38,7 +39,9 @@ def ipi_hessian(
     structures = (
         inputs.read_beads(geometry, types) if purpose == "instanton" else [read_structure(geometry, elements=types)]
     )
-    inputs.refuse_charges(structures[0])
+    for number, bead in enumerate(structures):
+        where = f"structure {number} of {geometry}" if len(structures) > 1 else f"the structure in {geometry}"
+        require_trained(bead, where, loaded.electrons)
     if relax:
         if len(structures) > 1:
             raise UserError(

@@ -14,6 +14,8 @@ from hesspot.files import contents_of, require_file
 METADATA = "extra/hesspot.json"
 WEIGHTS = "extra/hesspot.weights"
 EDGES = "extra/hesspot.edges"
+#: The SHA-256 of the metadata, which hold those of all else.
+METADATA_HASH = "extra/hesspot.sha256"
 
 #: The date of added records, so that equal content gives equal files.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -54,8 +56,9 @@ def script_hash(records: Mapping[str, bytes]) -> str:
 
 
 def with_records(content: bytes, records: Mapping[str, bytes]) -> bytes:
-    """An archive with records added to it; the edges, which are many, are compressed."""
+    """An archive with records added to it, and the hash of the metadata; the edges, which are many, are compressed."""
     stream = io.BytesIO(content)
+    records = {**records, METADATA_HASH: hashlib.sha256(records[METADATA]).hexdigest().encode()}
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
         folder = archive.namelist()[0].partition("/")[0]
         for name, data in records.items():

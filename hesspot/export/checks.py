@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,16 @@ import torch
 from torch import Tensor
 
 from hesspot.contract import Batch, Model, build_batch
-from hesspot.derivatives import evaluate, gradient_of
+from hesspot.derivatives import curvature_of, edge_gradient, gradient_of
 from hesspot.errors import UserError
 from hesspot.export.metadata import FingerprintEntry
 from hesspot.export.replay import TOLERANCES
+
+#: Centres of a structure that are evaluated alone.
+ALONE = 8
+
+#: Factor of all edges in a trial whether forces change.
+STRETCHED = 1.001
 
 #: Å that a neighbour stands within the cutoff, and half of it: what vanishes linearly extrapolates to nothing.
 WITHIN = 1e-5
@@ -54,19 +61,54 @@ def scripted_form(model: torch.nn.Module) -> Any:
 
 
 def check_locality(model: Model, batch: Batch) -> None:
-    """UserError if centres evaluated one by one, with stand-ins for their neighbours, give another answer."""
-    whole = evaluate(model, batch, max_edges=batch.n_edges + 1)
-    chunked = evaluate(model, batch, max_edges=1)
-    for what, one, other, tolerance in (
-        ("an atom's energy (eV)", chunked.atom_energies, whole.atom_energies, TOLERANCES["energy"][1]),
-        ("a force (eV/Å)", chunked.forces, whole.forces, TOLERANCES["forces"][1]),
+    """UserError if some of the centres, with stand-ins for their neighbours, give another answer than all together.
+
+    These are one half and the other, and `ALONE` centres each by itself.
+    """
+    energies, gradient = edge_gradient(model, batch, max_edges=batch.n_edges + 1)
+    _require_same(edge_gradient(model, batch, max_edges=max(1, batch.n_edges // 2)), (energies, gradient))
+    ends = torch.cumsum(batch.edges_per_atom(), 0).tolist()
+    stand_ins = torch.arange(batch.n_elements)
+    for center in np.unique(np.linspace(0, batch.n_atoms - 1, ALONE).astype(int)).tolist():
+        edges = slice(ends[center - 1] if center else 0, ends[center])
+        alone = replace(
+            batch,
+            species=torch.cat([batch.species[center : center + 1], stand_ins]),
+            centers=torch.zeros_like(batch.centers[edges]),
+            neighbors=1 + batch.species[batch.neighbors[edges]],
+            vectors=batch.vectors[edges],
+            structure=torch.zeros(1 + batch.n_elements, dtype=torch.int64),
+        )
+        own, slopes = edge_gradient(model, alone)
+        _require_same((own[:1], slopes), (energies[center : center + 1], gradient[edges]))
+
+
+def _require_same(some: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor]) -> None:
+    for what, quantity, one, other in zip(
+        ("an atom's energy (eV)", "an edge's force (eV/Å)"), ("energy", "forces"), some, whole, strict=True
     ):
         difference = float((one - other).abs().max()) if one.numel() else 0.0
-        if not difference <= tolerance:
+        if not difference <= TOLERANCES[quantity][1]:
             raise UserError(
-                f"{what} differs by {difference:.3g} where the model is evaluated centre by centre: it is not strictly "
-                "local (message passing?), and engines that split a structure would give other numbers"
+                f"{what} differs by {difference:.3g} where the model is evaluated for some centres only: it is not "
+                "strictly local (message passing?), and engines that split a structure would give other numbers"
             )
+
+
+def check_curvature(model: Model, entry: FingerprintEntry) -> None:
+    """UserError if a structure has no curvature at all, and forces that change when it is deformed all the same."""
+    batch = build_batch([entry.atoms()], model.elements, model.cutoff)
+    if np.any(entry.hvp) or not batch.n_edges:
+        return
+    _, gradient = edge_gradient(model, batch)
+    _, moved = edge_gradient(model, replace(batch, vectors=batch.vectors * STRETCHED))
+    change = float((moved - gradient).abs().max())
+    if change > TOLERANCES["forces"][1]:
+        raise UserError(
+            f"the model's gradient cannot be differentiated: torch finds no curvature in {entry.name}, but a force on "
+            f"an edge changes by {change:.3g} eV/Å where edges are {STRETCHED - 1:.1%} longer; write the model without "
+            "detach, item or no_grad between vectors and energies"
+        )
 
 
 def check_continuity(model: Model, fingerprint: Sequence[FingerprintEntry]) -> None:
@@ -136,7 +178,7 @@ def _derivatives(
         edges,
     )[:n]
     gradient = gradient_of(energies.sum(), edges, create_graph=True)
-    product = gradient_of((gradient * along).sum(), edges, create_graph=False)
+    product = curvature_of(gradient, along, edges, create_graph=False)
 
     def rows(values: Tensor) -> Tensor:
         empty = values.new_zeros(1 if added is None else 0, 3)

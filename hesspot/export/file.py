@@ -23,9 +23,19 @@ from torch import Tensor
 
 from hesspot.contract import Model, build_batch
 from hesspot.devices import torch_device
+from hesspot.electrons import States
 from hesspot.errors import UserError
-from hesspot.export.archive import EDGES, METADATA, WEIGHTS, read_content, records_of, script_hash, with_records
-from hesspot.export.checks import check_continuity, check_contract, check_locality, scripted_form
+from hesspot.export.archive import (
+    EDGES,
+    METADATA,
+    METADATA_HASH,
+    WEIGHTS,
+    read_content,
+    records_of,
+    script_hash,
+    with_records,
+)
+from hesspot.export.checks import check_continuity, check_contract, check_curvature, check_locality, scripted_form
 from hesspot.export.metadata import (
     FORMAT_VERSION,
     METADATA_NAME,
@@ -69,6 +79,11 @@ class LoadedModel:
     @property
     def cutoff(self) -> float:
         return self.metadata.cutoff
+
+    @property
+    def electrons(self) -> States:
+        """Charges and multiplicities that it was trained on; None where they are not known."""
+        return self.metadata.electrons
 
     @cached_property
     def module(self) -> Any:
@@ -176,6 +191,9 @@ def _parse_metadata(text: bytes, path: Path) -> ModelMetadata:
 
 def _check_hashes(records: dict[str, bytes], metadata: ModelMetadata, path: Path) -> None:
     """UserError for a record that is missing or was changed. Files of format 1 have a hash of their weights alone."""
+    is_hashed = metadata.format_version > 1 or METADATA_HASH in records
+    if is_hashed and records.get(METADATA_HASH, b"").decode("latin-1") != _hash_of(records, METADATA):
+        raise UserError(f"{METADATA_NAME} in {path} does not match its hash: the file was changed; {AGAIN}")
     if metadata.format_version == 1:
         return
     stated = {
@@ -313,14 +331,16 @@ def write_model(
     fingerprint: Sequence[FingerprintEntry],
     *,
     level_of_theory: str = "unknown",
+    electrons: States = None,
     training: dict[str, Any] | None = None,
     allow_jump: bool = False,
 ) -> ModelMetadata:
     """Script `model` (float64), check it and its kernel against `fingerprint`, and write it to `path` atomically.
 
-    `fingerprint` holds the trained model's own answers (see `fingerprint_entry`); at least one structure. allow_jump:
-    write a model that jumps at the cutoff, which the file then says. A house model that the kernel cannot evaluate gets
-    a file without a kernel, and a warning.
+    `fingerprint` holds the trained model's own answers (see `fingerprint_entry`); at least one structure. electrons:
+    pairs of charge and multiplicity (2S + 1) of the training data, if they are known. allow_jump: write a model that
+    jumps at the cutoff, which the file then says. A house model that the kernel cannot evaluate gets a file without a
+    kernel, and a warning.
 
     UserError, and no file, if the scripted or the re-read model or the kernel differ from the fingerprint, if the model
     has no elements or cutoff, cannot be scripted, is not strictly local, or jumps at the cutoff.
@@ -332,10 +352,10 @@ def write_model(
     checked = cast(Model, model)
     scripted = scripted_form(model)
     remedy = "no file was written, the model cannot be exported as it is"
-    for _ in range(REPEATED_CALLS):
-        check_fingerprint(fingerprint, answers_of(scripted), "the scripted model", remedy)
+    _check_repeatedly(fingerprint, scripted, "the scripted model", remedy)
     for entry in fingerprint:
         check_locality(checked, build_batch([entry.atoms()], checked.elements, checked.cutoff))
+        check_curvature(checked, entry)
     jump = _jump(checked, fingerprint)
     if jump and not allow_jump:
         raise UserError(jump)
@@ -362,6 +382,7 @@ def write_model(
         cutoff=checked.cutoff,
         architecture=architecture,
         level_of_theory=level_of_theory,
+        electrons=None if electrons is None else list(electrons),
         training=training or {},
         weights_sha256=_hash_of(records, WEIGHTS) or of_script,
         script_sha256=of_script,
@@ -378,9 +399,7 @@ def write_model(
         if loaded.kernel is not None:
             check_fingerprint(fingerprint, answers_of(loaded.kernel), "the kernel", remedy)
         check_fingerprint(fingerprint, answers_of(eager_model(loaded)), "the model built from the file", remedy)
-        scripted = read_model(temporary, backend="torchscript")
-        for _ in range(REPEATED_CALLS):
-            check_fingerprint(fingerprint, answers_of(scripted), "the file read back", remedy)
+        _check_repeatedly(fingerprint, read_model(temporary, backend="torchscript"), "the file read back", remedy)
     return metadata
 
 
@@ -396,9 +415,25 @@ def rewrite_model(old: str | Path, new: str | Path) -> ModelMetadata:
     """Write a file of an older format anew: the same model and fingerprint, checked as by `write_model`."""
     loaded = read_model(old)
     model, said = eager_model(loaded), loaded.metadata
-    if not isinstance(model, torch.nn.Module):
-        raise UserError(f"model file {old} holds somebody else's TorchScript, which stays as it is")
-    return write_model(new, model, said.fingerprint, level_of_theory=said.level_of_theory, training=said.training)
+    own = said.architecture.name not in ARCHITECTURES
+    if said.format_version == FORMAT_VERSION and not isinstance(model, torch.nn.Module):
+        raise UserError(f"model file {old} is of format {FORMAT_VERSION} already and stays as it is; copy it")
+    return write_model(
+        new,
+        model if isinstance(model, torch.nn.Module) else loaded.module,
+        said.fingerprint,
+        level_of_theory=said.level_of_theory,
+        electrons=said.electrons,
+        training=said.training,
+        allow_jump=own or said.jump_at_cutoff,
+    )
+
+
+def _check_repeatedly(fingerprint: Sequence[FingerprintEntry], script: Any, what: str, remedy: str) -> None:
+    """The whole fingerprint at the first call of a script and at the last, and the smallest structure in between."""
+    smallest = min(fingerprint, key=lambda entry: len(entry.numbers))
+    for entries in (fingerprint, *[[smallest]] * (REPEATED_CALLS - 2), fingerprint):
+        check_fingerprint(entries, answers_of(script), what, remedy)
 
 
 def _jump(model: Model, fingerprint: Sequence[FingerprintEntry]) -> str | None:

@@ -87,6 +87,7 @@ class ModelMetadata(Strict):
     dtype: Literal["float64"] = "float64"
     architecture: Architecture
     level_of_theory: str = "unknown"
+    electrons: list[tuple[int, int]] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     weights_sha256: str
     script_sha256: str | None = None

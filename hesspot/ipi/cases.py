@@ -11,6 +11,7 @@ import ase
 import numpy as np
 
 from hesspot.data.sources import require_known_level
+from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
 from hesspot.export.file import members_of
@@ -58,7 +59,6 @@ def write_case(
         raise UserError(
             f"{len(models)} models were given for {name}; a committee may have several, every other case one"
         )
-    inputs.refuse_charges(atoms)
     files = [Path(model) for model in models]
     with new_run(folder, overwrite) as part:
         xml = CASES[name].write(atoms, files, part, settings)
@@ -81,6 +81,8 @@ def _checked_start(atoms: ase.Atoms, models: Sequence[Path], folder: Path) -> tu
     """The start structure as i-PI will read it and the first model, after all models have evaluated it."""
     (start,) = inputs.write_start(folder / "start.xyz", atoms)
     loaded = [read_model(model) for model in models]
+    for model in loaded:
+        require_trained(atoms, "the start structure", model.electrons)
     levels = {f"model {model.path}": model.metadata.level_of_theory for model in loaded}
     if len(levels) > 1:
         require_known_level(levels, False, "give models of one level")

@@ -15,7 +15,7 @@ import numpy as np
 
 from hesspot.analysis.normal_modes import IMAGINARY, NormalModes, mass_weighted, normal_modes, rigid_basis
 from hesspot.analysis.stationary import stationary_point
-from hesspot.contract import build_batch
+from hesspot.contract import batch_for
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel
@@ -102,7 +102,7 @@ class Curvature:
 
 def derivatives(model: LoadedModel, beads: list[ase.Atoms]) -> Curvature:
     """Energies, forces and Hessians of all beads, in one batch."""
-    batch = build_batch(beads, model.elements, model.cutoff)
+    batch = batch_for(model, beads, place="the start structure" if len(beads) == 1 else "")
     values = evaluate(model, batch)
     curvature = Curvature(
         beads,

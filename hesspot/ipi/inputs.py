@@ -84,20 +84,6 @@ def read_beads(path: str | Path, elements: Sequence[str] | None = None) -> list[
     return beads
 
 
-def refuse_charges(atoms: ase.Atoms) -> None:
-    """UserError for a charge, a spin or magnetic moments: a model knows none, and would leave them out."""
-    for name, neutral in (("charge", 0), ("total_charge", 0), ("spin", 1), ("multiplicity", 1)):
-        value = atoms.info.get(name, neutral)
-        if not (isinstance(value, (int, float, np.number)) and value in (neutral, 0)):
-            raise UserError(
-                f"the start structure states {name}={value}, which a model does not know; if it was trained for "
-                f"structures of this {name}, remove {name} from the file"
-            )
-    for name, words in (("initial_charges", "charges"), ("initial_magmoms", "magnetic moments")):
-        if atoms.has(name) and np.any(atoms.arrays[name]):
-            raise UserError(f"the start structure has {words} of atoms, which a model does not know; remove {name}")
-
-
 def standard_form(atoms: ase.Atoms) -> tuple[ase.Atoms, np.ndarray]:
     """The structure in a right-handed cell, turned so that its lattice matrix is triangular as i-PI wants it, and the
     rotation Q (3, 3).

@@ -10,6 +10,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 
 from hesspot.contract import species_of
+from hesspot.electrons import States, require_trained
 from hesspot.errors import UserError
 from hesspot.structures import check_structure, fixed_coordinates, in_a_box
 from hesspot.units import AMU_A2_PER_FS2
@@ -29,19 +30,22 @@ def write_data(
     elements: Sequence[str],
     masses: Sequence[float] | None = None,
     length: float = 1.0,
+    electrons: States = None,
 ) -> np.ndarray:
     """Write a data file for `atom_style atomic`, with one atom type per entry of `elements`; IDs as in `atoms`.
 
     An element of several masses (isotopes) takes as many types: `elements` names it as often, as `pair_coeff` then
     must, and the types are in ascending order of the mass. masses: of each type, amu, in the place of the structure's;
-    length: 1 Å in LAMMPS's unit, for an input whose `units` have another.
+    length: 1 Å in LAMMPS's unit, for an input whose `units` have another. electrons: what the model that will run was
+    trained on, `read_model(…).electrons`: a data file cannot say another charge or multiplicity.
     Velocities are written where the structure has momenta, in Å/ps (`units metal`). Returns the rotation Q (3, 3) with
     which `vector @ Q` is a vector of LAMMPS. UserError for an element that is not in `elements`, masses that do not fit
-    into it, held atoms, and what `check_structure` refuses.
+    into it, held atoms, a charge or spin that the model does not know, and what `check_structure` refuses.
     """
     path = Path(path)
     place = f"the structure for {path}"
     check_structure(atoms, place)
+    require_trained(atoms, place, electrons)
     if fixed_coordinates(atoms, place).any():
         raise UserError(
             f"{place} has atoms that a constraint holds, which a data file cannot say; remove the constraint, and hold "

@@ -34,11 +34,13 @@ def export_run(runs: str | Path | Sequence[str | Path], out: str | Path, *, stru
         False,
         "bring back the data that it was trained on, whose labels are the reference of the fingerprint",
     )
+    states = [checkpoint.get("electrons") for checkpoint in checkpoints]
     trained = [{**c["config"], "epoch": c["epoch"], "seconds": c["seconds"]} for c in checkpoints]
     return write_model(
         out,
         model,
         make_fingerprint(model, dataset.records, structures),
         level_of_theory=level,
+        electrons=None if None in states else sorted({(q, m) for each in states for q, m in each or ()}),
         training=trained[0] if len(trained) == 1 else {"runs": trained},
     )

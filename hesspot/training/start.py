@@ -12,6 +12,7 @@ from hesspot.console import warn
 from hesspot.data import Dataset
 from hesspot.data.quality import label_warnings
 from hesspot.data.sources import read_data, require_known_elements, require_one_charge, require_one_level
+from hesspot.electrons import States, trained_states
 from hesspot.errors import UserError
 from hesspot.models.house import House
 from hesspot.training.checkpoint import model_of
@@ -25,7 +26,8 @@ class TrainingData:
     """The structures of a run.
 
     training: those of each epoch; validation: those that decide which weights are best, the training structures where
-    there are no others; replayed: those of other data that must not be forgotten; elements: of the model.
+    there are no others; replayed: those of other data that must not be forgotten; elements: of the model; electrons:
+    charges and multiplicities of what is trained on.
     """
 
     dataset: Dataset
@@ -33,6 +35,7 @@ class TrainingData:
     training: list[Sample]
     validation: list[Sample]
     replayed: list[Sample]
+    electrons: States
 
     @property
     def validated_on(self) -> str:
@@ -84,7 +87,11 @@ def read_training_data(
             [replace(sample, member_weights=weights[sample.number]) for sample in samples]
             for samples in (training, replayed)
         )
-    return TrainingData(dataset, elements, training, validation, replayed)
+    trained_on = dataset.select(part="train").records
+    if config.replay is not None:
+        trained_on += read_data(config.replay.data, True).select(part="train").records
+    states = trained_states((int(record.numbers.sum()), record.charge, record.multiplicity) for record in trained_on)
+    return TrainingData(dataset, elements, training, validation, replayed, states)
 
 
 def _samples(

@@ -120,6 +120,7 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "level_of_theory": self.data.dataset.level_of_theory,
+            "electrons": self.data.electrons,
         }
 
     def load(self, state: dict[str, Any], place: Path) -> None:

@@ -11,6 +11,7 @@ from hesspot.accuracy.model_errors import model_errors
 from hesspot.accuracy.results import EngineResult, one_by_one
 from hesspot.contract import Model
 from hesspot.data.sources import require_known_level
+from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
 from hesspot.export.file import eager_model
@@ -66,6 +67,8 @@ def verify(
         levels = {f"model {path}": loaded.metadata.level_of_theory, f"dataset {data}": level}
         remedy = "give data of the model's level, or pass --allow-mixed-levels to compare all the same"
         require_known_level(levels, allow_mixed_levels, remedy)
+        for case in cases:
+            require_trained(case.atoms, f"structure {case.name} of {data}", loaded.electrons)
     asked = spread(cases, max_structures)
 
     progress("trained model", None)

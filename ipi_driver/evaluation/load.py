@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import ase
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from hesspot.derivatives import hvp
+from hesspot.electrons import require_trained, stated_electrons
 from hesspot.export import FingerprintEntry, LoadedModel, read_model
 from hesspot.export.replay import TOLERANCES, Answer, check_fingerprint, replay
 from ipi_driver.evaluation.evaluator import Evaluator
@@ -22,11 +24,13 @@ DTYPES: dict[Dtype, torch.dtype] = {"float64": torch.float64, "float32": torch.f
 def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> Evaluator:
     """Read the model, replay its fingerprint on this machine, and say what was found.
 
-    UserError for an unreadable model, elements that it lacks, a device that is not there, and in float64 for a
-    fingerprint that is not met.
+    UserError for an unreadable model, elements that it lacks, a charge or multiplicity that it was not trained on, a
+    device that is not there, and in float64 for a fingerprint that is not met.
     """
     dtype = DTYPES[settings.dtype]
     model = read_model(settings.model, dtype=dtype, device=settings.device)
+    stated = {"charge": settings.charge, "multiplicity": settings.multiplicity}
+    require_trained(ase.Atoms(settings.symbols, info=stated), "the template", model.electrons)
     if model.kernel is not None:
         model.kernel.set_threads(settings.threads)
     elif settings.threads > 1:
@@ -61,7 +65,9 @@ def open_evaluator(
     template = Path(template)
     atoms = read_template(template)
     directions = periodic_directions(atoms, template, pbc)
-    return load_evaluator(EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin), log), atoms
+    settings = EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin)
+    charge, multiplicity = stated_electrons(atoms, f"the template {template}")
+    return load_evaluator(replace(settings, charge=charge, multiplicity=multiplicity), log), atoms
 
 
 def _answers_of(model: LoadedModel, settings: EvaluatorSettings) -> Callable[[FingerprintEntry], Answer]:

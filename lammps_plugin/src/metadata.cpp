@@ -41,6 +41,16 @@ std::string hash_of(const Archive &archive, const char *record)
   return found == archive.end() ? "" : sha256(found->second);
 }
 
+/// Files of format 1 have no hash of their metadata.
+void check_own_hash(const Archive &archive, const Metadata &metadata, const std::string &file)
+{
+  const auto told = archive.find(METADATA_HASH);
+  if (told == archive.end() && metadata.format_version == 1) return;
+  if (told == archive.end() || told->second != hash_of(archive, METADATA))
+    throw ModelError(std::string(METADATA_NAME) + " in model file " + file +
+                     " does not match its hash: the file was changed" + AGAIN);
+}
+
 void check_hashes(const Archive &archive, const nlohmann::json &content, const Metadata &metadata, bool packed,
                   const std::string &file)
 {
@@ -130,6 +140,7 @@ Metadata read_metadata(const Archive &archive, const std::string &file)
     content.at("weights_sha256").get_to(metadata.weights_sha256);
     metadata.jump_at_cutoff = content.value("jump_at_cutoff", false);
     const std::string without = "architecture " + metadata.architecture + " has no kernel";
+    check_own_hash(archive, metadata, file);
     if (metadata.format_version == 1) {
       metadata.no_kernel =
           metadata.architecture == "torchscript"

@@ -15,6 +15,7 @@ inline constexpr const char *METADATA_NAME = "hesspot.json";
 inline constexpr const char *METADATA = "extra/hesspot.json";
 inline constexpr const char *WEIGHTS = "extra/hesspot.weights";
 inline constexpr const char *EDGES = "extra/hesspot.edges";
+inline constexpr const char *METADATA_HASH = "extra/hesspot.sha256";
 
 /// Newest format of the exported file that this library reads; files of format 1 have no packed weights.
 inline constexpr int FORMAT_VERSION = 2;

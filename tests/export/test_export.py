@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -10,12 +11,16 @@ import torch
 from ase.build import molecule
 from bent_files import KINDS, bent, of_another_kernel
 from torch import Tensor
+from typer.testing import CliRunner
 
+from hesspot.calculators import HesspotCalculator
+from hesspot.cli.main import app
 from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry, read_model, write_model
-from hesspot.export.file import eager_model
+from hesspot.export.archive import METADATA, METADATA_HASH
+from hesspot.export.file import eager_model, weights_hash
 from hesspot.export.metadata import METADATA_NAME
 from hesspot.export.replay import answers_of, check_fingerprint
 from hesspot.models.house import HouseConfig, HouseModel
@@ -41,16 +46,16 @@ def file(model, entries, tmp_path_factory):
     return path
 
 
-def changed_archive(source, target, change):
-    """A copy of an archive with its metadata changed."""
+def changed_archive(source, target, change, hashed=True):
+    """A copy of an archive with its metadata changed, and their hash with them or not."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        folder = old.namelist()[0].partition("/")[0]
+        content = json.loads(old.read(f"{folder}/{METADATA}"))
+        change(content)
+        data = json.dumps(content).encode()
+        replaced = {METADATA: data, **({METADATA_HASH: sha256(data).hexdigest()} if hashed else {})}
         for item in old.infolist():
-            data = old.read(item)
-            if item.filename.endswith(METADATA_NAME):
-                content = json.loads(data)
-                change(content)
-                data = json.dumps(content).encode()
-            new.writestr(item.filename, data)
+            new.writestr(item.filename, replaced.get(item.filename.partition("/")[2], old.read(item)))
     return target
 
 
@@ -106,6 +111,7 @@ class Passing(torch.nn.Module):
     [
         (lambda: Clashing(HouseConfig(elements=["H", "O"])), "from the scripted model differs from the trained model"),
         (Passing, "it is not strictly local"),
+        (lambda: Averaging(), r"an atom's energy .* it is not strictly local"),
     ],
 )
 def test_a_model_that_cannot_be_served_is_refused_and_leaves_no_file(make, words, tmp_path):
@@ -178,8 +184,163 @@ def test_bad_metadata_entry(file, tmp_path):
 
 def test_changed_weights(file, tmp_path):
     path = changed_archive(file, tmp_path / "bent.pt", lambda content: content.update(weights_sha256="0" * 64))
-    with pytest.raises(UserError, match="the file was changed"):
+    with pytest.raises(UserError, match=r"the weights in .* the file was changed"):
         read_model(path)
+
+
+@pytest.mark.parametrize("backend", ["kernel", "torchscript"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"level_of_theory": "CCSD(T)"},
+        {"electrons": [[1, 1]]},
+        {"jump_at_cutoff": True},
+        {"training": {"seed": 6}},
+        {"architecture": {"name": "house", "config": {}}},
+        {"fingerprint": []},
+        {"format_version": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_changed_metadata_are_refused(file, tmp_path, change, backend):
+    """All that the file says of itself, and not only what has a hash of its own."""
+    path = changed_archive(file, tmp_path / "edited.pt", lambda content: content.update(change), hashed=False)
+    with pytest.raises(UserError, match=r"hesspot\.json in .*edited\.pt does not match its hash: the file was changed"):
+        read_model(path, backend=backend)
+    archive = zipfile.ZipFile(file)
+    with zipfile.ZipFile(tmp_path / "bare.pt", "w") as bare:
+        for name in archive.namelist():
+            if not name.endswith(METADATA_HASH):
+                bare.writestr(name, archive.read(name))
+    with pytest.raises(UserError, match="does not match its hash"):
+        read_model(tmp_path / "bare.pt", backend=backend)
+
+
+def of_format_1(model, entries, path, architecture, **more):
+    """A file as the first format had it: TorchScript, and metadata without packed weights and hashes of records."""
+    script = torch.jit.script(model)
+    said = {
+        "format": "hesspot-model",
+        "format_version": 1,
+        "hesspot_version": "0.0.1",
+        "torch_version": torch.__version__,
+        "elements": list(model.elements),
+        "cutoff": model.cutoff,
+        "architecture": architecture,
+        "weights_sha256": weights_hash(script.state_dict()),
+        "fingerprint": [json.loads(entry.model_dump_json(exclude={"masses"})) for entry in entries],
+        **more,
+    }
+    torch.jit.save(script, str(path), _extra_files={METADATA_NAME: json.dumps(said)})
+    return path
+
+
+def export(*arguments):
+    result = CliRunner().invoke(app, ["export", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_a_file_of_format_1_is_written_anew(model, entries, tmp_path):
+    """It runs by its TorchScript; the new one by the kernel, with the same answers, level and training."""
+    architecture = {"name": "house", "config": model.config.model_dump()}
+    said = {"level_of_theory": "GFN2-xTB", "training": {"seed": 5}}
+    old, new = of_format_1(model, entries, tmp_path / "old.pt", architecture, **said), tmp_path / "new.pt"
+    assert (
+        read_model(old).kernel is None and "write it anew with `hesspot export OLD NEW`" in read_model(old).describe()
+    )
+    assert "by the kernel (" in export(old, new)
+    written = read_model(new)
+    assert written.metadata.format_version == 2 and written.metadata.level_of_theory == "GFN2-xTB"
+    assert written.metadata.training == {"seed": 5} and written.metadata.fingerprint == entries
+    batch = build_batch([molecule("CH3OH")], model.elements, model.cutoff)
+    for loaded in (read_model(old), written):
+        found = evaluate(loaded, batch)
+        torch.testing.assert_close(found.forces, evaluate(model, batch).forces, rtol=0, atol=1e-12)  # rounding
+    with pytest.raises(UserError, match=r"new\.pt exists already"):
+        export(old, new)
+
+
+def test_somebody_elses_model_of_format_1_is_written_anew(tmp_path):
+    model = Jumping()
+    entry = fingerprint_entry(model, "water", molecule("H2O"))
+    old = of_format_1(model, [entry], tmp_path / "old.pt", {"name": "torchscript", "config": {}})
+    export(old, tmp_path / "new.pt")
+    written = read_model(tmp_path / "new.pt")
+    assert written.metadata.format_version == 2 and written.metadata.jump_at_cutoff
+    check_fingerprint([entry], answers_of(written), "the file", "")
+    with pytest.raises(UserError, match=r"new\.pt is of format 2 already and stays as it is"):
+        export(tmp_path / "new.pt", tmp_path / "newer.pt")
+
+
+def test_a_damaged_old_file_leaves_no_new_one(model, entries, tmp_path):
+    wrong = [entries[0].model_copy(update={"energy": entries[0].energy + 1e-6})]
+    architecture = {"name": "house", "config": model.config.model_dump()}
+    old = of_format_1(model, wrong, tmp_path / "old.pt", architecture)
+    with pytest.raises(UserError, match=r"energy .* of H2O from the scripted model differs"):
+        export(old, tmp_path / "new.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.pt"]
+
+
+class Unscriptable(Passing):
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        lengths = {number: vector.norm() for number, vector in enumerate(vectors)}
+        return torch.zeros(species.shape[0], dtype=torch.float64) + sum(lengths.values(), start=0.0 * vectors.sum())
+
+
+def test_a_model_that_cannot_be_scripted_is_one_sentence(entries, tmp_path):
+    with pytest.raises(
+        UserError, match=r"^the model Unscriptable cannot be scripted by torch .*; write its forward in"
+    ):
+        write_model(tmp_path / "model.pt", Unscriptable(), entries)
+    try:
+        write_model(tmp_path / "model.pt", Unscriptable(), entries)
+    except UserError as error:
+        assert "\n" not in str(error) and len(str(error)) < 400
+    assert list(tmp_path.iterdir()) == []
+
+
+class Linear(Passing):
+    """A field that acts on each edge: energies are linear in the edges, and nothing curves."""
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        sign = (species[neighbors] - species[centers]).to(vectors.dtype)
+        edges = 0.7 * sign * vectors[:, 0] - 0.2 * sign * vectors[:, 2]
+        return torch.zeros(species.shape[0], dtype=torch.float64).index_add(0, centers, edges.to(torch.float64))
+
+
+def test_a_model_that_is_linear_in_its_edges_has_no_curvature(tmp_path):
+    atoms = molecule("H2O")
+    entry = fingerprint_entry(Linear(), "water", atoms)
+    write_model(tmp_path / "model.pt", Linear(), [entry], allow_jump=True)
+    atoms.calc = HesspotCalculator(tmp_path / "model.pt")
+    forces = atoms.get_forces()
+    np.testing.assert_allclose(forces, [[-2.8, 0, 0.8], [1.4, 0, -0.4], [1.4, 0, -0.4]], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(atoms.calc.get_hessian(atoms), np.zeros((9, 9)))
+
+
+class Cut(Passing):
+    """Its gradient is cut from the graph: torch takes the curvature for zero."""
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        edges = (vectors * vectors.detach()).sum(1).to(torch.float64)
+        return torch.zeros(species.shape[0], dtype=torch.float64).index_add(0, centers, edges)
+
+
+def test_a_gradient_that_is_cut_is_no_zero_curvature(tmp_path):
+    entry = fingerprint_entry(Cut(), "water", molecule("H2O"))
+    with pytest.raises(UserError, match="torch finds no curvature in water, but a force on an edge changes by"):
+        write_model(tmp_path / "model.pt", Cut(), [entry], allow_jump=True)
+
+
+class Averaging(Passing):
+    """No message passing, but a mean over all centres that are evaluated together."""
+
+    def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        edges = vectors.pow(2).sum(1).to(torch.float64)
+        energies = torch.zeros(species.shape[0], dtype=torch.float64).index_add(0, centers, edges)
+        return energies - 1e-3 * energies.sum()
 
 
 def test_writing_over_a_file_is_atomic(model, entries, file, tmp_path):

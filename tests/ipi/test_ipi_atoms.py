@@ -170,7 +170,11 @@ def test_velocities_of_the_file_are_the_first_ones(water, tmp_path, rng):
 
 @pytest.mark.parametrize(
     ("info", "words"),
-    [({"charge": 1}, "charge=1"), ({"spin": 3}, "spin=3"), ({"charge": "+1"}, r"charge=\+1")],
+    [
+        ({"charge": 1}, r"the charge \+1, .* remove the statement"),
+        ({"spin": 3}, "the multiplicity 3"),
+        ({"charge": "+1"}, r"the charge \+1"),
+    ],
 )
 def test_charge_and_spin_are_refused(water, tmp_path, info, words):
     model, atoms = water
@@ -184,7 +188,7 @@ def test_charge_and_spin_are_refused(water, tmp_path, info, words):
     atoms.info = {"charge": 0, "spin": 1}
     atoms.set_initial_magnetic_moments([2.0, 0.0, 0.0])
     atoms.write(tmp_path / "radical.traj")
-    with pytest.raises(UserError, match="magnetic moments"):
+    with pytest.raises(UserError, match="two values of its multiplicity: 1 from spin and 3 from initial_magmoms"):
         command("ipi-input", "nvt", tmp_path / "radical.traj", model, "--out", tmp_path / "run")
 
 

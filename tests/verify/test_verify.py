@@ -6,6 +6,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ from hesspot.data.dataset import Dataset
 from hesspot.data.record import Record
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry
-from hesspot.export.archive import WEIGHTS
+from hesspot.export.archive import METADATA, METADATA_HASH, WEIGHTS
 from hesspot.export.file import eager_model, read_model, write_model
-from hesspot.export.metadata import METADATA_NAME, Reference
+from hesspot.export.metadata import Reference
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.units import INVERSE_CM, KCAL_PER_MOL
@@ -201,12 +202,15 @@ def test_too_few_answers_are_a_failure(model_file: Path, monkeypatch: pytest.Mon
 def copied(source: Path, target: Path, *, weights: float = 0.0, fingerprint_energy: float = 0.0) -> Path:
     """The model file with the last of its packed weights or one stored energy changed."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        metadata = json.loads(old.read(f"{old.namelist()[0].partition('/')[0]}/{METADATA}"))
+        metadata["fingerprint"][0]["energy"] += fingerprint_energy
+        changed = json.dumps(metadata).encode()
         for entry in old.infolist():
             content = old.read(entry)
-            if entry.filename.endswith(METADATA_NAME):
-                metadata = json.loads(content)
-                metadata["fingerprint"][0]["energy"] += fingerprint_energy
-                content = json.dumps(metadata).encode()
+            if entry.filename.endswith(METADATA):
+                content = changed
+            elif entry.filename.endswith(METADATA_HASH):
+                content = sha256(changed).hexdigest().encode()
             elif entry.filename.endswith(WEIGHTS):
                 numbers = np.frombuffer(content, dtype="<f8").copy()
                 numbers[-1] += weights

@@ -53,14 +53,14 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="hesspot-lammps-") as temporary:
         folder = workdir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        metadata = read_model(model).metadata
+        loaded = read_model(model)
+        metadata = loaded.metadata
         rotations, script = [], []
         for number, atoms in enumerate(structures):
             if len(atoms) == 0:
                 raise UserError(f"structure {number} has no atoms; LAMMPS cannot run it, leave it out")
-            rotations.append(
-                write_data(folder / f"{number}.data", atoms, metadata.elements, masses=[1.0] * len(metadata.elements))
-            )
+            file, masses = folder / f"{number}.data", [1.0] * len(metadata.elements)
+            rotations.append(write_data(file, atoms, metadata.elements, masses, electrons=loaded.electrons))
             script.append(_script(number, atoms, Path(model).absolute(), metadata.elements, metadata.cutoff, hessian))
         if not structures:
             return []
