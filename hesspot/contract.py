@@ -199,6 +199,8 @@ def batch_for(
 
 def join_batches(batches: Sequence[Batch], n_elements: int) -> Batch:
     """Several batches as one, in their order; an empty sequence gives an empty batch."""
+    if len(batches) == 1:
+        return batches[0]
     none = torch.zeros(0, dtype=torch.int64)
     atoms = np.cumsum([0, *(batch.n_atoms for batch in batches)]).tolist()
     structures = np.cumsum([0, *(batch.n_structures for batch in batches)]).tolist()

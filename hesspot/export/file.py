@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import ase
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -43,7 +45,7 @@ from hesspot.export.metadata import (
     FingerprintEntry,
     ModelMetadata,
 )
-from hesspot.export.replay import answers_of, check_fingerprint, packed_edges
+from hesspot.export.replay import answers_of, check_fingerprint, fingerprint_entry, packed_edges
 from hesspot.files import replacing
 from hesspot.kernel import KernelModel, NoKernel, packed, shape_of
 from hesspot.models.architectures import ARCHITECTURES, build_model, name_of
@@ -52,6 +54,9 @@ from hesspot.version import __version__
 
 #: Faults of the TorchScript executor have been seen to appear on the second or third call only.
 REPEATED_CALLS = 5
+
+#: Of the structure that these are repeated on, if all of the fingerprint are larger.
+FEW_ATOMS = 12
 
 AGAIN = "export it again with `hesspot export`"
 
@@ -352,7 +357,8 @@ def write_model(
     checked = cast(Model, model)
     scripted = scripted_form(model)
     remedy = "no file was written, the model cannot be exported as it is"
-    _check_repeatedly(fingerprint, scripted, "the scripted model", remedy)
+    few = _few_atoms(checked, fingerprint)
+    _check_repeatedly(fingerprint, few, scripted, "the scripted model", remedy)
     for entry in fingerprint:
         check_locality(checked, build_batch([entry.atoms()], checked.elements, checked.cutoff))
         check_curvature(checked, entry)
@@ -399,7 +405,8 @@ def write_model(
         if loaded.kernel is not None:
             check_fingerprint(fingerprint, answers_of(loaded.kernel), "the kernel", remedy)
         check_fingerprint(fingerprint, answers_of(eager_model(loaded)), "the model built from the file", remedy)
-        _check_repeatedly(fingerprint, read_model(temporary, backend="torchscript"), "the file read back", remedy)
+        read_back = read_model(temporary, backend="torchscript")
+        _check_repeatedly(fingerprint, few, read_back, "the file read back", remedy)
     return metadata
 
 
@@ -429,11 +436,23 @@ def rewrite_model(old: str | Path, new: str | Path) -> ModelMetadata:
     )
 
 
-def _check_repeatedly(fingerprint: Sequence[FingerprintEntry], script: Any, what: str, remedy: str) -> None:
-    """The whole fingerprint at the first call of a script and at the last, and the smallest structure in between."""
-    smallest = min(fingerprint, key=lambda entry: len(entry.numbers))
-    for entries in (fingerprint, *[[smallest]] * (REPEATED_CALLS - 2), fingerprint):
+def _check_repeatedly(
+    fingerprint: Sequence[FingerprintEntry], few: FingerprintEntry, script: Any, what: str, remedy: str
+) -> None:
+    """The whole fingerprint at the first call of a script and at the last, and a few atoms in between."""
+    for entries in (fingerprint, *[[few]] * (REPEATED_CALLS - 2), fingerprint):
         check_fingerprint(entries, answers_of(script), what, remedy)
+
+
+def _few_atoms(model: Model, fingerprint: Sequence[FingerprintEntry]) -> FingerprintEntry:
+    """The smallest structure, or of a large one what is nearest to its first atom."""
+    smallest = min(fingerprint, key=lambda entry: len(entry.numbers))
+    if len(smallest.numbers) <= FEW_ATOMS:
+        return smallest
+    atoms = smallest.atoms()
+    vectors = atoms.get_distances(0, range(len(atoms)), mic=True, vector=True)
+    nearest = np.argsort(np.linalg.norm(vectors, axis=1))[:FEW_ATOMS]
+    return fingerprint_entry(model, f"a part of {smallest.name}", ase.Atoms(atoms.numbers[nearest], vectors[nearest]))
 
 
 def _jump(model: Model, fingerprint: Sequence[FingerprintEntry]) -> str | None:
