@@ -87,10 +87,9 @@ def read_training_data(
             [replace(sample, member_weights=weights[sample.number]) for sample in samples]
             for samples in (training, replayed)
         )
-    trained_on = dataset.select(part="train").records
-    if config.replay is not None:
-        trained_on += read_data(config.replay.data, True).select(part="train").records
-    states = trained_states((int(record.numbers.sum()), record.charge, record.multiplicity) for record in trained_on)
+    sets = [dataset] if config.replay is None else [dataset, read_data(config.replay.data, config.allow_mixed_levels)]
+    heads = [head for each in sets for head in each.heads if head.part == "train"]
+    states = trained_states((int(head.numbers.sum()), head.charge, head.multiplicity) for head in heads)
     return TrainingData(dataset, elements, training, validation, replayed, states)
 
 
