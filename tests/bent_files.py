@@ -11,15 +11,18 @@ from typing import Any
 Change = Callable[[bytes], bytes]
 
 
-def rewritten(source: Path, target: Path, changes: dict[str, Change]) -> Path:
-    """A copy whose records with these endings are changed."""
+def rewritten(source: Path, target: Path, changes: dict[str, Change], hashed: bool = True) -> Path:
+    """A copy whose records with these endings are changed, with the hash of the metadata that it has then, or not."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
-        for item in old.infolist():
-            data = old.read(item)
-            for ending, change in changes.items():
-                if item.filename.endswith(ending):
-                    data = change(data)
-            new.writestr(item.filename, data)
+        records = {item.filename: old.read(item) for item in old.infolist()}
+        for ending, change in changes.items():
+            records.update({name: change(data) for name, data in records.items() if name.endswith(ending)})
+        if hashed:
+            told = next(data for name, data in records.items() if name.endswith("hesspot.json"))
+            digest = hashlib.sha256(told).hexdigest().encode()
+            records = {name: digest if name.endswith("hesspot.sha256") else data for name, data in records.items()}
+        for name, data in records.items():
+            new.writestr(name, data)
     return target
 
 
@@ -82,6 +85,10 @@ def bent(source: Path, folder: Path, kind: str) -> Path:
             rewritten(source, target, {"hesspot.json": lambda text: _stated(text, "kernel_version", 99)})
         case "another cutoff":
             rewritten(source, target, {"hesspot.json": said(cutoff=3.0)})
+        case "edited":
+            rewritten(source, target, {"hesspot.json": said(jump_at_cutoff=True)}, hashed=False)
+        case "as of format 1":
+            rewritten(source, target, {"hesspot.json": said(format_version=1)}, hashed=False)
         case "folder":
             target.mkdir()
         case "missing":
@@ -103,6 +110,8 @@ KINDS = {
     "another shape": "the packed weights state another shape than their description",
     "another version stated": "the packed weights state another shape than their description",
     "another cutoff": "cutoff",
+    "edited": "does not match its hash",
+    "as of format 1": "does not match its hash",
     "folder": "folder",
     "missing": "does not exist",
 }

@@ -3,13 +3,12 @@
 import json
 import shutil
 import zipfile
-from hashlib import sha256
 
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from bent_files import KINDS, bent, of_another_kernel
+from bent_files import KINDS, bent, of_another_kernel, rewritten, said
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -19,7 +18,7 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry, read_model, write_model
-from hesspot.export.archive import METADATA, METADATA_HASH
+from hesspot.export.archive import METADATA_HASH
 from hesspot.export.file import eager_model, weights_hash
 from hesspot.export.metadata import METADATA_NAME
 from hesspot.export.replay import answers_of, check_fingerprint
@@ -46,17 +45,9 @@ def file(model, entries, tmp_path_factory):
     return path
 
 
-def changed_archive(source, target, change, hashed=True):
+def changed_archive(source, target, hashed=True, **changes):
     """A copy of an archive with its metadata changed, and their hash with them or not."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
-        folder = old.namelist()[0].partition("/")[0]
-        content = json.loads(old.read(f"{folder}/{METADATA}"))
-        change(content)
-        data = json.dumps(content).encode()
-        replaced = {METADATA: data, **({METADATA_HASH: sha256(data).hexdigest()} if hashed else {})}
-        for item in old.infolist():
-            new.writestr(item.filename, replaced.get(item.filename.partition("/")[2], old.read(item)))
-    return target
+    return rewritten(source, target, {METADATA_NAME: said(**changes)}, hashed)
 
 
 def test_a_file_gives_the_model_back_bit_for_bit(model, file):
@@ -171,19 +162,19 @@ def test_torchscript_without_metadata(model, tmp_path):
 
 
 def test_newer_format(file, tmp_path):
-    path = changed_archive(file, tmp_path / "newer.pt", lambda content: content.update(format_version=99))
+    path = changed_archive(file, tmp_path / "newer.pt", format_version=99)
     with pytest.raises(UserError, match="format version 99, newer than"):
         read_model(path)
 
 
 def test_bad_metadata_entry(file, tmp_path):
-    path = changed_archive(file, tmp_path / "bad.pt", lambda content: content.update(cutoff="far"))
+    path = changed_archive(file, tmp_path / "bad.pt", cutoff="far")
     with pytest.raises(UserError, match="bad entry cutoff"):
         read_model(path)
 
 
 def test_changed_weights(file, tmp_path):
-    path = changed_archive(file, tmp_path / "bent.pt", lambda content: content.update(weights_sha256="0" * 64))
+    path = changed_archive(file, tmp_path / "bent.pt", weights_sha256="0" * 64)
     with pytest.raises(UserError, match=r"the weights in .* the file was changed"):
         read_model(path)
 
@@ -204,7 +195,7 @@ def test_changed_weights(file, tmp_path):
 )
 def test_changed_metadata_are_refused(file, tmp_path, change, backend):
     """All that the file says of itself, and not only what has a hash of its own."""
-    path = changed_archive(file, tmp_path / "edited.pt", lambda content: content.update(change), hashed=False)
+    path = changed_archive(file, tmp_path / "edited.pt", hashed=False, **change)
     with pytest.raises(UserError, match=r"hesspot\.json in .*edited\.pt does not match its hash: the file was changed"):
         read_model(path, backend=backend)
     archive = zipfile.ZipFile(file)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from bent_files import rewritten, said
 
 from hesspot.contract import build_batch
 from hesspot.derivatives import Evaluation
 from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.export import read_model
-from hesspot.export.archive import METADATA, METADATA_HASH
 from hesspot.export.file import eager_model
+from hesspot.export.metadata import METADATA_NAME
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import boundary, write_data
 from hesspot.verification.engines.lammps import LAMMPS_BAR, VOIGT
@@ -174,12 +173,6 @@ def run_failing(folder: Path, script: str, ranks: int = 2) -> str:
     return ended.stdout
 
 
-def changed_metadata(source: Path, target: Path, *, hashed: bool = True, **changes: object) -> Path:
-    """A copy of a model file with other entries in its metadata, and with the hash of these or the old one."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
-        folder = old.namelist()[0].partition("/")[0]
-        metadata = json.dumps({**json.loads(old.read(f"{folder}/{METADATA}")), **changes}).encode()
-        replaced = {METADATA: metadata, **({METADATA_HASH: sha256(metadata).hexdigest()} if hashed else {})}
-        for item in old.infolist():
-            new.writestr(item.filename, replaced.get(item.filename.partition("/")[2], old.read(item)))
-    return target
+def changed_metadata(source: Path, target: Path, **changes: object) -> Path:
+    """A copy of a model file with other entries in its metadata."""
+    return rewritten(source, target, {METADATA_NAME: said(**changes)})

@@ -117,8 +117,6 @@ def test_kernel_of_a_model_without_one_is_refused(plugin: Path, lj_model_file: P
         ("newer", "format version 99, newer than 2"),
         ("units", "has units Hartree and angstrom"),
         ("incomplete", "bad entry"),
-        ("edited", "hesspot.json in model file"),
-        ("as of format 1", "hesspot.json in model file"),
     ],
 )
 def test_bad_model_file_is_one_sentence(
@@ -138,10 +136,6 @@ def test_bad_model_file_is_one_sentence(
             changed_metadata(house_model_file, file, units={"energy": "Hartree", "length": "angstrom"})
         case "incomplete":
             changed_metadata(house_model_file, file, cutoff=None)
-        case "edited":
-            changed_metadata(house_model_file, file, hashed=False, jump_at_cutoff=True)
-        case "as of format 1":
-            changed_metadata(house_model_file, file, hashed=False, format_version=1)
     ended = probe(plugin, file, "")
     assert ended.returncode == 1
     assert words in ended.stderr and str(file) in ended.stderr and len(ended.stderr.splitlines()) == 1

@@ -3,10 +3,8 @@
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from bent_files import rewritten
 from typer.testing import CliRunner
 
 from hesspot.accuracy.cases import Case, from_dataset, spread
@@ -25,7 +24,7 @@ from hesspot.data.dataset import Dataset
 from hesspot.data.record import Record
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry
-from hesspot.export.archive import METADATA, METADATA_HASH, WEIGHTS
+from hesspot.export.archive import METADATA, WEIGHTS
 from hesspot.export.file import eager_model, read_model, write_model
 from hesspot.export.metadata import Reference
 from hesspot.models.analytic import LennardJones
@@ -201,22 +200,18 @@ def test_too_few_answers_are_a_failure(model_file: Path, monkeypatch: pytest.Mon
 
 def copied(source: Path, target: Path, *, weights: float = 0.0, fingerprint_energy: float = 0.0) -> Path:
     """The model file with the last of its packed weights or one stored energy changed."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        metadata = json.loads(old.read(f"{old.namelist()[0].partition('/')[0]}/{METADATA}"))
+
+    def bend(block: bytes) -> bytes:
+        numbers = np.frombuffer(block, dtype="<f8").copy()
+        numbers[-1] += weights
+        return numbers.tobytes()
+
+    def tell(text: bytes) -> bytes:
+        metadata = json.loads(text)
         metadata["fingerprint"][0]["energy"] += fingerprint_energy
-        changed = json.dumps(metadata).encode()
-        for entry in old.infolist():
-            content = old.read(entry)
-            if entry.filename.endswith(METADATA):
-                content = changed
-            elif entry.filename.endswith(METADATA_HASH):
-                content = sha256(changed).hexdigest().encode()
-            elif entry.filename.endswith(WEIGHTS):
-                numbers = np.frombuffer(content, dtype="<f8").copy()
-                numbers[-1] += weights
-                content = numbers.tobytes()
-            new.writestr(entry.filename, content)
-    return target
+        return json.dumps(metadata).encode()
+
+    return rewritten(source, target, {METADATA: tell, WEIGHTS: bend})
 
 
 def test_changed_weights_are_refused(model_file: Path, tmp_path: Path) -> None:
