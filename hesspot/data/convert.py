@@ -7,7 +7,7 @@ from typing import Any
 
 from hesspot.data.dataset import Dataset
 from hesspot.data.dataset_file import Head, writing_dataset
-from hesspot.data.levels import different_levels
+from hesspot.data.levels import LEVEL_GIVEN, different_levels
 from hesspot.data.readers import FIXED_UNITS, Options, orca, read_labelled, recognise
 from hesspot.data.record import KINDS, PARTS, Record
 from hesspot.data.split import draw_parts, require_fractions
@@ -25,7 +25,7 @@ def convert(
     """One dataset of the structures in `sources`, in eV and Å and in memory; `how` as in `convert_to`."""
     levels: list[str] = []
     records = list(_converted([Path(each) for each in sources], options, levels, **how))
-    return Dataset(records, _one_level(records, levels, level), {"converted_from": [str(source) for source in sources]})
+    return Dataset(records, _one_level(records, levels, level), _provenance(sources, level))
 
 
 def convert_to(
@@ -55,7 +55,7 @@ def convert_to(
         for record in _converted([Path(each) for each in sources], options, levels, **how):
             writer.add(record)
         writer.level_of_theory = _one_level(writer.heads, levels, level)
-        writer.provenance = {"converted_from": [str(source) for source in sources], **(provenance or {})}
+        writer.provenance = {**_provenance(sources, level), **(provenance or {})}
         if split is not None:
             for head, part in zip(writer.heads, draw_parts(writer.heads, split, split_by, seed), strict=True):
                 head.part = part
@@ -106,6 +106,10 @@ def _converted(
             raise UserError(f"{source}: {complaint}; --no-unit-check takes the numbers as they are")
         for complaint in units.doubts():
             doubt(f"{source}: {complaint}")
+
+
+def _provenance(sources: Sequence[str | Path], level: str | None) -> dict[str, Any]:
+    return {"converted_from": [str(source) for source in sources]} | ({LEVEL_GIVEN: level} if level else {})
 
 
 def _without_twins(sources: Sequence[Path]) -> list[Path]:

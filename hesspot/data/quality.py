@@ -14,7 +14,7 @@ import numpy as np
 from hesspot.data.dataset import Dataset
 from hesspot.data.duplicates import Copy, find_copies
 from hesspot.data.hessian_noise import vibrations
-from hesspot.data.levels import level_key
+from hesspot.data.levels import LEVEL_GIVEN, level_key
 from hesspot.data.outliers import outlier_scores
 from hesspot.data.record import Record
 from hesspot.data.stored_records import Entry, without_curvature
@@ -141,15 +141,15 @@ def check_dataset(
 
 
 def _levels(dataset: Dataset) -> Iterator[Finding]:
-    known = {
-        level_key(level) for level in dataset.level_of_theory.split(" and ")
-    }  # as sets that were joined on purpose are named
+    """Records that state another level than the set's; what its maker has stated to be one level is only told."""
+    # sets that were joined on purpose are of `A and B`
+    known = {level_key(level) for level in dataset.level_of_theory.split(" and ")}
+    tier: Tier = "warning" if LEVEL_GIVEN in dataset.provenance else "wrong"
     for head in dataset.heads:
         level = head.properties.get("level_of_theory")
         if level is not None:
-            yield Finding(
-                head.name, "level of theory other than the set's", float(level_key(str(level)) not in known), 0
-            )
+            is_other = float(level_key(str(level)) not in known)
+            yield Finding(head.name, "level of theory other than the set's", is_other, 0, tier)
 
 
 def _contradictions(records: Sequence[Record], copies: Sequence[Copy]) -> Iterator[Finding]:

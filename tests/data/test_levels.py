@@ -17,9 +17,12 @@ from hesspot.errors import UserError
         ("RKS B3LYP/6-31G(d) (PySCF)", "KS B3LYP/6-31G(d) (PySCF)"),
         ("RKS PBE/STO-3G", "UKS PBE/STO-3G"),
         ("UHF/STO-3G", "RHF/STO-3G"),
+        ("RB3LYP 6-31G(d)", "B3LYP/6-31G*"),
+        ("UMP2/6-31G**", "MP2 6-31G(d,p)"),
+        ("RPBEPBE/6-31G(d)", "UPBEPBE/6-31G(d)"),
     ],
 )
-def test_spins_are_no_level(one: str, other: str) -> None:
+def test_spins_and_spellings_are_no_level(one: str, other: str) -> None:
     assert level_key(one) == level_key(other)
     assert different_levels([one, other]) == [one]
 
@@ -28,6 +31,8 @@ def test_spins_are_no_level(one: str, other: str) -> None:
     ("one", "other"),
     [
         ("RPBE/def2-SVP", "PBE/def2-SVP"),
+        ("RSCAN/def2-SVP", "SCAN/def2-SVP"),
+        ("B3LYP/6-31G(d), grid 75 x 434", "B3LYP/6-31G(d), grid 50 x 194"),
         ("RB3LYP/6-31G(d)", "RB3LYP/6-31G(d,p)"),
         ("KS B3LYP/6-31G(d)", "KS B3LYP-D3BJ/6-31G(d)"),
         ("GFN1-xTB (tblite)", "GFN2-xTB (tblite)"),

@@ -218,6 +218,21 @@ def test_mixed_levels_fail(small: Dataset) -> None:
     assert beyond([one, two, three], "HF and PBE") == {}
 
 
+def test_levels_that_the_user_states_to_be_one_are_told_and_fail_nothing(tmp_path: Path) -> None:
+    """What the refusal of two levels advises."""
+    fchk = (Path(__file__).parent / "files" / "water.fchk").read_text()
+    for name, spin, basis in (("one", "R", "STO-3G"), ("two", "R", "6-31G "), ("open", "U", "STO-3G")):
+        (tmp_path / f"{name}.fchk").write_text(fchk.replace("STO-3G", basis).replace("RHF", f"{spin}HF"))
+    sources = [str(tmp_path / f"{name}.fchk") for name in ("one", "two", "open")]
+    out = str(tmp_path / "set.h5")
+    with pytest.raises(UserError, match="name one with --level"):
+        raise CliRunner().invoke(app, ["data", "convert", *sources, "--out", out]).exception
+    CliRunner().invoke(app, ["data", "convert", *sources, "--out", out, "--level", "HF/STO-3G"])
+    findings = [f for f in check_dataset(Dataset.read(out)) if not f.passed and "level" in f.test]
+    assert [(f.name, f.tier) for f in findings] == [("two", "warning")]
+    assert CliRunner().invoke(app, ["data", "check", out]).exit_code == 0
+
+
 def moved(record: Record, name: str, **fields: object) -> Record:
     """The same molecule turned, moved and with its atoms in another order, without forces and Hessian."""
     turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
