@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from ase import Atoms
@@ -367,3 +368,121 @@ def test_force_constants_need_their_crystal(tmp_path: Path) -> None:
     write_FORCE_CONSTANTS(phonon.force_constants[:8, :8], tmp_path / "FORCE_CONSTANTS")
     with pytest.raises(UserError, match="of different calculations"):
         read(tmp_path / "FORCE_CONSTANTS")
+
+
+# dpdata and iodata
+
+
+def test_deepmd_in_one_hdf5_file(tmp_path: Path) -> None:
+    """As DeePMD-kit lays it out, a Hessian beside the usual arrays."""
+    rng = np.random.default_rng(3)
+    points = [Springs(Springs.positions + 0.1 * rng.normal(size=(3, 3))) for _ in range(3)]
+    path = tmp_path / "set.hdf5"
+    with h5py.File(path, "w") as file:
+        for name, own in (("a/one", points[:2]), ("two", points[2:])):
+            group = file.create_group(name)
+            group["type.raw"], group["type_map.raw"] = [1, 0, 0], np.array([b"H", b"O"])
+            group["nopbc"] = True
+            arrays = {
+                "coord": [point.positions.ravel() * BOHR for point in own],
+                "energy": [point.energy() * HARTREE for point in own],
+                "force": [-point.gradient().ravel() * HARTREE_PER_BOHR for point in own],
+                "hessian": [point.hessian().ravel() * HARTREE_PER_BOHR2 for point in own],
+            }
+            for key, values in arrays.items():
+                group[f"set.000/{key}.npy"] = np.array(values)
+    assert recognise(path) == "deepmd-hdf5"
+    records = read(path)
+    assert [record.name for record in records] == ["a/one/0", "a/one/1", "two/0"]
+    for record, point in zip(records, points, strict=True):
+        is_springs(record, point, "energy forces hessian")
+    with h5py.File(path, "a") as file:
+        del file["two/type_map.raw"]
+    with pytest.raises(UserError, match=r"no type_map\.raw in two"):
+        read(path)
+
+
+CP2K = """ DBCSR| Multiplication driver                                               XSMM
+ CP2K| version string:                                          CP2K version 9.1
+ CELL| Vector a [angstrom]:       8.000     0.000     0.000    |a| =       8.000
+ CELL| Vector b [angstrom]:       0.000     9.000     0.000    |b| =       9.000
+ CELL| Vector c [angstrom]:       0.000     1.000     7.000    |c| =       7.071
+  1. Atomic kind: O1                                    Number of atoms:       1
+  2. Atomic kind: H                                     Number of atoms:       2
+
+  Atom  Kind  Element       X           Y           Z          Z(eff)       Mass
+
+{atoms}
+ POISSON| Periodicity                                                        {periodic}
+{scf}
+
+ ENERGY| Total FORCE_EVAL ( QS ) energy (a.u.):            {energy:.15f}
+
+ # Atom   Kind   Element          X              Y              Z
+{forces} SUM OF ATOMIC FORCES           0.00000000     0.00000000    -0.00000000     0.00000000
+"""
+
+
+def cp2k(springs: Springs, periodic: str = "XYZ", scf: str = "  *** SCF run converged in    47 steps ***") -> str:
+    known = list(zip((1, 2, 2), ("O", "H", "H"), (8, 1, 1), strict=True))
+    rows = "".join(
+        f"{i:8d}{kind:6d} {s:2} {z:3d}" + "".join(f"{v:14.8f}" for v in x) + f"{z:10.2f}{1.0:10.4f}\n"
+        for i, ((kind, s, z), x) in enumerate(zip(known, springs.positions * BOHR, strict=True), 1)
+    )
+    forces = "".join(
+        f"{i:7d}{kind:7d}      {s:2}" + "".join(f"{v:15.8f}" for v in f) + "\n"
+        for i, ((kind, s, _), f) in enumerate(zip(known, -springs.gradient(), strict=True), 1)
+    )
+    return CP2K.format(atoms=rows, forces=forces, periodic=periodic, scf=scf, energy=springs.energy())
+
+
+def test_cp2k(tmp_path: Path, springs: Springs) -> None:
+    in_eight_decimals = 1e-6
+    path = tmp_path / "job.log"
+    path.write_text(cp2k(springs))
+    assert recognise(path) == "cp2k"
+    (record,) = read(path)
+    is_springs(record, springs, "energy forces", in_eight_decimals)
+    np.testing.assert_array_equal(record.cell, [[8, 0, 0], [0, 9, 0], [0, 1, 7]])
+    assert record.pbc.all()
+    path.write_text(cp2k(springs, "NONE"))
+    assert not read(path)[0].pbc.any()
+    for text, words in (
+        (cp2k(springs, scf="  *** SCF run NOT converged ***"), "did not converge"),
+        (cp2k(springs) + " ENERGY| Total FORCE_EVAL ( QS ) energy (a.u.):   -1.0\n", "2 energies of CP2K"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=words):
+            read(path)
+
+
+def test_the_punch_file_of_gamess(tmp_path: Path, springs: Springs) -> None:
+    known = list(zip(("O", "H", "H"), (8.0, 1.0, 1.0), strict=True))
+    text = (
+        " $DATA\n".lstrip()
+        + "water\nC1       0\n"
+        + "".join(f"{s:2}         {z:4.1f}\n" for s, z in known)
+        + " $END      \n"
+    )
+    text += (
+        " COORDINATES OF SYMMETRY UNIQUE ATOMS (ANGS)\n   ATOM   CHARGE       X              Y              Z\n ---\n"
+    )
+    rows = zip(known, springs.positions * BOHR, strict=True)
+    text += "".join(f" {s}           {z:4.1f}" + "".join(f"{v:18.11f}" for v in x) + "\n" for (s, z), x in rows)
+    rows = zip(known, springs.gradient(), strict=True)
+    text += f" $GRAD\nE={springs.energy():20.10f}  GMAX=       0.1  GRMS=       0.1\n".replace("E=", "E= ")
+    text += (
+        "".join(f"{s}           {z:4.1f}" + "".join(f"{v:20.10E}" for v in g) + "\n" for (s, z), g in rows) + " $END\n"
+    )
+    text += f" $HESS\nENERGY IS {springs.energy():20.10f}\n"
+    for i, row in enumerate(springs.hessian(), 1):
+        for j, start in enumerate(range(0, 9, 5), 1):
+            text += f"{i:2d}{j:3d}" + "".join(f"{v:15.8E}" for v in row[start : start + 5]) + "\n"
+    text += " $END\nATOMIC MASSES\n    15.99491     1.00782     1.00782\n"
+    path = tmp_path / "job.dat"
+    path.write_text(text)
+    assert recognise(path) == "gamess-dat"
+    is_springs(read(path)[0], springs, "energy forces hessian", 1e-7)
+    path.write_text(text.replace("C1 ", "CS "))
+    with pytest.raises(UserError, match="give the output of the job"):
+        read(path)

@@ -15,7 +15,9 @@ from hesspot.data.readers import (
     ase_file,
     columns,
     deepmd,
+    dpdata_file,
     fchk,
+    gamess_dat,
     lmdb_file,
     orca,
     output,
@@ -55,13 +57,16 @@ FORMATS: dict[str, Reader] = {
     "lmdb": lmdb_file.read,
     "columns": columns.read,
     "output": output.read,
+    "gamess-dat": gamess_dat.read,
+    "cp2k": dpdata_file.read_cp2k,
+    "deepmd-hdf5": dpdata_file.read_deepmd_hdf5,
     "qcschema": qcschema.read,
     "phonopy": phonopy_file.read,
     "turbomole": turbomole.read,
     "ase": ase_file.read,
 }
 #: Formats that say themselves what their units are.
-FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf", "output", "qcschema", "phonopy", "turbomole")
+FIXED_UNITS = ("hesspot", "fchk", "orca", "pyscf", "output", "gamess-dat", "cp2k", "qcschema", "phonopy", "turbomole")
 
 _KNOWN = f"--format names one of {', '.join(FORMATS)}, or one of ASE's"
 
@@ -99,6 +104,8 @@ def recognise(path: str | Path) -> str:
             with h5py.File(path, "r") as file:
                 if file.attrs.get("format") == FORMAT:
                     return "hesspot"
+                if file.visit(lambda name: True if name.split("/")[-1] == "type.raw" else None):
+                    return "deepmd-hdf5"
                 if "force_constants" in file or "fc2" in file:
                     return "phonopy"
                 return "pyscf" if "mol" in file and isinstance(file["mol"], h5py.Dataset) else "columns"

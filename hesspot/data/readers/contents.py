@@ -71,6 +71,8 @@ def text_format(path: Path) -> str | None:
         return "turbomole"
     if (program := program_of(head)) is not None:
         return "orca" if program == "ORCA" else "output"
+    if b"CP2K| version string" in head:
+        return "cp2k"
     if re.search(rb"^\s?\$DATA", head, re.MULTILINE) and re.search(rb"^ \$(?:GRAD|HESS|VEC)", head, re.MULTILINE):
         return "gamess-dat"
     return "turbomole" if _DATA_GROUP.match(head) else None
