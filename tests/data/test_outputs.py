@@ -9,7 +9,7 @@ from test_program_files import Springs, is_springs, read
 
 from hesspot.data.readers import recognise
 from hesspot.errors import UserError
-from hesspot.units import BOHR
+from hesspot.units import BOHR, HARTREE_PER_BOHR
 
 #: Relative: outputs have some six to eight decimals.
 PRINTED = 1e-5
@@ -175,6 +175,7 @@ def test_every_label_goes_to_its_geometry(tmp_path: Path, points: list[Springs],
     assert len(records) == len(points)
     for record, point in zip(records[:-1], points[:-1], strict=True):
         is_springs(record, point, "energy forces", PRINTED)
+    assert {record.system for record in records} == ({"job"} if len(points) > 1 else {""})
     last = "energy forces" if program == "Gaussian" else "energy forces hessian"
     is_springs(records[-1], points[-1], last, PRINTED)
 
@@ -259,3 +260,11 @@ def test_a_name_of_ase_does_not_go_around(tmp_path: Path, points: list[Springs])
     path = write(tmp_path / "job.log", gaussian(points).replace("Normal", "Error"))
     with pytest.raises(UserError, match="did not end normally"):
         read(path, file_format="gaussian-out")
+
+
+def test_ghost_atoms_are_no_atoms(tmp_path: Path, points: list[Springs]) -> None:
+    text = qchem(points[:1]).replace("    3      H", "    3     GH").split(" Hessian of")[0]
+    (record,) = read(write(tmp_path / "job.out", text + " Total job time:  1.0s(wall)\n"))
+    assert record.numbers.tolist() == [8, 1]
+    wanted = -points[0].gradient()[:2] * HARTREE_PER_BOHR
+    np.testing.assert_allclose(record.forces, wanted, atol=PRINTED * np.abs(wanted).max())

@@ -162,7 +162,7 @@ def test_qcschema_is_refused(tmp_path: Path, springs: Springs) -> None:
     for change, words in (
         ({"success": False, "error": {"error_type": "x", "error_message": "no SCF"}}, "no SCF"),
         ({"molecule": {**good["molecule"], "geometry": turned}}, "another orientation"),
-        ({"molecule": ghost}, "ghost atoms"),
+        ({"molecule": ghost}, "Hessian with the ghost atoms 2 in it"),
         ({"driver": "properties", "properties": {}, "return_result": {}}, "without an energy"),
         ({"return_result": [1.0]}, r"Hessian of shape \(1, 1\)"),
         ({"model": "b3lyp"}, "not what QCSchema defines"),

@@ -144,8 +144,8 @@ def read_labelled(path: str | Path, options: Options, file_format: str | None = 
         raise UserError(f"{path} is empty: fetch or write it again")
     if name not in FORMATS:
         name, options = "ase", replace(options, ase_format=name)
-    if name == "ase" and path.is_file() and text_format(path) == "output":
-        name = "output"  # ASE reads of some programs the energy of another method, or of a failed SCF
+    if name == "ase" and path.is_file() and (known := text_format(path)) is not None:
+        name = known  # ASE reads of some programs the energy of another method, of a part of the atoms, of a failed SCF
     _refuse_unused(path, name, options)
     count = 0
     notes: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from hesspot.data.readers import output_blocks
 from hesspot.data.readers.contents import head_of, program_of
 from hesspot.data.readers.frames import require_frame, require_frequencies
 from hesspot.data.readers.options import Options, Units
-from hesspot.data.readers.raw import Raw, isotopes, numbers_of
+from hesspot.data.readers.raw import Raw, isotopes, numbers_of, without_ghosts, without_held_atoms
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
@@ -196,7 +196,9 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         warn(f"{path}: {without} of {len(points)} geometries have an energy alone; {_remedy(program)}")
     for i, point in enumerate(points):
         place = f"geometry {i} of {path}" if len(points) > 1 else f"structure {path.stem} of {path}"
-        yield _raw(point, data, program, place, f"{path.stem}_{i}" if len(points) > 1 else path.stem)
+        raw = _raw(point, data, place, f"{path.stem}_{i}" if len(points) > 1 else path.stem)
+        raw.system = path.stem if len(points) > 1 else None
+        yield raw
 
 
 def _remedy(program: str) -> str:
@@ -361,9 +363,9 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
     return first.shape == second.shape and bool(np.abs(first - second).max(initial=0.0) < SAME_GEOMETRY)
 
 
-def _raw(point: _Point, data: Any, program: str, place: str, name: str) -> Raw:
+def _raw(point: _Point, data: Any, place: str, name: str) -> Raw:
     assert point.positions is not None
-    numbers = numbers_of(data.atomnos if point.numbers is None else point.numbers, place)
+    numbers = np.asarray(data.atomnos if point.numbers is None else point.numbers)
     if point.positions.shape != (len(numbers), 3):
         raise UserError(
             f"{place} has {len(point.positions)} positions of {len(numbers)} atoms: dummy atoms are not read"
@@ -372,17 +374,13 @@ def _raw(point: _Point, data: Any, program: str, place: str, name: str) -> Raw:
         warn(f"{place}: its energies differ by {max(point.scf) - min(point.scf):.2g} Hartree and are left out")
     masses = getattr(data, "atommasses", None)
     masses = None if masses is None or np.size(masses) != len(numbers) else np.asarray(masses, dtype=np.float64)
-    require_frame(place, point.positions / BOHR, point.gradient, point.hessian)
-    frequencies = getattr(data, "vibfreqs", None)
-    if point.hessian is not None and frequencies is not None:
-        require_frequencies(place, numbers, point.positions / BOHR, point.hessian, frequencies, masses)
-    return Raw(
+    raw = Raw(
         place,
         numbers,
         point.positions,
         name,
         _UNITS,
-        masses=None if masses is None else isotopes(numbers, masses),
+        masses=masses,
         charge=getattr(data, "charge", None),
         multiplicity=getattr(data, "mult", None),
         energy=point.energy(),
@@ -390,6 +388,15 @@ def _raw(point: _Point, data: Any, program: str, place: str, name: str) -> Raw:
         hessian=point.hessian,
         level=_level(data.metadata),
     )
+    raw = without_held_atoms(raw)
+    require_frame(place, point.positions / BOHR, raw.gradient, raw.hessian)
+    raw = without_ghosts(raw, numbers == 0)
+    raw.numbers = numbers_of(raw.numbers, place)
+    frequencies = getattr(data, "vibfreqs", None)
+    if raw.hessian is not None and frequencies is not None:
+        require_frequencies(place, raw.numbers, point.positions / BOHR, raw.hessian, frequencies, masses)
+    raw.masses = None if raw.masses is None else isotopes(raw.numbers, raw.masses)
+    return raw
 
 
 def _level(metadata: dict[str, Any]) -> str:

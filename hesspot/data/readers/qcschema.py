@@ -9,7 +9,7 @@ import numpy as np
 
 from hesspot.data.readers.frames import require_frame
 from hesspot.data.readers.options import ATOMIC, Options
-from hesspot.data.readers.raw import Raw, isotopes, numbers_of
+from hesspot.data.readers.raw import Raw, isotopes, numbers_of, without_ghosts
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
 
@@ -35,7 +35,9 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         except Exception as error:  # pydantic's own, of either of its versions
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{place} is not what QCSchema defines ({reason}): write it with qcelemental") from error
-        yield _raw(parsed, place, path.stem if len(results) == 1 else f"{path.stem}_{i}")
+        raw = _raw(parsed, place, path.stem if len(results) == 1 else f"{path.stem}_{i}")
+        raw.system = path.stem if len(results) > 1 and isinstance(document, dict) else None
+        yield raw
 
 
 def _results(document: Any, place: str) -> Iterator[dict[str, Any]]:
@@ -70,8 +72,6 @@ def _require_success(document: dict[str, Any], place: str) -> None:
 def _raw(result: Any, place: str, name: str) -> Raw:
     specification = result.input_data.specification if hasattr(result, "input_data") else result
     molecule, properties, driver = result.molecule, result.properties, str(specification.driver.value)
-    if not np.all(molecule.real):
-        raise UserError(f"{place} has ghost atoms, which no record can keep: compute it without them or leave it out")
     labels = {key: getattr(properties, f"return_{key}", None) for key in ("energy", "gradient", "hessian")}
     if driver in labels:
         labels[driver] = result.return_result
@@ -84,7 +84,7 @@ def _raw(result: Any, place: str, name: str) -> Raw:
     require_frame(place, positions, labels["gradient"], labels["hessian"])
     model = specification.model
     basis = model.basis if isinstance(model.basis, str) else getattr(model.basis, "name", "")
-    return Raw(
+    raw = Raw(
         place,
         numbers,
         positions,
@@ -98,3 +98,4 @@ def _raw(result: Any, place: str, name: str) -> Raw:
         hessian=labels["hessian"],
         level=f"{model.method}/{basis}" if basis else str(model.method),
     )
+    return without_ghosts(raw, ~np.asarray(molecule.real, dtype=bool))

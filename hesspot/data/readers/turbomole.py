@@ -74,7 +74,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
             raise UserError(f"{folder} has coordinates only: add energy, gradient or hessian to it")
         found.append(raw)
     for i, raw in enumerate(found):
-        raw.name = f"{name}_{i}" if len(found) > 1 else name
+        raw.name, raw.system = (f"{name}_{i}", name) if len(found) > 1 else (name, None)
         raw.charge, raw.multiplicity = _electrons(groups, folder)
         raw.level = _level(folder)
         _check(raw, groups)
