@@ -49,8 +49,9 @@ PROPORTIONAL = 0.9
 CLOSE, CHANGE, PAIRS = 0.3, 1e-3, 5
 #: Structures of one composition, and atoms in all, that are kept to find pairs.
 KEPT, KEPT_ATOMS = 8, 50_000
-#: eV/Å; smaller forces may be the noise of one Hessian, of `MANY` Hessians those below the second.
-FORCES, MANY = (0.3, 0.03), 10
+#: Å, largest force over largest Hessian element; smaller ones may be the noise of one Hessian, of `MANY` Hessians those
+#: below the second.
+FORCES, MANY = (5e-3, 5e-4), 10
 #: Total energy over that of the separate atoms. All electrons: 1 (and binding, correlation, relativity); core
 #: potentials, reference energies: less. Only wrong units give more than LOWEST.
 LIKE_ATOMS, LOWEST = (0.95, 1.12), 1.5
@@ -58,7 +59,7 @@ LIKE_ATOMS, LOWEST = (0.95, 1.12), 1.5
 COMPOSITIONS = 3
 #: eV per atom; references are chosen to give less.
 HIGHEST = 100.0
-#: After so many structures of a source only every tenth is asked for its Hessian.
+#: After so many structures of a source only every tenth is asked for more than its pair.
 SAMPLED, THINNED = 500, 10
 
 _NON_METALS = (1, 6, 7, 8, 9, 15, 16, 17)
@@ -128,12 +129,14 @@ class UnitCheck:
         self._key = (keys or {}).get("forces", self._key)
         self._has_forces |= record.forces is not None
         self._has_hessians |= record.hessian is not None
-        self._add_energy(record)
         ratio = shortest_ratio(record)
         self._add_pair(record, ratio or 1.0)
+        if self._count > SAMPLED and self._count % THINNED:
+            return
+        self._add_energy(record)
         if ratio is not None:
             self._bonds.append(ratio)
-        if record.hessian is not None and (self._count <= SAMPLED or self._count % THINNED == 0):
+        if record.hessian is not None:
             self._add_hessian(record, ratio)
 
     def _add_energy(self, record: Record) -> None:
@@ -172,7 +175,7 @@ class UnitCheck:
         if ratio is not None and ratio < BONDED:
             self._hessians.append(float(np.abs(record.hessian).max()))
         if record.forces is not None and (quotient := rotation_quotient(record)) is not None:
-            self._rotations.append((float(np.abs(record.forces).max()), quotient))
+            self._rotations.append((float(np.abs(record.forces).max() / np.abs(record.hessian).max()), quotient))
 
     def refusals(self) -> list[Complaint]:
         """Rules that are broken and that no right file breaks."""
@@ -185,7 +188,7 @@ class UnitCheck:
     def _rotation(self) -> float | None:
         """The median quotient of H·(e×r) and −e×F; None of too few structures."""
         for force, enough in zip(FORCES, (1, MANY), strict=True):
-            quotients = [quotient for largest, quotient in self._rotations if largest > force]
+            quotients = [quotient for size, quotient in self._rotations if size > force]
             if len(quotients) >= max(enough, min(self._count, SAMPLED) // 10):
                 return float(np.median(quotients))
         return None
@@ -350,7 +353,9 @@ def _ratios(positions: np.ndarray, record: Record, radii: np.ndarray, noble: np.
 
 def rotation_quotient(record: Record) -> float | None:
     """H·(e×r) over −e×F of an isolated molecule, which is 1; None where forces are small or both differ by more."""
-    if record.hessian is None or record.forces is None or np.abs(record.forces).max() < FORCES[1]:
+    if record.hessian is None or record.forces is None:
+        return None
+    if np.abs(record.forces).max() <= FORCES[1] * np.abs(record.hessian).max():
         return None
     positions = isolated_positions(record.positions, record.cell, record.pbc)
     if positions is None:

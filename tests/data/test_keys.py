@@ -100,7 +100,10 @@ def test_stress_and_virial_that_contradict_are_refused(factor: float, words: str
     assert [list(each) for each in advice(error.value)] == [["stress"], ["virial"]]
     for keys in advice(error.value):
         np.testing.assert_allclose(read(path, keys)[0].stress, expected[next(iter(keys))], rtol=1e-5)
-    same = crystal(tmp_path / "same.xyz", virial=-STRESS)
+
+
+def test_stress_and_virial_that_agree_to_what_is_printed_are_read(tmp_path: Path) -> None:
+    same = crystal(tmp_path / "same.xyz", virial=-(STRESS + 5e-5))
     np.testing.assert_allclose(read(same)[0].stress, STRESS, rtol=1e-5)
 
 

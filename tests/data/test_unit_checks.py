@@ -215,6 +215,21 @@ def test_units_are_named_and_the_remedy_makes_the_numbers_right(advice: str, tmp
                 np.testing.assert_allclose(getattr(found, key), getattr(expected, key), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("advice", FILES)
+def test_the_remedy_is_the_same_whatever_units_were_said_before(advice: str) -> None:
+    energy, length, forces, hessian = FILES[advice]
+    said = Units.parse({"energy": "kcal/mol", "length": "bohr"})
+    records = scaled(
+        [*small().records[::8], *path_points()],
+        energy=said.energy / energy,
+        positions=said.length / length,
+        forces=said.forces / forces,
+        hessian=said.hessian / hessian,
+    )
+    refusals, doubts = check(records, said)
+    assert f"--units {advice}" in (refusals or doubts)[0]
+
+
 def as_columns(path: Path, records: list[Record], forces: str = "forces") -> Path:
     import h5py
 

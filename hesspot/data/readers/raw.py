@@ -17,8 +17,8 @@ from hesspot.errors import UserError
 SYMMETRIC = 0.1
 #: Part of a mass; other masses shift frequencies by more than 0.1 cm⁻¹.
 SAME_MASS = 2e-5
-#: Part of the largest element: digits that are printed, and constants of the program that converted one to the other.
-SAME_LABELS = 0.01
+#: Two labels of one thing differ by less: part of the largest element, and eV/Å or eV/Å³ for digits that are printed.
+SAME_LABELS, PRINTED = 0.02, {"forces": 1e-3, "stress": 1e-4}
 #: eV/Å²; less asymmetry is rounding and is not recorded.
 ROUNDING = 1e-9
 
@@ -158,7 +158,7 @@ class Raw:
         if first is None or second is None:
             return second if first is None else first
         size = max(np.abs(first).max(), np.abs(second).max())
-        if np.abs(first - second).max() <= SAME_LABELS * size:
+        if np.abs(first - second).max() <= SAME_LABELS * size + PRINTED[one]:
             return first
         quotient = float((first * second).sum() / max((second**2).sum(), np.finfo(float).tiny))
         if np.abs(first - quotient * second).max() <= SAME_LABELS * size:
