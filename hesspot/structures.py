@@ -392,10 +392,11 @@ class AtomTypes:
 
 def numbers_of_elements(elements: Sequence[str]) -> np.ndarray:
     """Atomic numbers of the symbols of atom types; UserError for what is none."""
-    for symbol in elements:
-        if atomic_numbers.get(symbol, 0) < 1:
+    numbers = [atomic_numbers.get(symbol.capitalize(), 0) for symbol in elements]
+    for symbol, number in zip(elements, numbers, strict=True):
+        if number < 1:
             raise UserError(f"--elements has {symbol!r}, which is no element; {NAME_TYPES}")
-    return np.array([atomic_numbers[symbol] for symbol in elements])
+    return np.array(numbers)
 
 
 def _has_types(name: str, ase_format: str | None) -> bool:

@@ -41,6 +41,9 @@ def serve(
     expect: Annotated[
         str | None, typer.Option(help="elements in i-PI's order: symbols that repeat ('O H H'), or i-PI's own file")
     ] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="elements of LAMMPS's atom types, for a template that has types only: O,H")
+    ] = None,
     restarts: Annotated[
         int, typer.Option(min=0, help="how often in a row a process that evaluates and dies is replaced; 0: no process")
     ] = 3,
@@ -62,7 +65,8 @@ def serve(
 
     given = {"unix": unix, "shm": shm, "inet": inet, "ffmpi": ffmpi}
     transport = open_transport(given, TransportOptions(prefix, timeout, group_size))
-    atoms = read_template(template)
+    types = None if elements is None else [symbol.strip() for symbol in elements.split(",")]
+    atoms = read_template(template, types)
     if expect is not None:
         check_expected(atoms, expect)
     directions = periodic_directions(atoms, template, pbc)

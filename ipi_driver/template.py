@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +19,13 @@ Periodicity = Literal["auto", "true", "false"]
 SAME_PLACE = 0.1
 
 
-def read_template(path: str | Path) -> ase.Atoms:
+def read_template(path: str | Path, elements: Sequence[str] | None = None) -> ase.Atoms:
     """The first structure of a file in any format that ASE reads: where i-PI starts.
 
+    elements: symbols of LAMMPS's atom types 1, 2, …, for a file that has types only.
     UserError for one that cannot be evaluated, and for a file whose structures are of different atoms.
     """
-    structures = read_structures(path)
+    structures = read_structures(path, elements)
     for number, atoms in enumerate(structures):
         if not np.array_equal(atoms.numbers, structures[0].numbers):
             raise UserError(

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hesspot.accuracy.cases import Case
-from hesspot.accuracy.results import EngineResult
+from hesspot.accuracy.results import EngineResult, modes_of_model
 from hesspot.analysis.normal_modes import IMAGINARY, mode_overlap, normal_modes, zero_point_energy
 from hesspot.errors import UserError
 from hesspot.units import KCAL_PER_MOL
@@ -114,7 +114,7 @@ def _vibrations(members: Sequence[tuple[Case, EngineResult]]) -> dict[str, Any]:
     for case, result in members:
         if result.hessian is None or (case.hessian is None and case.frequencies is None):
             continue
-        modes = normal_modes(case.atoms, result.hessian)
+        modes = modes_of_model(result, case.atoms, case.name)
         if case.hessian is not None:
             reference = normal_modes(case.atoms, case.hessian)
             expected = reference.frequencies

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from hesspot.analysis.normal_modes import NormalModes, normal_modes
 from hesspot.contract import Model, build_batch
 from hesspot.derivatives import evaluate as evaluate_batch
 from hesspot.derivatives import hessian as analytic_hessian
 from hesspot.derivatives import hvp
+from hesspot.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,16 @@ class EngineResult:
     forces: np.ndarray
     virial: np.ndarray | None
     hessian: np.ndarray | None
+
+
+def modes_of_model(result: EngineResult, atoms: Atoms, name: str) -> NormalModes:
+    """Vibrations of `atoms` by the model's Hessian; UserError for one that is not finite: labels of `name` are not."""
+    assert result.hessian is not None
+    if not np.isfinite(result.hessian).all():
+        raise UserError(
+            f"the model's Hessian of {name} is not finite: the model has diverged, train it again from an earlier state"
+        )
+    return normal_modes(atoms, result.hessian)
 
 
 def one_by_one(model: Model, structures: Sequence[Atoms]) -> list[EngineResult]:

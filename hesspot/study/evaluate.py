@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hesspot.accuracy.results import EngineResult, one_by_one
+from hesspot.accuracy.results import EngineResult, modes_of_model, one_by_one
 from hesspot.analysis.normal_modes import mode_overlap, normal_modes
 from hesspot.contract import Model
 from hesspot.data import Dataset, Record
@@ -170,7 +170,7 @@ def _compare(record: Record, answer: EngineResult, seen: bool) -> tuple[Structur
     frequencies: list[Frequency] = []
     found = expected = overlap = None
     if record.hessian is not None and record.kind in STATIONARY:
-        modes = normal_modes(record.atoms_only(), answer.hessian)
+        modes = modes_of_model(answer, record.atoms_only(), record.name)
         reference = normal_modes(record.atoms_only(), record.hessian)
         found, expected = modes.n_imaginary, reference.n_imaginary
         if record.kind == "saddle":

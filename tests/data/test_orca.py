@@ -266,6 +266,7 @@ def test_ghost_atoms_are_no_atoms(steps: list[Record], tmp_path: Path, capsys) -
     def haunt(geometry: dict) -> None:
         geometry["Geometry"]["Coordinates"]["Cartesians"][-1][0] = "H:"
         del geometry["Hessian"]
+        geometry["Calculation_Info"] = {"Mult": 2}
 
     (record,) = read(property_json(tmp_path / "job.property.json", steps[-1:], haunt))
     assert record.numbers.tolist() == steps[-1].numbers[:3].tolist()

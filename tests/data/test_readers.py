@@ -131,6 +131,25 @@ def test_pyscf_from_memory_and_from_a_chkfile(tmp_path: Path) -> None:
         record_from_pyscf(mf)
 
 
+@pytest.mark.pyscf
+@pytest.mark.parametrize("name", ["GHOST-O", "ghost_H1", "X-H"])
+def test_ghost_atoms_of_pyscf_are_no_atoms(name: str, tmp_path: Path) -> None:
+    from pyscf import gto, lib, scf
+
+    atoms = [*zip("OHH", WATER_POSITIONS, strict=True), (name, [0.0, 0.0, 4.0])]
+    mol = gto.M(atom=atoms, basis="sto-3g", verbose=0)
+    mf = scf.RHF(mol).set(conv_tol=1e-12, chkfile=str(tmp_path / "water.chk")).run()
+    gradient = np.vstack([WATER_GRADIENT, np.zeros(3)])
+    record = record_from_pyscf(mf, gradient, name="water")
+    assert record.numbers.tolist() == [8, 1, 1]
+    np.testing.assert_allclose(record.forces, -np.array(WATER_GRADIENT) * HARTREE_PER_BOHR)
+    lib.chkfile.save(mf.chkfile, "gradient", gradient)
+    (stored,) = read(Path(mf.chkfile))
+    np.testing.assert_array_equal(stored.positions, record.positions)
+    with pytest.raises(UserError, match="Hessian with the ghost atoms 3 in it"):
+        record_from_pyscf(mf, gradient, np.zeros((4, 4, 3, 3)), name="water")
+
+
 def _npz_of(mol, mf, gradient, second, folder: Path) -> Path:  # the recipe of docs/converting-data.md
     path = folder / "water.npz"
     np.savez(
@@ -571,7 +590,7 @@ def test_keys_that_a_format_has_no_use_for_are_refused(name: str, field: str, tm
     [
         ("x.xyz", "positions", "energy, forces"),
         ("system", "numbers", "positions, energy"),
-        ("x.lmdb", "cell", "numbers"),
+        ("x.lmdb", "counts", "numbers"),
     ],
 )
 def test_fields_that_a_format_has_in_one_place_take_no_keys(name: str, field: str, taken: str, tmp_path: Path) -> None:
@@ -646,6 +665,23 @@ def test_charge_and_spin_of_every_layout(layout: str, tmp_path: Path) -> None:
         ase.io.write(path, frames)
     found = read(path, options=_options(keys))
     assert [(record.charge, record.multiplicity) for record in found] == [(1, 2), (-1, 2)]
+
+
+@pytest.mark.parametrize("layout", ["npz", "lmdb"])
+def test_a_cell_makes_a_structure_periodic_where_nothing_else_is_said(
+    layout: str, fake_torch_geometric, tmp_path: Path
+) -> None:
+    crystal = bulk("Si", cubic=True)
+    arrays = {"pos": crystal.positions, "z": crystal.numbers, "energy": -1.0, "cell": crystal.cell.array[None]}
+    path = tmp_path / f"a.{layout}"
+    if layout == "npz":
+        np.savez(path, **arrays)
+    else:
+        fake_torch_geometric(path, [lambda data: data(**{key: torch.tensor(value) for key, value in arrays.items()})])
+    (record,) = read(path)
+    assert record.pbc.all()
+    np.testing.assert_allclose(record.cell, crystal.cell.array)
+    assert not read(path, options=_options({"cell": "none"}))[0].pbc.any()
 
 
 def test_charges_of_atoms_are_no_total_charge(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hesspot.data.readers import Options
 from hesspot.errors import UserError
 from hesspot.ipi.inputs import read_beads
 from hesspot.structures import read_structure, read_structures
+from ipi_driver.template import read_template
 
 WATER = [[0.0, 0.0, 0.1], [0.0, 0.8, -0.5], [0.0, -0.8, -0.5]]
 FORCES = [[0.0, 0.0, 1.0], [0.0, 0.5, -0.5], [0.0, -0.5, -0.5]]
@@ -60,6 +61,7 @@ DOORS: dict[str, Callable[..., Atoms]] = {
     "structure": lambda path, elements: read_structure(path, elements=elements),
     "structures": lambda path, elements: read_structures(path, elements)[0],
     "beads": lambda path, elements: read_beads(path, elements)[0],
+    "template": lambda path, elements: read_template(path, elements),
     "convert": lambda path, elements: convert([path], Options(elements=elements))[0].atoms_only(),
 }
 

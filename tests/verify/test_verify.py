@@ -60,6 +60,14 @@ def model_file(house: HouseModel, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
+def test_a_model_that_has_diverged_is_told_from_labels_that_have() -> None:
+    atoms = molecule("H2O")
+    case = Case("water", "minimum", atoms, -1.0, np.zeros((3, 3)), np.eye(9))
+    result = EngineResult(-1.0, np.zeros((3, 3)), None, np.full((9, 9), np.nan))
+    with pytest.raises(UserError, match="the model's Hessian of water is not finite: the model has diverged"):
+        model_errors([case], [result])
+
+
 def faked(change: Change) -> Engine:
     """An engine that gives the trained model's answers, each passed through `change`."""
 

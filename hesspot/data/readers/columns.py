@@ -14,7 +14,7 @@ import numpy as np
 
 from hesspot.data.readers.keys import find_keys, unread, usual_keys
 from hesspot.data.readers.options import Options, Units
-from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.readers.raw import Raw, numbers_of, periodic_along
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "masses", "stress", "virial")
@@ -118,6 +118,8 @@ def _structures(columns: Mapping[str, Any], path: Path, where: str, options: Opt
     notes = unread(columns.keys() - set(found.values()))
     for i, (own_numbers, own_positions, own) in enumerate(structures):
         here = place if alone else f"structure {i} of {place}"
+        if "cell" in own:
+            own.setdefault("pbc", periodic_along(own["cell"]))
         texts: dict[str, Any] = {key: _text(own.pop(key)) for key in _TEXTS if key in own}
         yield Raw(
             here,

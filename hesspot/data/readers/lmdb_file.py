@@ -17,14 +17,14 @@ from ase import Atoms
 
 from hesspot.data.readers.keys import find_keys, unread
 from hesspot.data.readers.options import Options, Units
-from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.readers.raw import Raw, numbers_of, periodic_along
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
 
 #: Elements of the columns of HORM's `one_hot`.
 _ONE_HOT = np.array([1, 6, 7, 8, 9])
 
-_LABELS = ("energy", "forces", "gradient", "hessian", "charge", "multiplicity", "spin")
+_LABELS = ("energy", "forces", "gradient", "hessian", "stress", "cell", "pbc", "charge", "multiplicity", "spin")
 #: Fields that `--keys` may name.
 FIELDS = ("numbers", "positions", *_LABELS, "system")
 
@@ -85,6 +85,10 @@ def _raw(fields: dict[str, Any], key: str, file: Path, reactions: bool, options:
     if "positions" not in found:
         raise UserError(f"{place} has no positions: it has {', '.join(arrays)}, set --keys positions=")
     labels: dict[str, Any] = {field: arrays[name] for field, name in found.items() if field in _LABELS}
+    if "cell" in labels:
+        labels.setdefault("pbc", periodic_along(labels["cell"]))
+    if "pbc" in labels:
+        labels["pbc"] = np.ravel(labels["pbc"]).astype(bool)
     numbers = numbers_of(numbers, place)
     return Raw(
         place,

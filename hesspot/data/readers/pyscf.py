@@ -1,7 +1,7 @@
 """Results of PySCF: from a calculation in memory, or from its chkfile with a gradient and a Hessian added to it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from hesspot.data.readers.options import ATOMIC, Options
-from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.readers.raw import Raw, numbers_of, without_ghosts
 from hesspot.data.record import Record
 from hesspot.errors import UserError
 
@@ -32,8 +32,9 @@ def record_from_pyscf(
     mol = mf.mol
     name = name or "".join(mol.elements)
     place = f"the PySCF calculation of {name}"
-    numbers = numbers_of(mol.elements, place)
+    ghosts, numbers = _ghosts_and_numbers([mol.atom_symbol(i) for i in range(mol.natm)], place)
     raw = Raw(place, numbers, mol.atom_coords(), name, ATOMIC, energy=mf.e_tot, gradient=gradient, hessian=hessian)
+    raw = without_ghosts(raw, ghosts)
     raw.charge, raw.multiplicity = int(mol.charge), int(mol.spin) + 1
     raw.properties = fields.pop("properties", {})
     for key, value in fields.items():
@@ -56,12 +57,22 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         raise UserError(f"{path} is of a periodic PySCF calculation: only molecules are read from chkfiles")
     place = f"structure {path.stem} of {path}"
     atoms = molecule["_atom"]
-    numbers = numbers_of([label.strip("0123456789_-. ") for label, _ in atoms], place)
+    ghosts, numbers = _ghosts_and_numbers([str(label) for label, _ in atoms], place)
     positions = np.array([position for _, position in atoms])
     raw = Raw(place, numbers, positions, path.stem, ATOMIC, energy=energy, gradient=gradient, hessian=hessian)
+    raw = without_ghosts(raw, ghosts)
     raw.charge = int(molecule["charge"]) if "charge" in molecule else None
     raw.multiplicity = int(molecule["spin"]) + 1 if molecule.get("spin") is not None else None
     yield raw
+
+
+def _ghosts_and_numbers(labels: Sequence[str], place: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which atoms are ghosts (n,), as PySCF names them (GHOST-H, X-H), and atomic numbers (n,), 0 of ghosts."""
+    symbols = [label.strip("0123456789_-. :@") for label in labels]
+    ghosts = np.array(["GHOST" in s.upper() or (s[:1].upper() == "X" and s[:2].upper() != "XE") for s in symbols])
+    numbers = np.zeros(len(labels), dtype=np.int64)
+    numbers[~ghosts] = numbers_of([symbol for symbol, ghost in zip(symbols, ghosts, strict=True) if not ghost], place)
+    return ghosts, numbers
 
 
 def _text(value: Any) -> str:

@@ -211,6 +211,12 @@ def isotopes(numbers: np.ndarray, masses: np.ndarray) -> np.ndarray | None:
     return None if np.allclose(masses, atomic_masses[numbers], rtol=SAME_MASS, atol=0.0) else masses
 
 
+def periodic_along(cell: Any) -> np.ndarray:
+    """(3,) bool: the lattice vectors of a cell that are there, for files that do not say what is periodic."""
+    cell = np.asarray(cell, dtype=np.float64)
+    return cell.reshape(3, 3).any(axis=1) if cell.size == 9 else np.ones(3, dtype=bool)
+
+
 def without_ghosts(raw: Raw, ghosts: np.ndarray) -> Raw:
     """`raw` without its ghost atoms (n,) bool: basis functions, and no nucleus; its numbers may be anything there.
 
