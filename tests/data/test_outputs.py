@@ -215,6 +215,68 @@ def test_the_energy_is_that_of_the_highest_method(tmp_path: Path, points: list[S
         is_springs(record, point, "energy forces", PRINTED)
 
 
+def test_gaussians_archive_has_the_energy_of_methods_that_are_not_printed_otherwise(
+    tmp_path: Path, points: list[Springs], capsys: pytest.CaptureFixture[str]
+) -> None:
+    energy = points[0].energy()
+    archive = " 1\\1\\GINC-X\\SP\\RCISD\\STO-3G\\H2O1\\\\Version=G16\\HF=-1.0\\MP2=-70.5,-71.5\\CIS\n"
+    archive += f" D={energy:.7f}\\RMSD=1e-9\\\\@\n\n"
+    low = gaussian(points[:1]).replace(f"{energy:.9f}", "-70.9")
+    (record,) = read(write(tmp_path / "job.log", low + archive))
+    is_springs(record, points[0], "energy forces", PRINTED)
+    for record in read(write(tmp_path / "scan.log", gaussian(points) + archive)):
+        assert record.energy is None and record.forces is not None
+    assert "all are left out" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        " !RHF STATE  1.1 Energy               -70.1\n !MP2 total energy       -71.0\n !MP4(SDTQ) total energy  {}\n",
+        " !RHF STATE 1.1 Energy   -70.1\n !MRCI STATE  1.1 Energy     {}\n !MRCI STATE  2.1 Energy   -70.2\n",
+        " !RKS STATE  1.1 Energy               {}\n",
+    ],
+)
+def test_molpro(tmp_path: Path, points: list[Springs], lines: str) -> None:
+    """The Hessian is of the atoms in the order of the input, geometry and energy of those that symmetry orders."""
+    (point,) = points[2:]
+    order = [2, 0, 1]
+    symbols, charges = np.array(["O", "H", "H"]), np.array([8, 1, 1])
+    rows = "".join(
+        f"{i:4d}  {symbols[k]}    {charges[k]:6.2f}" + columns(point.positions[k], 9, 15) + "\n"
+        for i, k in enumerate(order, 1)
+    )
+    text = "                              ***  PROGRAM SYSTEM MOLPRO  ***\n"
+    text += f" ATOMIC COORDINATES\n\n NR  ATOM\n\n{rows}\n"
+    text += lines.format(f"{point.energy():.12f}")
+    block = triangle(
+        point.hessian(),
+        5,
+        lambda i, x: f"           G{'XYZ'[i % 3]}{i // 3}       " + columns(x, 7, 12),
+        "      GX1         GY1\n",
+    ).replace("\n\n", "\n")
+    text += f" Force Constants (Second Derivatives of the Energy) in [a.u.]\n{block}\n\n"
+    text += " Atomic Coordinates\n\n  Nr  Atom\n\n"
+    text += atoms(point.positions, lambda i, s, z, x: f"{i:4d}   {s}  {z:7.2f}" + columns(x, 9, 15))
+    (record,) = read(write(tmp_path / "job.out", text + "\n Molpro calculation terminated\n"))
+    is_springs(record, point, "energy hessian", PRINTED)
+
+
+def test_psi4_puts_triples_in_the_place_of_the_energy_without(tmp_path: Path, points: list[Springs]) -> None:
+    (point,) = points[:1]
+    text = "          Psi4: An Open-Source Ab Initio Electronic Structure Package\n"
+    text += "                               Psi4 1.7 release\n\n  ==> Geometry <==\n\n"
+    text += "    Molecular point group: c1\n    Full point group: C1\n\n"
+    text += "    Geometry (in Angstrom), charge = 0, multiplicity = 1:\n\n"
+    text += "       Center              X                  Y                   Z\n    ------------   -----\n"
+    text += atoms(point.positions * BOHR, lambda i, s, z, x: f"         {s:5}" + columns(x, 12, 18)) + "\n"
+    text += "      * CCSD total energy                     =  -71.0\n"
+    text += f"      * CCSD(T) total energy                  =  {point.energy():.12f}\n"
+    text += "*** Psi4 exiting successfully. Buy a developer a beer!\n"
+    (record,) = read(write(tmp_path / "job.out", text))
+    is_springs(record, point, "energy", PRINTED)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_energies_of_two_methods_at_one_geometry_are_left_out(
     tmp_path: Path, points: list[Springs], capsys: pytest.CaptureFixture[str]

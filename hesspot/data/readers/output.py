@@ -40,7 +40,8 @@ _ELSEWHERE = {
     "ORCA": "rename it to end with .out, and leave --format out",
     "Turbomole": "give the folder with its files control, coord, gradient, energy, hessian",
     "XTB": "give the folder with gradient, hessian, g98.out and xtbout.json (xtb --grad, --hess, --json write them)",
-    "ADF": "ADF's output has bonding energies to fragments, and no derivatives: its .t21 or .rkf has them, through ASE",
+    "ADF": "ADF's output has bonding energies to fragments, and no derivatives: compute with another program",
+    "GAMESSUK": "cclib reads no derivatives of it, and misreads correlated energies: compute with another program",
     "MOPAC": "MOPAC's output has heats of formation, which are no total energies: compute with tblite or DFT",
 }
 #: What programs print although they end normally.
@@ -59,8 +60,12 @@ _TOTALS = {
 }
 #: Blocks of cclib that fail for newer versions of a program, and have nothing that is needed.
 _SKIPPED = {"Molpro": ("_parse_orbitals",)}
-#: Molpro writes a blank more than cclib expects.
-_MOLPRO_SCF = re.compile(r" ![RU](?:HF|KS) STATE\s+1\.1 Energy\s+(-?\d+\.\d+)")
+#: The energies that Molpro prints at the end of each program, of the lowest state.
+_MOLPRO = re.compile(r" !(\S+)(?: STATE\s+1\.1| total)? energy\s+(-?\d+\.\d+)", re.IGNORECASE)
+#: The energies in the archive at the end of Gaussian's outputs, of all methods up to the one that was asked for.
+_ARCHIVE = re.compile(
+    rb"\\(?:HF|MP2|MP3|MP4[A-Z]*|MP5|CISD|QCISD(?:\(T\))?|CCD|CCSD(?:\(T\))?|BD(?:\(T\))?)=(?:-?\d+\.\d+,)*(-?\d+\.\d+)"
+)
 
 
 #: What is taken from cclib when it has read everything; all else is noted as it comes.
@@ -100,6 +105,7 @@ class _Record:
         self.program, self.path = program, path
         self.points: list[_Point] = []
         self.ignore_scf = False
+        self.coupled = 0.0
         self.lists: dict[str, tuple[Any, int]] = {}
 
     def geometry(self, positions: Any) -> None:
@@ -115,7 +121,7 @@ class _Record:
                 self.points.pop()
         self.points.append(_Point(positions))
 
-    def _open(self) -> _Point:
+    def open(self) -> _Point:
         """The point that a new energy belongs to: after a gradient without a new geometry it is one of its own."""
         if not self.points or self.points[-1].gradient is not None:
             self.points.append(_Point(None))
@@ -128,14 +134,14 @@ class _Record:
         last = self.points[-1] if self.points else None
         if last is not None and last.gradient is not None and last.scf and abs(last.scf[-1] - energy) < SAME_ENERGY:
             return
-        self._open().scf.append(energy)
+        self.open().scf.append(energy)
 
     def gradient(self, values: Any) -> None:
         point = self.points[-1] if self.points else _Point(None)
         if point.gradient is not None:
             if np.shape(point.gradient) == np.shape(values) and np.allclose(point.gradient, values, atol=1e-7):
                 return
-            point = self._open()
+            point = self.open()
         if point.excited:
             raise UserError(
                 f"{self.path} has gradients of an excited state, which are no labels of the ground state: leave it out"
@@ -191,6 +197,8 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         raise UserError(
             f"{path} has no energies, gradients or Hessians that cclib reads from {program}: {_remedy(program)}"
         )
+    if program == "Gaussian":
+        _compare_with_archive(path, points)
     without = sum(point.gradient is None and point.hessian is None for point in points)
     if without:
         warn(f"{path}: {without} of {len(points)} geometries have an energy alone; {_remedy(program)}")
@@ -199,6 +207,23 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         raw = _raw(point, data, place, f"{path.stem}_{i}" if len(points) > 1 else path.stem)
         raw.system = path.stem if len(points) > 1 else None
         yield raw
+
+
+def _compare_with_archive(path: Path, points: list[_Point]) -> None:
+    """Take the energy of Gaussian's archive where it is of a method that cclib does not know, such as CISD."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        start = view.rfind(b"\n 1\\1\\")
+        text = b"" if start < 0 else re.sub(rb"\r?\n ", b"", view[start : view.find(b"\\@", start)])
+    energies = _ARCHIVE.findall(text)
+    energy = points[-1].energy()
+    if not energies or energy is None or abs(float(energies[-1]) - energy) < SAME_ENERGY:
+        return
+    if len(points) == 1:
+        points[0].total = float(energies[-1])
+        return
+    warn(f"{path}: the last energy is {energies[-1].decode()} in the archive, {energy:.8f} before it: all are left out")
+    for point in points:
+        point.scf, point.perturbed, point.coupled, point.total = [], None, None, None
 
 
 def _remedy(program: str) -> str:
@@ -259,7 +284,7 @@ def _parse(path: Path, program: str) -> tuple[Any, list[_Point]]:
 
 def _own_block(parser: Any, lines: Any, line: str, record: _Record) -> bool:
     """Whether a line begins a block that is read here, and not by cclib."""
-    title, n = line.strip(), getattr(parser, "natom", 0)
+    title, n = line.strip(), getattr(parser, "natom", 0) or len(getattr(parser, "atomnos", []))
     program = record.program
     if program == "GAMESS" and title == "CARTESIAN FORCE CONSTANT MATRIX":
         record.hessian(output_blocks.triangle(lines, 3 * n, 6))
@@ -275,8 +300,13 @@ def _own_block(parser: Any, lines: Any, line: str, record: _Record) -> bool:
     elif program == "NWChem" and "MASS-WEIGHTED NUCLEAR HESSIAN" in title:
         roots = np.sqrt(np.repeat(parser.atommasses, 3))
         record.hessian(output_blocks.triangle(lines, 3 * n, 10) * np.outer(roots, roots) / 1000)
-    elif program == "Molpro" and (match := _MOLPRO_SCF.match(line)) is not None:
-        record.scf(float(match[1]))
+    elif program == "Molpro" and title.startswith("Force Constants"):
+        record.hessian(output_blocks.triangle(lines, 3 * n, 5))
+    elif program == "Molpro" and (match := _MOLPRO.match(line)) is not None:
+        if match[1] in ("RHF", "UHF", "RKS", "UKS"):
+            record.scf(float(match[2]))
+        else:
+            record.open().total = float(match[2])
     elif program == "Molpro" and title == "Atomic Coordinates" and record.points:
         record.reorder(*output_blocks.charged_positions(lines, n))
     elif program == "NWChem" and "ENERGY GRADIENTS" in title:
@@ -317,20 +347,23 @@ def _watch(parser: Any, line: str, record: _Record, hartree: float) -> None:
         record.points[-1].excited = True
     orders = getattr(parser, "mpenergies", [])  # [MP2, MP3, …] of each geometry
     if _new(parser, "mpenergies", record) or (len(orders) and _grown("orders", orders[-1], record)):
-        record._open().perturbed = float(np.ravel(orders[-1])[-1]) / hartree
-    if (energies := _new(parser, "ccenergies", record)) and record.points:
-        record._open().coupled = energies[-1] / hartree
+        record.open().perturbed = float(np.ravel(orders[-1])[-1]) / hartree
+    coupled = getattr(parser, "ccenergies", [])
+    triples = len(coupled) and coupled[-1] != record.coupled  # in the place of the energy without them
+    if (_new(parser, "ccenergies", record) or triples) and record.points:
+        record.coupled = coupled[-1]
+        record.open().coupled = coupled[-1] / hartree
     if gaussian and getattr(parser, "ccenergy", None) is not None and record.points:
         record.points[-1].coupled = parser.ccenergy
         parser.ccenergy = None
     pattern = _TOTALS.get(record.program)
     if pattern is not None and (match := pattern.match(line)) is not None:
         value = next(group for group in match.groups() if group is not None)
-        record._open().total = float(value.replace("D", "E"))
+        record.open().total = float(value.replace("D", "E"))
     for gradient in _new(parser, "grads", record):
         record.gradient(-np.asarray(gradient) if gaussian else gradient)
     if hasattr(parser, "hessian") and _grown("hessian", parser.hessian, record):
-        record.hessian(_square(parser.hessian, parser.natom))
+        record.hessian(parser.hessian)
 
 
 def _new(parser: Any, name: str, record: _Record) -> list[Any]:
@@ -346,17 +379,6 @@ def _grown(name: str, values: Any, record: _Record) -> bool:
     size = np.size(values) if np.ndim(values) == 0 else len(values)
     record.lists[name] = values, size
     return size > (before if known is values else 0)
-
-
-def _square(values: Any, n: int) -> np.ndarray:
-    """cclib gives Molpro's as the rows of a lower triangle."""
-    flat = np.asarray(values, dtype=np.float64)
-    size = 3 * n
-    if flat.size != size * (size + 1) // 2:
-        return flat
-    matrix = np.zeros((size, size))
-    matrix[np.tril_indices(size)] = flat.ravel()
-    return matrix + np.tril(matrix, -1).T
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Blocks of program outputs that cclib 1.8 does not read, or reads wrongly: gradients and Hessians of three programs.
+"""Blocks of program outputs that cclib 1.8 does not read, or reads wrongly: gradients and Hessians of four programs.
 
 Each function gets the lines after the block's title and gives numbers as printed, in Hartree and bohr.
 """
