@@ -9,6 +9,7 @@ from hesspot.data.dataset import Dataset
 from hesspot.data.dataset_file import Head, writing_dataset
 from hesspot.data.levels import LEVEL_GIVEN, different_levels
 from hesspot.data.readers import FIXED_UNITS, Options, orca, read_labelled, recognise
+from hesspot.data.readers.contents import head_of, program_of
 from hesspot.data.record import KINDS, PARTS, Record
 from hesspot.data.split import draw_parts, require_fractions
 from hesspot.data.unit_checks import UnitCheck
@@ -116,8 +117,11 @@ def _without_twins(sources: Sequence[Path]) -> list[Path]:
     """ORCA's files of one stem are one source, and so are TURBOMOLE's and xtb's of one folder."""
     jobs: set[Path] = set()
     single = []
+    own = {orca.stem_of(source) for source in sources if source.name.lower().endswith(orca.OWN)}
     for source in sources:
         name = recognise(source) if source.is_file() else ""
+        if name == "output" and orca.stem_of(source) in own and program_of(head_of(source)) == "ORCA":
+            continue  # is read with the others
         job = {"orca": orca.stem_of(source), "turbomole": source.parent}.get(name)
         if job is None or job not in jobs:
             single.append(source)

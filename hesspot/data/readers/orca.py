@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class _Part:
     def ghosts(self) -> np.ndarray:
         return np.array([str(atom) == "0" or str(atom).endswith(":") for atom in self.atoms])
 
+    @cached_property
     def numbers(self) -> np.ndarray:
         """(n,) atomic numbers; 0 of a ghost atom."""
         ghosts = self.ghosts()
@@ -92,7 +94,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         name = stem.name if len(joined) == 1 else f"{stem.name}_{i}"
         raw = Raw(
             f"structure {name} of {part.file}",
-            part.numbers(),
+            part.numbers,
             part.positions,
             name,
             ATOMIC,
@@ -140,7 +142,7 @@ def _join(joined: list[_Part], parts: list[_Part], single: bool) -> None:
 
 def _shift(part: _Part, other: _Part) -> float | None:
     """Largest difference of coordinates in bohr, None for other atoms."""
-    if len(part.atoms) != len(other.atoms) or (part.numbers() != other.numbers()).any():
+    if len(part.atoms) != len(other.atoms) or (part.numbers != other.numbers).any():
         return None
     return float(np.abs(part.positions - other.positions).max())
 
