@@ -52,11 +52,12 @@ KEPT, KEPT_ATOMS = 8, 50_000
 #: Å, largest force over largest Hessian element; smaller ones may be the noise of one Hessian, of `MANY` Hessians those
 #: below the second.
 FORCES, MANY = (5e-3, 5e-4), 10
-#: Total energy over that of the separate atoms. All electrons: 1 (and binding, correlation, relativity); core
-#: potentials, reference energies: less. Only wrong units give more than LOWEST.
-LIKE_ATOMS, LOWEST = (0.95, 1.12), 1.5
-#: How many compositions tell Hartree by themselves: those of semi-empirical methods may meet one or two.
-COMPOSITIONS = 3
+#: Total energy over that of the separate atoms. All electrons: 1 and binding, correlation, relativity; core potentials,
+#: tight binding, reference energies: less. Only wrong units give more than LOWEST.
+LIKE_ATOMS, LOWEST = (0.98, 1.09), 1.5
+#: Compositions that tell Hartree by themselves: so many, without relativity, and energies per atom that differ by a
+#: factor. Those of other methods meet what atoms have in Hartree in one composition or another, never in all.
+COMPOSITIONS, LIGHT_ATOMS, SPREAD = 3, (0.985, 1.03), 1.5
 #: eV per atom; references are chosen to give less.
 HIGHEST = 100.0
 #: After so many structures of a source only every tenth is asked for more than its pair.
@@ -66,6 +67,8 @@ _NON_METALS = (1, 6, 7, 8, 9, 15, 16, 17)
 _NOBLE = (2, 10, 18, 36, 54, 86)
 
 _ENERGIES = ("eV", "Hartree", "kcal/mol", "kJ/mol", "Rydberg", "meV")
+#: Units that energies of all electrons tell by their size; in Rydberg they pass for those of tight binding in eV.
+_ALL_ELECTRONS = ("eV", "Hartree", "kcal/mol", "kJ/mol", "meV")
 _LENGTHS = ("Å", "bohr", "nm")
 #: Empty: those that follow from energy and length.
 _FORCES = ("", "eV/Å", "Hartree/bohr", "Hartree/Å", "kcal/mol/Å", "kJ/mol/nm", "kJ/mol/Å", "Rydberg/bohr", "eV/bohr")
@@ -144,7 +147,7 @@ class UnitCheck:
             return
         quotient = record.energy / energy_of_atoms(record.numbers)
         self._per_atom.append((record.energy / len(record), quotient))
-        if len(self._energies) < SAMPLED:
+        if len(self._energies) < SAMPLED and record.numbers.max() > 2:  # what binds H2 is no small part of its energy
             self._energies.setdefault(np.sort(record.numbers).tobytes(), (quotient, record.energy / len(record)))
 
     def _add_pair(self, record: Record, ratio: float) -> None:
@@ -220,7 +223,6 @@ class UnitCheck:
         if not self._per_atom:
             return
         per_atom, quotient = (float(x) for x in np.median(self._per_atom, axis=0))
-        like = self._like_hartree()
         if quotient > LOWEST:
             yield Complaint(
                 "total energies",
@@ -228,18 +230,17 @@ class UnitCheck:
                 "any calculation gives",
                 self._remedy(),
             )
-        elif like and len({round(np.log(abs(energy)), 1) for _, energy in self._energies.values()}) >= COMPOSITIONS:
-            sentence = f"energies of {len(self._energies)} compositions are what their atoms have in {like}"
-            yield Complaint("total energies", sentence, self._remedy())
+        elif len(self._energies) >= COMPOSITIONS and self._like_hartree(LIGHT_ATOMS):
+            sizes = np.abs([energy for _, energy in self._energies.values()])
+            if sizes.max() > SPREAD * sizes.min():
+                sentence = f"energies of {len(self._energies)} compositions are what their atoms have in Hartree"
+                yield Complaint("total energies", sentence, self._remedy())
 
-    def _like_hartree(self) -> str:
-        """The unit that every composition's energy is in, if it is another than eV; empty where none is."""
+    def _like_hartree(self, limits: tuple[float, float]) -> bool:
+        """Whether the energy of every composition is what its atoms have in Hartree, though another unit was said."""
         quotients = np.array([quotient for quotient, _ in self._energies.values()])
-        for name in ("Hartree", "Rydberg"):
-            factor = self._factor(name)
-            if len(quotients) and factor != 1.0 and _within(quotients * factor, LIKE_ATOMS):
-                return name
-        return ""
+        factor = self._factor("Hartree")
+        return factor != 1.0 and len(quotients) > 0 and _within(quotients * factor, limits)
 
     def _bond_lengths(self) -> Iterator[Complaint]:
         if not self._bonds:
@@ -259,8 +260,8 @@ class UnitCheck:
             yield Complaint("units of Hessians", sentence, self._remedy())
 
     def _energy_sizes(self) -> Iterator[Complaint]:
-        if like := self._like_hartree():
-            yield Complaint("total energies", f"energies are what their atoms have in {like}", self._remedy())
+        if self._like_hartree(LIKE_ATOMS):
+            yield Complaint("total energies", "energies are what their atoms have in Hartree", self._remedy())
         elif self._per_atom and (median := float(np.median([energy for energy, _ in self._per_atom]))) > HIGHEST:
             sentence = f"energies of {median:.6g} eV/atom are far above zero"
             yield Complaint("total energies", sentence, "find out what they are relative to")
@@ -294,7 +295,7 @@ class UnitCheck:
                 return False
         if self._energies:
             quotients = np.array([quotient for quotient, _ in self._energies.values()])
-            told = [f for name in _ENERGIES if _within(quotients * (f := self._factor(name)), LIKE_ATOMS)]
+            told = [f for name in _ALL_ELECTRONS if _within(quotients * (f := self._factor(name)), LIKE_ATOMS)]
             return bool(np.median(quotients) * energy < LOWEST) and (not told or bool(np.isclose(told, energy).any()))
         return True
 

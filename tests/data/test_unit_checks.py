@@ -321,13 +321,15 @@ def test_energies_of_atoms() -> None:
     assert energy_of_atoms([1, 8, 1]) == pytest.approx(2 * energy_of_atoms([1]) + energy_of_atoms([8]))
 
 
-def of_atoms(energy: Callable[[np.ndarray], float]) -> list[Record]:
+MIXED = ("H2O", "CH4", "CO2", "NH3", "C2H6", "CH3Cl", "SO2", "HCN")
+HYDROCARBONS = ("C2H4", "C6H6", "C2H6", "C3H4_C3v", "isobutene")
+SULFUR = ("CH3SH", "CH3CH2SH", "CH3SCH3", "C4H4S", "C2H6SO")
+
+
+def of_atoms(energy: Callable[[np.ndarray], float], names: Sequence[str] = MIXED) -> list[Record]:
     """Molecules with total energies alone."""
-    return [
-        Record(atoms.numbers, atoms.positions, name, energy=energy(atoms.numbers))
-        for name in ("H2O", "CH4", "CO2", "NH3", "C2H6", "CH3Cl", "SO2", "HCN")
-        if (atoms := molecule(name)) is not None
-    ]
+    shapes = {name: molecule(name) for name in names}
+    return [Record(a.numbers, a.positions, name, energy=energy(a.numbers)) for name, a in shapes.items()]
 
 
 #: eV, what codes give: all electrons, pseudopotentials, references, tight binding.
@@ -343,10 +345,18 @@ REFERENCES: dict[str, Callable[[np.ndarray], float]] = {
 
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_energies_of_every_reference_pass(reference: str) -> None:
-    assert check(of_atoms(REFERENCES[reference])) == NOTHING
+    for names in (MIXED, HYDROCARBONS):
+        assert check(of_atoms(REFERENCES[reference], names)) == NOTHING
 
 
-@pytest.mark.parametrize("unit", ["kcal/mol", "kJ/mol", "meV", "Hartree", "Rydberg"])
+@pytest.mark.parametrize("reference", ["core potentials", "GFN2-xTB"])
+def test_no_three_molecules_are_refused(reference: str) -> None:
+    """One or the other meets what its atoms have in Hartree."""
+    for three in combinations(of_atoms(REFERENCES[reference], [*MIXED, *HYDROCARBONS, *SULFUR]), 3):
+        assert check(three)[0] == [], [record.name for record in three]
+
+
+@pytest.mark.parametrize("unit", ["kcal/mol", "kJ/mol", "meV", "Hartree"])
 def test_total_energies_alone_tell_their_unit(unit: str) -> None:
     factor = Units.parse({"energy": unit}).energy
     records = of_atoms(REFERENCES["all electrons"])
