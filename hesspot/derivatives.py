@@ -15,7 +15,7 @@ from torch import Tensor
 from hesspot.contract import Batch, Committee, Model
 from hesspot.errors import UserError
 
-#: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for the house model in float64).
+#: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for models of the default size).
 MAX_EDGES = 100_000
 
 

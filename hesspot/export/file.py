@@ -49,7 +49,7 @@ from hesspot.export.replay import answers_of, check_fingerprint, fingerprint_ent
 from hesspot.files import replacing
 from hesspot.kernel import KernelModel, NoKernel, packed, shape_of
 from hesspot.models.architectures import ARCHITECTURES, build_model, name_of
-from hesspot.models.ensemble import Member, houses_of
+from hesspot.models.ensemble import Member, copy_weights
 from hesspot.version import __version__
 
 #: Faults of the TorchScript executor have been seen to appear on the second or third call only.
@@ -143,7 +143,7 @@ def read_model(
 ) -> LoadedModel:
     """Read an exported model.
 
-    backend: the kernel of the house model, which runs on the CPU, needs edges sorted by centre, and runs no code of the
+    backend: the model's kernel, which runs on the CPU, needs edges sorted by centre, and runs no code of the
     file; the file's TorchScript, which is a program (docs/export.md); or the kernel where the model has one.
 
     UserError if the file is missing, is no hesspot model, is damaged or changed, has a newer format, and for a device
@@ -292,9 +292,7 @@ def eager_model(loaded: LoadedModel) -> Model:
     try:
         if loaded.block is None:
             script = read_model(loaded.location, backend="torchscript").module
-            model.load_state_dict(script.state_dict())
-            for house, read in zip(houses_of(model), houses_of(script), strict=True):
-                house.shifts = list(read.shifts)
+            copy_weights(script, model)
         else:
             ARCHITECTURES[name].fill(model, loaded.block)
     except (RuntimeError, UserError) as error:
@@ -344,8 +342,8 @@ def write_model(
 
     `fingerprint` holds the trained model's own answers (see `fingerprint_entry`); at least one structure. electrons:
     pairs of charge and multiplicity (2S + 1) of the training data, if they are known. allow_jump: write a model that
-    jumps at the cutoff, which the file then says. A house model that the kernel cannot evaluate gets a file without a
-    kernel, and a warning.
+    jumps at the cutoff, which the file then says. A model of one of the `ARCHITECTURES` that their kernel cannot
+    evaluate gets a file without a kernel, and a warning.
 
     UserError, and no file, if the scripted or the re-read model or the kernel differ from the fingerprint, if the model
     has no elements or cutoff, cannot be scripted, is not strictly local, or jumps at the cutoff.

@@ -1,10 +1,9 @@
 """Kernels: plain C++ loops, compiled for several instruction sets, in the place of TorchScript.
 
-A kernel evaluates packed weights of one of `hesspot.models.architectures`, committees of house models among them, whose
-densities of neighbours are computed once. It gives the numbers of the torch model to rounding and is many times faster.
-It keeps the contract of `hesspot.contract` and joins torch's graph, so
-that forces, virials, H·v and Hessians are computed as for any other model. CPU only; no derivatives with respect to the
-weights, none beyond the second with respect to positions.
+A kernel evaluates packed weights of one of `hesspot.models.architectures`, committees among them, whose common parts
+are computed once. It gives the numbers of the torch model to rounding and is many times faster. It keeps the contract
+of `hesspot.contract` and joins torch's graph, so that forces, virials, H·v and Hessians are computed as for any other
+model. CPU only; no derivatives with respect to the weights, none beyond the second with respect to positions.
 """
 
 from __future__ import annotations

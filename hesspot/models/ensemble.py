@@ -84,6 +84,13 @@ def houses_of(module: Any) -> list[Any]:
     return list(module.houses.children()) if hasattr(module, "houses") else [module]
 
 
+def copy_weights(source: Any, target: Any) -> None:
+    """Weights and shifts of one model, scripted or not, into another one of the same shape."""
+    target.load_state_dict(source.state_dict())
+    for house, read in zip(houses_of(target), houses_of(source), strict=True):
+        house.shifts = list(read.shifts)
+
+
 class Member:
     """One member of a committee as a model of its own; the committee has `elements`, `cutoff` and `members`."""
 
