@@ -306,6 +306,7 @@ def test_displaced_geometries_that_are_not_printed_are_left_out(tmp_path: Path, 
     ("text", "words"),
     [
         (lambda p: gaussian(p).replace("Normal", "Error"), "did not end normally"),
+        (lambda p: gaussian(p).replace("      1           0", "     -2           0"), "is periodic"),
         (lambda p: gamess(p) + " SCF IS UNCONVERGED, TOO MANY ITERATIONS\n", "SCF that did not converge"),
         (lambda p: nwchem(p) + "     Calculation failed to converge\n", "SCF that did not converge"),
         (lambda p: " Entering Gaussian System\n Normal termination of Gaussian\n", r"formchk makes an \.fchk"),

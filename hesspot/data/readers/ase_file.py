@@ -30,7 +30,7 @@ _ELECTRONS = {
 }
 
 #: Endings that say nothing, although ASE takes them for a program's.
-_EVERYONES = (".dat", ".out", ".log", ".txt", "")
+_EVERYONES = (".dat", ".out", ".log", ".txt")
 
 #: What a name of an array has in it that may be a label.
 _LIKE_LABELS = re.compile("energ|force|grad|hess|stress|virial", re.IGNORECASE)
@@ -54,9 +54,10 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if options.ase_format is None and path.suffix.lower() in _EVERYONES:
             raise UnknownFileTypeError(reason) from error
+        remedy = "; give vasprun.xml of the same run" if name == "vasp-out" else ""
         raise UserError(
             f"{path} cannot be read by ASE as {name} ({reason}): it is of another format, which --format names, of a "
-            "version that ASE does not know, truncated or damaged"
+            f"version that ASE does not know, truncated or damaged{remedy}"
         ) from error
 
 

@@ -388,6 +388,8 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
 def _raw(point: _Point, data: Any, place: str, name: str) -> Raw:
     assert point.positions is not None
     numbers = np.asarray(data.atomnos if point.numbers is None else point.numbers)
+    if (numbers == -2).any():  # Gaussian's translation vectors
+        raise UserError(f"{place} is periodic, which cclib does not read of Gaussian: leave it out")
     if point.positions.shape != (len(numbers), 3):
         raise UserError(
             f"{place} has {len(point.positions)} positions of {len(numbers)} atoms: dummy atoms are not read"
