@@ -244,6 +244,24 @@ def test_frequencies_are_the_programs(path_of_water: list[Record], tmp_path: Pat
     assert np.abs(usual - printed).max() > 3 * SAME_FREQUENCY
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.9])
+def test_a_hessian_of_other_frequencies_than_printed_is_refused(
+    factor: float, path_of_water: list[Record], tmp_path: Path
+) -> None:
+    water = path_of_water[0]
+    heavy = np.where(water.numbers == 1, 2.01410178, 15.9949146)  # of deuterium, as a job may ask for
+    printed = factor * normal_modes(water.atoms_only(), water.hessian, heavy).frequencies
+    entries = entries_of(water) | {"Vib-LE2Fix": 14, "Vib-AtMass": heavy, "Vib-E2": [*printed, *np.zeros(13 * 3)]}
+    path = written(tmp_path / "it.fchk", entries)
+    if factor != 1.0:
+        with pytest.raises(UserError, match="frequencies differ by"):
+            read(path)
+        return
+    (record,) = read(path)
+    found = normal_modes(record.atoms_only(), record.hessian).frequencies
+    np.testing.assert_allclose(found, printed, atol=SAME_FREQUENCY)
+
+
 def test_numbers_of_fortran(path_of_water: list[Record], tmp_path: Path) -> None:
     gradient = -path_of_water[0].forces / HARTREE_PER_BOHR
     path = written(tmp_path / "it.fchk", entries_of(path_of_water[0], Cartesian_Gradient=gradient * [[1], [1], [0]]))

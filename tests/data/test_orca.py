@@ -285,6 +285,23 @@ def test_frequencies_are_the_programs(tmp_path: Path) -> None:
     np.testing.assert_allclose(normal_modes(record.atoms_only(), record.hessian).frequencies, printed, atol=0.1)
 
 
+@pytest.mark.parametrize(("factor", "scale"), [(1.0, None), (0.96, 0.96), (0.96, None)])
+def test_a_hessian_of_other_frequencies_than_printed_is_refused(
+    factor: float, scale: float | None, steps: list[Record], tmp_path: Path
+) -> None:
+    atoms = steps[-1].atoms_only()
+    atoms.set_masses([MASSES[z] for z in steps[-1].numbers])
+    values = [*np.zeros(6), *factor * normal_modes(atoms, steps[-1].hessian).frequencies]
+    more = "$vibrational_frequencies\n12\n" + "".join(f"{i:5d}{value:16.6f}\n" for i, value in enumerate(values)) + "\n"
+    more += "" if scale is None else f"$frequency_scale_factor\n{scale:12.6f}\n\n"
+    path = hess(engrad(tmp_path / "job.engrad", steps[-1]).with_suffix(".hess"), steps[-1], more=more)
+    if factor == 1.0 or scale is not None:
+        same(read(path)[0], steps[-1], hessian=True)
+    else:
+        with pytest.raises(UserError, match=r"frequencies differ by .* from those"):
+            read(path)
+
+
 @pytest.mark.parametrize("name", ["job.property.json", "job.property.txt"])
 def test_truncated_files_give_one_sentence(name: str, steps: list[Record], tmp_path: Path) -> None:
     path = (property_json if name.endswith("json") else property_txt)(tmp_path / name, steps)

@@ -119,6 +119,19 @@ def test_commands_take_elements(tmp_path: Path) -> None:
     assert Dataset.read(tmp_path / "b.h5")[0].energy < -100.0  # of water, eV; helium and hydrogen have -60
 
 
+def test_a_system_of_deepmd_without_a_map_takes_elements(tmp_path: Path) -> None:
+    (tmp_path / "set.000").mkdir()
+    (tmp_path / "type.raw").write_text("0 1 1")
+    (tmp_path / "nopbc").touch()
+    np.save(tmp_path / "set.000/coord.npy", np.reshape(WATER, (1, 9)))
+    with pytest.raises(UserError, match="--elements O,H in the order of the types"):
+        convert([tmp_path], Options())
+    assert convert([tmp_path], Options(elements=["O", "H"]))[0].numbers.tolist() == [8, 1, 1]
+    (tmp_path / "type_map.raw").write_text("O H")
+    with pytest.raises(UserError, match="leave --elements out"):
+        convert([tmp_path], Options(elements=["O", "H"]))
+
+
 @pytest.mark.parametrize("command", ["ipi-input", "ipi-hessian"])
 def test_commands_for_ipi_name_types(command: str) -> None:
     assert "--elements" in CliRunner().invoke(app, [command, "--help"]).output

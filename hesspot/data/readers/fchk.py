@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hesspot.data.readers.frames import require_frequencies
 from hesspot.data.readers.options import ATOMIC, Options
 from hesspot.data.readers.raw import Raw, isotopes, numbers_of, without_ghosts, without_held_atoms
 from hesspot.data.sum_rules import rotational_defect
@@ -36,6 +37,9 @@ _WANTED = (
     "Nuclear derivative order",
     "Cartesian Gradient",
     "Cartesian Force Constants",
+    "Vib-LE2Fix",
+    "Vib-AtMass",
+    "Vib-E2",
     "IRC Reference Energy",
     "Optimization Reference Energy",
 )
@@ -45,6 +49,8 @@ _MOVING = re.compile(r"(F|P)?(OPT|TS|SADDLE|SCAN|IRC)|LST", re.IGNORECASE)
 #: Method of an excited state: RTD-B3LYP-FC (Gaussian 09), RB3LYP TD-FC (Gaussian 16).
 _TD = re.compile(r"^(R|U|RO)TD-(.+?)(-FC)?(?=\s)|\sTD(A)?(-FC)?(?=\s)")
 
+#: Numbers that are kept of each vibration; the first of them, of all vibrations, are frequencies in cm⁻¹.
+VIBRATION = 14
 #: bohr; points have the digits of the coordinates.
 SAME_PLACE = 1e-6
 #: Hartree; energies of points are rounded to 1e-6.
@@ -75,7 +81,7 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
     numbers = entries["Atomic numbers"]
     n = len(numbers)
     ghosts = (numbers < 1) | (entries.get("Nuclear charges", numbers) == 0)
-    masses = entries.get("Real atomic weights")
+    masses = entries.get("Vib-AtMass", entries.get("Real atomic weights"))
     hessian = entries.get("Cartesian Force Constants")
     hessian = None if hessian is None else _full(hessian, n, path)
     energy, level, notes = _energy(lines, entries)
@@ -107,6 +113,9 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         )
         raw = without_held_atoms(without_ghosts(raw, ghosts))
         raw.numbers = numbers_of(raw.numbers, raw.place)
+        if raw.hessian is not None and "Vib-E2" in entries and lines[1][:10].strip().upper() == "FREQ":
+            printed = entries["Vib-E2"][: len(entries["Vib-E2"]) // int(entries.get("Vib-LE2Fix", VIBRATION))]
+            require_frequencies(raw.place, raw.numbers, point.positions, raw.hessian, printed, raw.masses)
         raw.masses = None if raw.masses is None else isotopes(raw.numbers, raw.masses)
         yield raw
 

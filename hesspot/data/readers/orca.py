@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hesspot.data.readers.contents import head_of, program_of
+from hesspot.data.readers.frames import require_frequencies
 from hesspot.data.readers.options import ATOMIC, Options
 from hesspot.data.readers.raw import Raw, isotopes, numbers_of, without_ghosts, without_held_atoms
 from hesspot.errors import UserError
@@ -49,6 +50,7 @@ class _Part:
     gradient: Any = None
     hessian: Any = None
     masses: Any = None
+    frequencies: Any = None
     charge: Any = None
     multiplicity: Any = None
     level: str = ""
@@ -111,6 +113,8 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         if raw.energy is None and not part.note:
             raw.notes += (f"it has no energy: put {stem.name}.out or {stem.name}.property.txt of the job beside it",)
         raw = without_held_atoms(without_ghosts(raw, part.ghosts()))
+        if raw.hessian is not None and part.frequencies is not None:
+            require_frequencies(raw.place, raw.numbers, part.positions, raw.hessian, part.frequencies, part.masses)
         raw.masses = None if raw.masses is None else isotopes(raw.numbers, np.asarray(raw.masses))
         yield raw
 
@@ -197,7 +201,11 @@ def _read_hess(path: Path) -> list[_Part]:
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"{path} is no .hess file of ORCA, or it is truncated: run the job again") from error
     symbols = ["".join(words[:-4]) for words in atoms]
-    return [_Part(path, symbols, positions, hessian=hessian, masses=masses, multiplicity=multiplicity)]
+    part = _Part(path, symbols, positions, hessian=hessian, masses=masses, multiplicity=multiplicity)
+    if float(sections.get("frequency_scale_factor", ["1.0"])[0]) == 1.0:
+        rows = [line.split() for line in sections.get("vibrational_frequencies", [])[1:]]
+        part.frequencies = np.array([row[1] for row in rows if len(row) == 2], dtype=np.float64)
+    return [part]
 
 
 def _read_matrix(lines: list[str]) -> np.ndarray:
