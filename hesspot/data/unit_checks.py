@@ -122,7 +122,7 @@ class UnitCheck:
         self._pairs = _Factor()
         self._energies: dict[bytes, tuple[float, float]] = {}
         self._per_atom: list[tuple[float, float]] = []
-        self._recent: OrderedDict[bytes, deque[Record]] = OrderedDict()
+        self._recent: OrderedDict[tuple[bytes, int | None, int | None], deque[Record]] = OrderedDict()
         self._atoms = 0
         self._has_forces = self._has_hessians = False
 
@@ -154,7 +154,7 @@ class UnitCheck:
         """The change of energy from the closest of the structures before it, and what forces say of it."""
         if record.energy is None or record.forces is None:
             return
-        key = record.numbers.tobytes()
+        key = (record.numbers.tobytes(), record.charge, record.multiplicity)
         others = self._recent.setdefault(key, deque(maxlen=KEPT))
         self._recent.move_to_end(key)
         steps = [(other, step) for other in others if (step := _step(other, record)) is not None]
