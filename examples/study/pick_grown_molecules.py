@@ -7,8 +7,7 @@
 All that are not in the reactive set, with up to three heavy atoms, or with four and up to seven atoms in all, at the
 minimum of GFN2-xTB; of eight atoms the first ones, of those with hydrogen taken away up to six. None has the bond graph
 of a held-out molecule. The labels take three hours of one core; the smaller grid changes frequencies by less than
-0.4 cm⁻¹. Some are left out whose Hessians miss `hesspot data check`'s limit of the rotational sum rule on that grid
-(0.020 to 0.027 for 0.02 eV/Å).
+0.4 cm⁻¹. Some are left out whose Hessians break the rotational sum rule on that grid by more than 0.02 eV/Å.
 """
 
 import argparse

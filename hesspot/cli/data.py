@@ -102,10 +102,10 @@ def check(
         for tier, sentences in told.items():
             for sentence in sentences:
                 say(f"{tier}: {sentence}")
-        failed = len(told["wrong"])
-        verdict = f"{failed} kinds of test failed" if failed else f"all tests of the labels in {file} passed"
-        verdict += " but for noise" if told["noise"] else ""
-        say(verdict + (f", {len(told['warning'])} warnings" if told["warning"] else ""))
+        counts = {tier: f"{len(each)} kind{'s' * (len(each) > 1)} of" for tier, each in told.items() if each}
+        verdict = f"{counts['wrong']} test failed" if "wrong" in counts else f"all tests of the labels in {file} passed"
+        verdict += " but for noise" if "noise" in counts else ""
+        say(verdict + (f", {counts['warning']} warning" if "warning" in counts else ""))
     if told["wrong"]:
         raise typer.Exit(1)
 

@@ -64,13 +64,14 @@ STRICT = Limits(translation=2e-8, rotation=5e-5, asymmetry=2e-4, stationary=1e-3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test of one structure; only what is wrong is a failure."""
+    """One test of one structure, or of the set, whose name is then what was found; only what is wrong is a failure."""
 
     name: str
     test: str
     value: float
     limit: float
     tier: Tier = "wrong"
+    of_set: bool = False
 
     @property
     def passed(self) -> bool:
@@ -98,7 +99,7 @@ def check_record(record: Record, limits: Limits = USUAL) -> list[Finding]:
             add("asymmetry as computed, part of the Hessian", asymmetry / size, limits.asymmetry)
         found = vibrations(record)
         if all(finding.passed for finding in findings[first:]):
-            add("noise of the Hessian, error of frequencies in cm⁻¹", found.frequency_error, limits.noise, "noise")
+            add("error of the Hessian's frequencies, cm⁻¹", found.frequency_error, limits.noise, "noise")
         if record.kind in ("minimum", "saddle"):
             least, most = found.n_imaginary
             wanted = int(record.kind == "saddle")
@@ -127,8 +128,8 @@ def check_dataset(
             sizes[record.name] = float(np.abs(record.hessian).max())
         units.add(record)
         progress()
-    findings += [Finding(complaint.evidence, complaint.test, 1, 0) for complaint in units.refusals()]
-    findings += [Finding(complaint.evidence, complaint.test, 1, 0, "warning") for complaint in units.doubts()]
+    findings += [Finding(complaint.evidence, complaint.test, 1, 0, of_set=True) for complaint in units.refusals()]
+    findings += [Finding(complaint.evidence, complaint.test, 1, 0, "warning", True) for complaint in units.doubts()]
     records = without_curvature(dataset.records)
     findings += _levels(dataset)
     copies = find_copies(records)
@@ -194,6 +195,9 @@ def in_words(findings: Sequence[Finding]) -> list[str]:
         beyond = [finding for finding in own if not finding.passed]
         if not beyond:
             continue
+        if beyond[0].of_set:
+            sentences.append(f"{test}: {beyond[0].name}")
+            continue
         worst = max(beyond, key=lambda finding: finding.value)
         extent = f"worst is {worst.name} with {worst.value:.2g}, limit {worst.limit:.2g}"
         if worst.limit == 0:
@@ -205,4 +209,6 @@ def in_words(findings: Sequence[Finding]) -> list[str]:
 
 def label_warnings(dataset: Dataset, progress: Callable[[], None] = lambda: None) -> list[str]:
     """What `hesspot data check` would say about the labels, for those who are about to train on them."""
-    return in_words(check_dataset(dataset, progress=progress))
+    findings = check_dataset(dataset, progress=progress)
+    noise = in_words([finding for finding in findings if finding.tier == "noise"])
+    return [f"noise: {each}" if each in noise else each for each in in_words(findings)]

@@ -151,7 +151,9 @@ def test_noise_is_told_with_its_size_and_is_no_failure(small: Dataset, tmp_path:
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path / "set.h5")])
     assert result.exit_code == 0
     (sentence,) = [line for line in result.output.splitlines() if line.startswith("noise: ")]
-    assert re.search(r"error of frequencies in cm⁻¹: 1 of 2 structures \(worst is numerical with \d\.?\d*,", sentence)
+    assert re.search(r"frequencies, cm⁻¹: 1 of 2 structures \(worst is numerical with \d\.?\d*,", sentence)
+    assert "passed but for noise" in result.output
+    assert sentence in label_warnings(Dataset.read(tmp_path / "set.h5"))
     result = json.loads(CliRunner().invoke(app, ["data", "check", str(tmp_path / "set.h5"), "--json"]).output)
     assert result["passed"] is True
     assert next(test["severity"] for test in result["tests"] if test["beyond"]) == "noise"
