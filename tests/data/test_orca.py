@@ -110,7 +110,7 @@ def _array(name: str, values: np.ndarray) -> str:
     for start in range(0, columns, 8):
         chosen = range(start, min(start + 8, columns))
         text += "".join(f"{k:58d}" if k == start else f"{k:28d}" for k in chosen) + "\n"
-        text += "\n" if start == 0 else ""
+        text += "\n"
         for i in range(rows):
             text += f"{i:<33d}" + "".join(f"{values[i, k]:28.16e}" for k in chosen) + "\n"
     return text
