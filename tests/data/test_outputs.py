@@ -290,7 +290,9 @@ def test_energies_of_two_methods_at_one_geometry_are_left_out(
     assert "its energies differ by 73 Hartree and are left out" in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_displaced_geometries_that_are_not_printed_are_left_out(tmp_path: Path, points: list[Springs]) -> None:
+def test_displaced_geometries_that_are_not_printed_are_left_out(
+    tmp_path: Path, points: list[Springs], capsys: pytest.CaptureFixture[str]
+) -> None:
     text = qchem(points[2:])
     steps = [Springs(points[2].positions + shift) for shift in np.eye(9).reshape(9, 3, 3)[:4] * 0.01]
     displaced = ""
@@ -300,6 +302,7 @@ def test_displaced_geometries_that_are_not_printed_are_left_out(tmp_path: Path, 
     start = text.index(" Hessian of")
     (record,) = read(write(tmp_path / "job.out", text[:start] + displaced + text[start:]))
     is_springs(record, points[2], "hessian", PRINTED)
+    assert "5 energies or gradients of geometries that are not printed" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def test_qcschema_is_refused(tmp_path: Path, springs: Springs) -> None:
         ({"molecule": {**good["molecule"], "geometry": turned}}, "another orientation"),
         ({"molecule": ghost}, "Hessian with the ghost atoms 2 in it"),
         ({"driver": "properties", "properties": {}, "return_result": {}}, "without an energy"),
+        ({"return_result": (springs.hessian() + 0.3 * np.eye(9)).ravel().tolist()}, r"rows sum to 0\.3"),
         ({"return_result": [1.0]}, r"Hessian of shape \(1, 1\)"),
         ({"model": "b3lyp"}, "not what QCSchema defines"),
     ):
