@@ -1,8 +1,10 @@
 """Files that appear complete or not at all, and what files hold."""
 
 import errno
+import fcntl
 import os
 import secrets
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -101,6 +103,46 @@ def replacing(path: str | Path) -> Iterator[Path]:
             _to_disk(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: str | Path, what: str) -> Iterator[None]:
+    """Hold a folder, which is made, for this process alone; UserError if another one holds it.
+
+    It is free again when the block or the process ends, however that ends. `what` begins the sentence, as in "the run".
+    """
+    folder = Path(folder)
+    lock = _lock_of(folder, what)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock_of(folder: Path, what: str) -> int:
+    """A locked file in the folder."""
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UserError(f"folder {folder} cannot be written ({error}); choose another --out") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 100, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise UserError(
+                f"{what} in {folder} is being written by another process ({holder}); wait until it has ended, or "
+                "choose another --out"
+            ) from None
+        except OSError:  # a file system without locks
+            return lock
+        if (folder / ".lock").exists() and os.path.samestat(os.fstat(lock), (folder / ".lock").stat()):
+            return lock
+        os.close(lock)  # whoever held the folder has removed it just now
 
 
 def _to_disk(path: Path) -> None:

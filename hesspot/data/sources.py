@@ -7,31 +7,36 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from hesspot.console import warn
-from hesspot.data import Dataset, Record
+from hesspot.data import PART_NAMES, Dataset, Record
 from hesspot.data.levels import different_levels
 from hesspot.data.shipped import find_dataset
+from hesspot.data.stored_records import Entry, StoredRecords
 from hesspot.errors import UserError
 
 
 def read_data(data: str | list[str], allow_mixed_levels: bool = False) -> Dataset:
-    """Read one dataset, or several as one whose names begin with their file's.
+    """Open one dataset, or several as one whose names begin with their file's; see `Dataset.open`.
 
     UserError if they are of different levels of theory and this is not allowed: their energies do not compare.
     """
     names = [data] if isinstance(data, str) else data
-    sets = [Dataset.read(find_dataset(name)) for name in names]
+    sets = [Dataset.open(find_dataset(name)) for name in names]
     if len(sets) == 1:
         return sets[0]
     require_one_level({n: each.level_of_theory for n, each in zip(names, sets, strict=True)}, allow_mixed_levels)
-    records = [
-        replace(record, name=f"{Path(name).stem}/{record.name}")
+    entries = [
+        replace(entry, name=f"{Path(name).stem}/{entry.name}")
         for name, each in zip(names, sets, strict=True)
-        for record in each
+        for entry in each.heads
+        if isinstance(entry, Entry)
     ]
     provenance = {name: each.provenance for name, each in zip(names, sets, strict=True)}
-    return Dataset(records, " and ".join(different_levels(each.level_of_theory for each in sets)), provenance)
+    return Dataset(
+        StoredRecords(entries), " and ".join(different_levels(each.level_of_theory for each in sets)), provenance
+    )
 
 
 def require_one_level(
@@ -64,7 +69,7 @@ def require_known_level(levels: Mapping[str, str], allow_mixed_levels: bool, rem
         require_one_level(known, allow_mixed_levels, remedy)
 
 
-def require_one_charge(records: Sequence[Record], allow_mixed_charges: bool) -> None:
+def require_one_charge(records: Sequence[Record | Entry], allow_mixed_charges: bool) -> None:
     """UserError for structures that differ in what a model of positions and elements alone cannot tell apart.
 
     These are total charges, unless `allow_mixed_charges`, and multiplicities of one composition.
@@ -90,11 +95,13 @@ def require_one_charge(records: Sequence[Record], allow_mixed_charges: bool) -> 
         )
 
 
-def require_known_elements(dataset: Dataset, elements: Sequence[str], whose: str) -> None:
-    """UserError if the data have an element that is not among `elements`, those of the model that is trained on."""
-    new = [element for element in dataset.elements if element not in elements]
-    if new:
-        raise UserError(
-            f"{whose} and the model that is trained on do not fit: the model has {', '.join(elements)}, "
-            f"and not {', '.join(new)} of the data; leave such structures out, or train a new model on all data"
-        )
+def require_known_elements(heads: Sequence[Record | Entry], elements: Sequence[str], place: str, whose: str) -> None:
+    """UserError for the first structure of `place` with an element that is not among `elements`, in words `whose`."""
+    for head in heads:
+        new = [chemical_symbols[z] for z in sorted(set(head.numbers.tolist())) if chemical_symbols[z] not in elements]
+        if new:
+            raise UserError(
+                f"structure {head.name} ({PART_NAMES[head.part]}) of {place} has {' and '.join(new)}, which {whose} "
+                f"({', '.join(elements)}); leave such structures out, or train a new model with them among its "
+                "training structures: `hesspot data convert IN.h5 --split 0.8,0.1,0.1 --out OUT.h5` draws parts so"
+            )

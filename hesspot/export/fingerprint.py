@@ -9,6 +9,7 @@ import numpy as np
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.contract import Model
 from hesspot.data import Record
+from hesspot.data.stored_records import Entry
 from hesspot.export.metadata import FingerprintEntry, Reference
 from hesspot.export.replay import fingerprint_entry
 
@@ -30,17 +31,16 @@ def reference_of(record: Record) -> Reference:
     )
 
 
-def choose_records(records: Sequence[Record], count: int) -> list[Record]:
-    """Up to `count` records: stationary points first, one per system, then others spread evenly over the rest."""
-    chosen: list[Record] = []
+def choose_structures(heads: Sequence[Record | Entry], count: int) -> list[int]:
+    """Numbers of up to `count` structures: stationary points first, one per system, then others spread evenly."""
+    stationary: list[int] = []
     seen: set[str] = set()
-    for record in records:
-        if record.kind in ("minimum", "saddle") and record.system not in seen and len(record) > 1:
-            chosen.append(record)
-            seen.add(record.system)
-    stationary = max(count - count // 4, 1)
-    chosen = [chosen[i] for i in _spread(len(chosen), stationary)]
-    rest = [record for record in records if record.kind not in ("minimum", "saddle")]
+    for i, head in enumerate(heads):
+        if head.kind in ("minimum", "saddle") and head.system not in seen and len(head) > 1:
+            stationary.append(i)
+            seen.add(head.system)
+    chosen = [stationary[i] for i in _spread(len(stationary), max(count - count // 4, 1))]
+    rest = [i for i, head in enumerate(heads) if head.kind not in ("minimum", "saddle")]
     return chosen + [rest[i] for i in _spread(len(rest), count - len(chosen))]
 
 
@@ -52,7 +52,7 @@ def _spread(available: int, wanted: int) -> list[int]:
 
 def make_fingerprint(model: Model, records: Sequence[Record], count: int = 8) -> list[FingerprintEntry]:
     """The model's own answers for chosen records, and for the largest of them in a small periodic box."""
-    chosen = choose_records(records, count)
+    chosen = [records[i] for i in choose_structures(records, count)]
     entries = [
         fingerprint_entry(model, record.name, record.atoms_only(), record.kind, reference_of(record), seed=number)
         for number, record in enumerate(chosen)

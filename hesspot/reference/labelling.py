@@ -12,11 +12,12 @@ import numpy as np
 from ase import Atoms
 
 from hesspot.console import Progress, say
-from hesspot.data import Dataset, Record
+from hesspot.data import KINDS, Dataset, Record
+from hesspot.data.record import TAG
 from hesspot.data.split import usual_split
 from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
-from hesspot.files import require_free
+from hesspot.files import held, require_free
 from hesspot.pool import executor
 from hesspot.reference.method import LabelMethod, NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
@@ -73,36 +74,42 @@ def label_file(
         method.check_input(record.atoms_only(), f"{record.name} of {source}", hessian=hessian)
 
     store = PartStore(out.with_name(out.name + ".parts"), method, tell)
-    if division:
-        tell(f"{division}; --part marks all alike")
-    finished = {record.name: store.get(record.name, record, hessian=hessian, products=products) for record in wanted}
-    missing = [record for record in wanted if finished[record.name] is None]
-    if len(missing) < len(wanted):
-        tell(f"{len(wanted) - len(missing)} of {len(wanted)} structures are taken from {store.folder}")
+    with held(store.folder, "the labels"):
+        require_free(out, overwrite)
+        if division:
+            tell(f"{division}; --part marks all alike")
+        finished = {
+            record.name: store.get(record.name, record, hessian=hessian, products=products) for record in wanted
+        }
+        missing = [record for record in wanted if finished[record.name] is None]
+        if len(missing) < len(wanted):
+            tell(f"{len(wanted) - len(missing)} of {len(wanted)} structures are taken from {store.folder}")
 
-    with Progress("labels", len(wanted), len(wanted) - len(missing)) as progress:
-        for record, reason in _label_all(missing, method, hessian, products, min(jobs, max(len(missing), 1)), mpi):
-            if reason:
-                tell(f"{record.name}: left out, {reason}")
-            else:
-                store.put(record)
-                finished[record.name] = record
-            progress.advance(note=f"{record.name} left out" if reason else record.name)
+        with Progress("labels", len(wanted), len(wanted) - len(missing)) as progress:
+            for record, reason in _label_all(missing, method, hessian, products, min(jobs, max(len(missing), 1)), mpi):
+                if reason:
+                    tell(f"{record.name}: left out, {reason}")
+                else:
+                    store.put(record)
+                    finished[record.name] = record
+                progress.advance(note=f"{record.name} left out" if reason else record.name)
 
-    # Labels may come from a part that an earlier run with other --part or --kind has left.
-    records = [
-        replace(done, part=record.part, kind=record.kind, system=record.system, masses=record.masses)
-        for record in wanted
-        if (done := finished[record.name]) is not None
-    ]
-    if not records:
-        raise UserError(f"no structure of {source} converged, {out} is not written: check the geometries")
-    dataset = assemble(records, method, out, source=source.name)
-    if len(records) == len(wanted):
-        store.remove()
-    else:
-        tell(f"{len(wanted) - len(records)} of {len(wanted)} structures did not converge and are left out")
-    return dataset
+        # Labels may come from a part that an earlier run with other --part or --kind has left.
+        records = [
+            replace(
+                done, part=record.part, kind=record.kind, tag=record.tag, system=record.system, masses=record.masses
+            )
+            for record in wanted
+            if (done := finished[record.name]) is not None
+        ]
+        if not records:
+            raise UserError(f"no structure of {source} converged, {out} is not written: check the geometries")
+        dataset = assemble(records, method, out, source=source.name)
+        if len(records) == len(wanted):
+            store.remove()
+        else:
+            tell(f"{len(wanted) - len(records)} of {len(wanted)} structures did not converge and are left out")
+        return dataset
 
 
 def _record(atoms: Atoms, index: int, source: Path, part: str, kind: str, system: str | None) -> Record:
@@ -111,13 +118,16 @@ def _record(atoms: Atoms, index: int, source: Path, part: str, kind: str, system
     bare.info = {}
     name = str(atoms.info.get("name", f"{source.stem}_{index:05d}"))
     charge, multiplicity = electrons_of(atoms, f"structure {name!r} of {source}")
+    stated = str(atoms.info.get("kind", kind))
+    own_word = stated if "kind" in atoms.info and stated not in KINDS else ""
     return Record.from_atoms(
         bare,
         name=name,
         charge=charge,
         multiplicity=multiplicity,
         part=str(atoms.info.get("part", part)),
-        kind=str(atoms.info.get("kind", kind)),
+        kind="other" if own_word else stated,
+        tag=str(atoms.info.get(TAG, own_word)),
         system=str(atoms.info.get("system", system or atoms.get_chemical_formula())),
     )
 

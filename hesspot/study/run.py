@@ -20,15 +20,16 @@ from hesspot.console import Progress, say
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
 from hesspot.errors import UserError
-from hesspot.files import write_atomically
+from hesspot.files import held, write_atomically
 from hesspot.pool import executor
+from hesspot.settings import read_yaml
 from hesspot.study.config import Arm, StudyConfig
 from hesspot.study.cost import measure_cost, read_cost
 from hesspot.study.evaluate import evaluate, is_evaluated, reactions, tested_records, write_evaluation
 from hesspot.study.subsets import training_subset
 from hesspot.training.checkpoint import load_checkpoint, model_of
 from hesspot.training.config import TrainingConfig
-from hesspot.training.loop import FREE_KEYS, train
+from hesspot.training.loop import FREE_KEYS, holds_run, train
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,12 @@ def run_study(
     folder = Path(folder)
     if jobs < 1:
         raise UserError(f"--jobs {jobs} runs nothing; give a number of processes, such as 2")
-    study = Study(config, folder)
+    with held(folder, "the study"):
+        return _run_study(Study(config, folder), resume, jobs, show)
+
+
+def _run_study(study: Study, resume: bool, jobs: int, show: bool) -> Study:
+    config, folder = study.config, study.folder
     study.start(resume)
     done = sum(is_evaluated(job.folder) for job in study.jobs)
     with Progress("runs", len(study.jobs), done, show=show and jobs > 1) as progress:
@@ -173,7 +179,7 @@ def _run_wave(missing: Sequence[Job], data: str, jobs: int, show: bool, done: Ca
 
 def run_job(job: Job, data: str, show: bool) -> None:
     """One training, from where it stopped, and its evaluation on the test part of `data`."""
-    begun = (job.folder / "last.pt").exists()
+    begun = holds_run(job.folder)
     if not begun:
         shutil.rmtree(job.folder, ignore_errors=True)
     if show:
@@ -188,9 +194,9 @@ def run_job(job: Job, data: str, show: bool) -> None:
 
 def _check_same(job: Job) -> None:
     """Refuse a run of another configuration before anything is trained."""
-    if not (job.folder / "last.pt").exists():
+    if not holds_run(job.folder):
         return
-    old, new = yaml.safe_load((job.folder / "config.yaml").read_text()), job.config.model_dump()
+    old, new = read_yaml(job.folder / "config.yaml", "configuration", "hesspot train"), job.config.model_dump()
     free = set(FREE_KEYS)
     if "model" not in job.config.model_fields_set:
         free.add("model")  # a run that starts from another takes its shape

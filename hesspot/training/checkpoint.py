@@ -37,17 +37,26 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path.parent} is {contents_of(path.parent)}, and no run; {remedy}")
     require_file(path, "checkpoint", remedy)
     if not zipfile.is_zipfile(path):
-        raise UserError(f"checkpoint {path} is {contents_of(path)} or truncated; use the run's other checkpoint")
+        raise UserError(f"checkpoint {path} is {contents_of(path)} or truncated; {_other(path)}")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         reason = str(error).splitlines()[0][:SHOWN]
-        raise UserError(f"checkpoint {path} cannot be read ({reason}); use the run's other checkpoint") from error
+        raise UserError(f"checkpoint {path} cannot be read ({reason}); {_other(path)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no hesspot checkpoint; {remedy}")
     if content["version"] > VERSION:
         raise UserError(f"checkpoint {path} has version {content['version']}, newer than {VERSION}; update hesspot")
     return content
+
+
+def _other(path: Path) -> str:
+    """How a run goes on from its other checkpoint; nothing is replaced unless its owner says so."""
+    if path.name == "last.pt" and path.with_name("best.pt").exists():
+        return f"delete it, and `hesspot train … --out {path.parent} --resume` goes on from best.pt"
+    if path.name == "best.pt" and path.with_name("last.pt").exists():
+        return f"copy {path.with_name('last.pt')} over it to take the last model for the best one"
+    return "choose another --out"
 
 
 def model_of(content: dict[str, Any], weights: str = "average") -> House:

@@ -126,6 +126,18 @@ class TrainingConfig(Section):
             raise ValueError("replay is for a model that is trained on; give start_from, or list the files under data")
         return self
 
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        counting = {"e": ("energy",), "ef": ("energy", "forces", "stress")}.get(
+            self.mode, tuple(LossSection.model_fields)
+        )
+        if not any(getattr(self.loss, key) for key in counting):
+            raise ValueError(
+                f"the loss weights of mode {self.mode} ({', '.join(counting)}) are all zero, so that nothing is "
+                "learnt; give one of them a weight above zero"
+            )
+        return self
+
 
 #: Keys of other programs for the same thing.
 OTHER_NAMES = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,57 +10,94 @@ import torch
 from hesspot.derivatives import MAX_EDGES, evaluate
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
 from hesspot.models.house import House, HouseConfig, HouseModel
-from hesspot.training.samples import Sample, groups_by_edges, join_samples
+from hesspot.training.samples import Sample, edges_of, in_groups, join_samples
 
 #: A descriptor that hardly varies for an element is not blown up: its deviation counts as at least this
 #: part of the element's root-mean-square descriptor deviation.
 DEVIATION_FLOOR = 0.1
 
+#: eV/Å, of the forces that a model's outputs are scaled to.
+SMALLEST_SCALE = 0.1
 
-def energy_shifts(samples: Sequence[Sample], n_elements: int) -> list[float]:
+
+def energy_shifts(samples: Iterable[Sample], n_elements: int) -> list[float]:
     """Energy per element, eV, by least squares of the total energies; of smallest norm where undetermined."""
-    counts = np.stack([np.bincount(s.graph.species.cpu().numpy(), minlength=n_elements) for s in samples])
-    energies = np.array([sample.energy for sample in samples])
-    shifts, *_ = np.linalg.lstsq(counts.astype(float), energies, rcond=None)
+    return _shifts(*zip(*((_counts(sample, n_elements), sample.energy) for sample in samples), strict=True))
+
+
+def _counts(sample: Sample, n_elements: int) -> np.ndarray:
+    return np.bincount(sample.graph.species.cpu().numpy(), minlength=n_elements)
+
+
+def _shifts(counts: Sequence[np.ndarray], energies: Sequence[float]) -> list[float]:
+    shifts, *_ = np.linalg.lstsq(np.stack(counts).astype(float), np.array(energies), rcond=None)
     return [float(shift) for shift in shifts]
 
 
-def initial_model(config: HouseConfig, samples: Sequence[Sample], seed: int) -> House:
+class Moments:
+    """Mean and variance of rows that come in groups (Chan, Golub, LeVeque, 1979)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self._squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, rows: torch.Tensor) -> None:
+        count, mean = len(rows), rows.mean(0)
+        squares = (rows - mean).square().sum(0)
+        if self.count == 0:
+            self.count, self.mean, self._squares = count, mean, squares
+            return
+        apart, total = mean - self.mean, self.count + count
+        self._squares = self._squares + squares + apart.square() * (self.count * count / total)
+        self.mean, self.count = self.mean + apart * (count / total), total
+
+    @property
+    def deviation(self) -> torch.Tensor:
+        return (self._squares / self.count).sqrt()
+
+
+def initial_model(config: HouseConfig, samples: Iterable[Sample], seed: int) -> House:
     """A model or committee with random weights, shifts fitted to the energies, and standardised descriptors."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = HouseEnsemble(config) if isinstance(config, EnsembleConfig) else HouseModel(config)
-    model.shifts = energy_shifts(samples, len(config.elements))
-    model.to(samples[0].graph.vectors.device)
-    species = torch.cat([sample.graph.species for sample in samples])
+    moments = [Moments() for _ in config.elements]
+    counts, energies = [], []
+    squares, components = 0.0, 0
     with torch.no_grad():
-        descriptors = torch.cat([_descriptors(model, group) for group in groups_by_edges(samples, MAX_EDGES)])
-        for element in range(len(config.elements)):
-            own = descriptors[species == element]
-            if own.shape[0] == 0:
-                continue
-            deviation = (own - own.mean(0)).square().mean(0).sqrt()
-            typical = deviation.square().mean().sqrt()
-            model.mean[element] = own.mean(0)
-            model.inverse_deviation[element] = 1.0 / (deviation + DEVIATION_FLOOR * typical).clamp(min=1e-6)
-        forces = [sample.forces for sample in samples if sample.forces is not None]
-        if forces:
-            model.scale.fill_(float(torch.cat(forces).square().mean().sqrt().clamp(min=0.1)))
+        for group in in_groups(samples, edges_of, MAX_EDGES):
+            batch = join_samples(group)
+            model.to(batch.vectors.device)
+            descriptors = model.descriptors(batch.species, batch.centers, batch.neighbors, batch.vectors)
+            for element, own in enumerate(moments):
+                if bool((chosen := batch.species == element).any()):
+                    own.add(descriptors[chosen])
+            counts += [_counts(sample, len(config.elements)) for sample in group]
+            energies += [sample.energy for sample in group]
+            for sample in group:
+                if sample.forces is not None:
+                    squares += float(sample.forces.square().sum())
+                    components += sample.forces.numel()
+        for element, own in enumerate(moments):
+            if own.count:
+                deviation = own.deviation
+                typical = deviation.square().mean().sqrt()
+                model.mean[element] = own.mean
+                model.inverse_deviation[element] = 1.0 / (deviation + DEVIATION_FLOOR * typical).clamp(min=1e-6)
+        if components:
+            model.scale.fill_(max((squares / components) ** 0.5, SMALLEST_SCALE))
+    model.shifts = _shifts(counts, energies)
     return model
 
 
-def _descriptors(model: House, samples: Sequence[Sample]) -> torch.Tensor:
-    batch = join_samples(samples)
-    return model.descriptors(batch.species, batch.centers, batch.neighbors, batch.vectors)
-
-
-def refit_shifts(model: House, samples: Sequence[Sample]) -> None:
+def refit_shifts(model: House, samples: Iterable[Sample]) -> None:
     """Add to the shifts what the model's total energies lack, by least squares: data of another level of theory."""
-    missing = []
-    for group in groups_by_edges(samples, MAX_EDGES):
+    counts: list[np.ndarray] = []
+    missing: list[float] = []
+    for group in in_groups(samples, edges_of, MAX_EDGES):
         energies = evaluate(model, join_samples(group)).energy.tolist()
-        missing += [replace(s, energy=s.energy - energy) for s, energy in zip(group, energies, strict=True)]
-    corrections = energy_shifts(missing, len(model.elements))
+        counts += [_counts(sample, len(model.elements)) for sample in group]
+        missing += [sample.energy - energy for sample, energy in zip(group, energies, strict=True)]
+    corrections = _shifts(counts, missing)
     model.shifts = [shift + correction for shift, correction in zip(model.shifts, corrections, strict=True)]
 
 

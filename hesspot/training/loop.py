@@ -6,18 +6,22 @@ import copy
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hesspot.console import Progress
+from hesspot.console import Progress, warn
+from hesspot.data import Dataset
 from hesspot.errors import UserError
-from hesspot.files import write_atomically
+from hesspot.export.fingerprint import choose_structures
+from hesspot.files import held, write_atomically
 from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
 from hesspot.training.config import TrainingConfig, parse_config, read_config
+from hesspot.training.export_run import KEPT, REFERENCES
 from hesspot.training.log import RunLog, drop_rows_after, note, root_mean_squares
 from hesspot.training.loss import LossTerms
 from hesspot.training.parallel import device_kept
@@ -45,48 +49,80 @@ class TrainingResult:
     validated_on: str
 
 
-class Run:
-    """One training run in a folder: config.yaml, log.csv, last.pt, best.pt."""
+def holds_run(folder: str | Path) -> bool:
+    """Whether a folder holds something that was trained: a checkpoint, or a log with rows."""
+    folder = Path(folder)
+    if any((folder / name).exists() for name in ("last.pt", "best.pt")):
+        return True
+    log = folder / "log.csv"
+    return log.exists() and len(log.read_text().splitlines()) > 1
 
-    def __init__(self, config: TrainingConfig, folder: str | Path, resume: bool = False):
-        folder = Path(folder)
-        self.folder = folder
-        self.trainer = trainer = Trainer(config)
+
+class Run:
+    """One training run in a folder: config.yaml, references.h5, log.csv, last.pt, best.pt."""
+
+    def __init__(self, trainer: Trainer, folder: Path, resume: bool = False):
+        self.folder, self.trainer = folder, trainer
         self.config, self.writes = trainer.config, trainer.processes.writes
         self.best_epoch, self.best_loss, self.seconds = 0, math.inf, 0.0
-        if resume and (folder / "last.pt").exists():
-            self._go_on()
+        if resume and (checkpoint := self._checkpoint()) is not None:
+            self._go_on(checkpoint)
         else:
             self._start(resume)
 
+    def _checkpoint(self) -> Path | None:
+        """What the run goes on from: its last state, or the best one where that is gone."""
+        for name in ("last.pt", "best.pt"):
+            if (self.folder / name).exists():
+                return self.folder / name
+        return None
+
     def _start(self, resume: bool) -> None:
-        if (self.folder / "last.pt").exists():
-            raise UserError(f"folder {self.folder} holds a run already; pass --resume to go on, or another --out")
         kept = self.folder / "config.yaml"
-        if resume:  # of a run that was killed before its first checkpoint
-            if not kept.exists():
+        if holds_run(self.folder):
+            if self._checkpoint() is None:
                 raise UserError(
-                    f"checkpoint {self.folder / 'last.pt'} does not exist; give the folder of a run made by "
-                    "`hesspot train`"
+                    f"folder {self.folder} holds the log of a run whose checkpoints are gone; choose another --out"
                 )
-            self._require_same(read_config(kept).model_dump())
+            raise UserError(f"folder {self.folder} holds a run already; pass --resume to go on, or another --out")
+        if resume and not kept.exists():
+            raise UserError(
+                f"checkpoint {self.folder / 'last.pt'} does not exist; give the folder of a run made by `hesspot train`"
+            )
+        old = None
+        if kept.exists():  # of a run that was killed before its first checkpoint
+            old = read_config(kept)
+            self._require_same(old.model_dump())
         if not self.writes:
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_references()
+        if old != self.config:
             write_atomically(kept, yaml.safe_dump(self.config.model_dump(), sort_keys=False).encode())
-        except OSError as error:
-            raise UserError(f"folder {self.folder} cannot be written ({error}); choose another --out") from error
 
-    def _go_on(self) -> None:
-        state = load_checkpoint(self.folder / "last.pt")
+    def _write_references(self) -> None:
+        """What the fingerprint of the exported file needs of the data."""
+        dataset = self.trainer.data.dataset
+        chosen = [dataset[i] for i in choose_structures(dataset.heads, KEPT)]
+        Dataset(chosen, dataset.level_of_theory).write(self.folder / REFERENCES)
+
+    def _go_on(self, checkpoint: Path) -> None:
+        state = load_checkpoint(checkpoint)
         self._require_same(state["config"])
         self.trainer.load(state, self.folder)
         self.best_epoch, self.best_loss, self.seconds = state["best_epoch"], state["best_loss"], state["seconds"]
-        if self.writes:
-            drop_rows_after(self.folder, self.trainer.epoch)
-            for unfinished in self.folder.glob("*.part"):
-                unfinished.unlink()
+        best = load_checkpoint(self.folder / "best.pt")
+        if self.best_epoch != best["epoch"] <= self.trainer.epoch:  # its owner has put another model there
+            self.best_epoch, self.best_loss = best["epoch"], math.inf
+        if not self.writes:
+            return
+        if checkpoint.name == "best.pt":
+            warn(f"{self.folder / 'last.pt'} is gone: the run goes on from best.pt, after epoch {self.trainer.epoch}")
+            save_checkpoint(self.folder / "last.pt", state)
+        if not (self.folder / REFERENCES).exists():
+            self._write_references()
+        drop_rows_after(self.folder, self.trainer.epoch)
+        for unfinished in self.folder.glob("*.part"):
+            unfinished.unlink()
 
     def _require_same(self, kept: dict[str, Any]) -> None:
         """UserError if the run was started with another configuration."""
@@ -191,7 +227,7 @@ def train(
     show: bool = True,
     final_table: bool = True,
 ) -> TrainingResult:
-    """Train a house model into `folder`: config.yaml, log.csv, best.pt, last.pt, and a table of its errors.
+    """Train a house model into `folder`: config.yaml, references.h5, log.csv, best.pt, last.pt, a table of its errors.
 
     Args:
         config: a YAML file, or its keys; docs/training.md lists them.
@@ -199,15 +235,16 @@ def train(
         show: tell progress, a bar at a terminal and lines in a file.
         final_table: evaluate the best model on all parts of the data, and write results.json and results.csv.
 
-    UserError for a bad configuration or bad data, a folder that holds a run already unless `resume`, and a loss that
-    is not finite.
+    UserError for a bad configuration or bad data, a folder that holds a run already unless `resume` or in which another
+    process trains, and a loss that is not finite.
     """
     if isinstance(config, str | Path):
         config = read_config(config)
     elif isinstance(config, Mapping):
         config = parse_config(_plain(config), f"for {folder}")
     with torch_threads(config.threads), device_kept():
-        run = Run(config, Path(folder), resume=resume)
-        result = run.fit(show=show, final_table=final_table)
-        run.trainer.processes.close()
+        trainer = Trainer(config)
+        with held(folder, "the run") if trainer.processes.writes else nullcontext():
+            result = Run(trainer, Path(folder), resume).fit(show=show, final_table=final_table)
+        trainer.processes.close()
     return result

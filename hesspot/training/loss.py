@@ -11,7 +11,7 @@ The loss of a committee is the mean of its members' losses, each with the member
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -32,7 +32,7 @@ from hesspot.derivatives import (
 )
 from hesspot.models.ensemble import HouseEnsemble, Member
 from hesspot.training.config import HessianSection, LossSection
-from hesspot.training.samples import Sample, join_samples
+from hesspot.training.samples import Sample, edges_of, in_groups, join_samples
 
 
 @dataclass
@@ -146,7 +146,7 @@ def backward(
         terms.add(_backward_part(model, [samples[i] for i in probed], mode, means, [probes[i] for i in probed]))
     if plain:
         terms.add(_backward_part(model, plain, mode, means, None))
-    for group in _groups([samples[i] for i in own if in_full[i]], max_edges):
+    for group in in_groups([samples[i] for i in own if in_full[i]], _hessian_cost, max_edges):
         terms.add(_backward_hessians(model, group, means, max_edges))
     return terms
 
@@ -267,21 +267,6 @@ def _hessian_cost(sample: Sample) -> int:
     return 3 * sample.graph.n_atoms * sample.graph.n_edges
 
 
-def _groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[Sample]]:
-    """Groups whose full Hessians need at most `max_edges` edges in one graph (one structure at least)."""
-    group: list[Sample] = []
-    edges = 0
-    for sample in samples:
-        cost = _hessian_cost(sample)
-        if group and edges + cost > max_edges:
-            yield group
-            group, edges = [], 0
-        group.append(sample)
-        edges += cost
-    if group:
-        yield group
-
-
 def _backward_hessians(model: Model, samples: Sequence[Sample], means: _Means, max_edges: int) -> LossTerms:
     """The full-Hessian terms, in one graph; column by column for a structure that is too large for one."""
     members: list[Model] = [model]
@@ -332,13 +317,19 @@ def _hessian_terms(model: Model, samples: Sequence[Sample], create_graph: bool, 
     return torch.stack(terms)
 
 
-def evaluate_terms(model: Model, samples: Sequence[Sample], mode: str, max_edges: int = MAX_EDGES) -> LossTerms:
+def evaluate_terms(model: Model, samples: Iterable[Sample], mode: str, max_edges: int = MAX_EDGES) -> LossTerms:
     """The unweighted terms without gradients in the weights, `max_edges` edges at a time.
 
     Hessians in full where they are known, all labelled products where only those are. A committee counts as its mean.
+    Samples are looked at group by group, so that all of them need not be in memory.
     """
-    if not samples:
-        return LossTerms()
+    terms = LossTerms()
+    for group in in_groups(samples, edges_of, max_edges):
+        terms.add(_evaluate_group(model, group, mode, max_edges))
+    return terms
+
+
+def _evaluate_group(model: Model, samples: Sequence[Sample], mode: str, max_edges: int) -> LossTerms:
     batch = join_samples(samples)
     stressed = [i for i, s in enumerate(samples) if s.virial is not None] if mode != "e" else []
     found = evaluate(model, batch, virial=bool(stressed), max_edges=max_edges)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,21 @@ UNITS = {"energy": "meV/atom", "forces": "eV/Å", "hessian": "eV/Å²", "stress"
 
 #: Structures that are evaluated together.
 TOGETHER = 32
-COLUMNS = ["part", "kind", "structures", *(f"{quantity}_{error}" for quantity in UNITS for error in ("mae", "rmse"))]
+#: The row of a whole part.
+ALL = ("all", "")
+COLUMNS = [
+    "part",
+    "kind",
+    "tag",
+    "structures",
+    *(f"{quantity}_{error}" for quantity in UNITS for error in ("mae", "rmse")),
+]
 
 
 def final_results(
     model: House, dataset: Dataset, max_edges: int, advance: Callable[[int], None] = lambda count: None
 ) -> list[dict[str, Any]]:
-    """A row for each kind of structure in each part, and one for the whole part; None where there is no label.
+    """A row for each kind and each tag of structures in each part, and one for the whole part; None without a label.
 
     Hessians are computed where they are labelled, frequencies at minima and saddle points; a committee counts as its
     mean. `advance` is called with the number of structures that have been evaluated. On a CPU the kernel evaluates,
@@ -45,20 +54,33 @@ def final_results(
     quick: Model = KernelModel.of(model) if device.type == "cpu" else model
     rows = []
     for part in PARTS:
-        records = dataset.select(part=part).records
-        answers: list[EngineResult] = []
-        for first in range(0, len(records), TOGETHER):
-            answers += _answers(quick, records[first : first + TOGETHER], max_edges, device)
-            advance(len(records[first : first + TOGETHER]))
-        groups = {kind: [i for i, record in enumerate(records) if record.kind == kind] for kind in KINDS}
-        groups = {kind: members for kind, members in groups.items() if members}
-        if len(groups) != 1:
-            groups = {"all": list(range(len(records))), **groups}
-        for kind, members in groups.items():
-            if members:
-                errors = _errors([records[i] for i in members], [answers[i] for i in members])
-                rows.append({"part": part, "kind": kind, "structures": len(members), **errors})
+        own = dataset.select(part=part)
+        groups: dict[tuple[str, str], _Sums] = {}
+        for records in batched(own, TOGETHER):
+            answers = _answers(quick, records, max_edges, device)
+            for group in {group: None for record in records for group in _groups_of(record)}:
+                members = [i for i, record in enumerate(records) if group in _groups_of(record)]
+                sums = groups.setdefault(group, _Sums())
+                sums.add([records[i] for i in members], [answers[i] for i in members])
+            advance(len(records))
+        kinds = [(kind, "") for kind in KINDS if (kind, "") in groups]
+        tags = sorted(group for group in groups if group[1])
+        for kind, tag in [*([ALL] if len(kinds) != 1 else []), *kinds, *tags]:
+            if (found := groups.get((kind, tag))) is not None:
+                rows.append({"part": part, "kind": kind, "tag": tag, "structures": found.structures, **found.errors()})
     return rows
+
+
+def _groups_of(record: Record) -> list[tuple[str, str]]:
+    """Kind and tag of the rows that a record counts in."""
+    return [ALL, (record.kind, ""), *([("all", record.tag)] if record.tag else [])]
+
+
+def batched(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    """The records in lists of `size`, the last of which may be shorter."""
+    iterator = iter(records)
+    while group := list(islice(iterator, size)):
+        yield group
 
 
 def _answers(model: Model, records: Sequence[Record], max_edges: int, device: torch.device) -> list[EngineResult]:
@@ -81,22 +103,36 @@ def _answers(model: Model, records: Sequence[Record], max_edges: int, device: to
     ]
 
 
-def _errors(records: Sequence[Record], answers: Sequence[EngineResult]) -> dict[str, float | None]:
-    cases = [Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian) for r in records]
-    stresses = [
-        -answer.virial / abs(np.linalg.det(record.cell)) - record.stress
-        for record, answer in zip(records, answers, strict=True)
-        if answer.virial is not None and record.stress is not None
-    ]
-    of_model = next(iter(model_errors(cases, answers)), None)
-    values: dict[str, float | None] = {}
-    for quantity in UNITS:
-        attribute = "energy_per_atom" if quantity == "energy" else quantity
-        found = errors_of(stresses) if quantity == "stress" else getattr(of_model, attribute, None)
-        factor = 1e3 if quantity == "energy" else 1.0
-        for error in ("mae", "rmse"):
-            values[f"{quantity}_{error}"] = None if found is None else factor * getattr(found, error)
-    return values
+class _Sums:
+    """Sums of the absolute errors and of their squares, and numbers of values, by quantity."""
+
+    def __init__(self) -> None:
+        self.structures = 0
+        self._sums = {quantity: np.zeros(3) for quantity in UNITS}
+
+    def add(self, records: Sequence[Record], answers: Sequence[EngineResult]) -> None:
+        self.structures += len(records)
+        cases = [Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian) for r in records]
+        stresses = [
+            -answer.virial / abs(np.linalg.det(record.cell)) - record.stress
+            for record, answer in zip(records, answers, strict=True)
+            if answer.virial is not None and record.stress is not None
+        ]
+        of_model = next(iter(model_errors(cases, answers)), None)
+        for quantity, sums in self._sums.items():
+            attribute = "energy_per_atom" if quantity == "energy" else quantity
+            found = errors_of(stresses) if quantity == "stress" else getattr(of_model, attribute, None)
+            if found is not None:
+                sums += found.count * np.array([found.mae, found.rmse**2, 1.0])
+
+    def errors(self) -> dict[str, float | None]:
+        """Mean absolute and root-mean-square error of each quantity, None where there is no label."""
+        values: dict[str, float | None] = {}
+        for quantity, (absolute, squared, count) in self._sums.items():
+            factor = 1e3 if quantity == "energy" else 1.0
+            values[f"{quantity}_mae"] = factor * absolute / count if count else None
+            values[f"{quantity}_rmse"] = factor * (squared / count) ** 0.5 if count else None
+        return values
 
 
 def write_results(folder: str | Path, rows: Sequence[dict[str, Any]], best_epoch: int) -> None:
@@ -114,11 +150,16 @@ def write_results(folder: str | Path, rows: Sequence[dict[str, Any]], best_epoch
 def print_results(rows: Sequence[dict[str, Any]]) -> None:
     """The rows as a table, RMSE (MAE) of what is labelled anywhere."""
     shown = [quantity for quantity in UNITS if any(row[f"{quantity}_rmse"] is not None for row in rows)]
-    table = Table("part", "kind", "structures", title="Errors of the best model, RMSE (MAE)")
+    tagged = any(row["tag"] for row in rows)
+    table = Table(
+        "part", "kind", *(["tag"] if tagged else []), "structures", title="Errors of the best model, RMSE (MAE)"
+    )
     for quantity in shown:
         table.add_column(f"{quantity}, {UNITS[quantity]}", justify="right")
     for row in rows:
         errors = [(row[f"{quantity}_rmse"], row[f"{quantity}_mae"]) for quantity in shown]
         cells = ["" if rmse is None else f"{rmse:.4g} ({mae:.4g})" for rmse, mae in errors]
-        table.add_row(PART_NAMES[row["part"]], row["kind"], str(row["structures"]), *cells)
+        table.add_row(
+            PART_NAMES[row["part"]], row["kind"], *([row["tag"]] if tagged else []), str(row["structures"]), *cells
+        )
     show(table)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -13,8 +14,14 @@ from torch import Tensor
 from hesspot.analysis.normal_modes import mass_weighted
 from hesspot.contract import Batch, build_batch, join_batches
 from hesspot.data.record import Record
+from hesspot.data.stored_records import without_curvature
 from hesspot.errors import UserError
 from hesspot.units import SQRT_EV_PER_A2_AMU
+
+#: Graphs and labels of a part of the data stay in memory up to this size; larger ones are read for every batch.
+KEPT_BYTES = 2**28
+
+T = TypeVar("T")
 
 #: cm⁻¹; modes below count as if they had this frequency, translations, rotations and imaginary ones among them.
 SOFTEST = 300.0
@@ -50,6 +57,139 @@ class Sample:
     def has_curvature(self) -> bool:
         return self.hessian is not None or self.products is not None
 
+    @property
+    def n_bytes(self) -> int:
+        """What its tensors take in memory."""
+        graph = self.graph
+        tensors = (graph.vectors, graph.centers, graph.neighbors, self.forces, self.hessian, self.products, self.metric)
+        return sum(tensor.element_size() * tensor.numel() for tensor in tensors if tensor is not None)
+
+
+@dataclass(frozen=True)
+class SampleMaker:
+    """Makes graphs of records for a training mode: e, ef or efh.
+
+    missing_hessian: refuse, or skip, which keeps records without one; metric: that of the Hessian term, cartesian or
+    frequency.
+    """
+
+    elements: Sequence[str]
+    cutoff: float
+    mode: str
+    missing_hessian: str = "refuse"
+    device: torch.device | str = "cpu"
+    metric: str = "cartesian"
+
+    def make(self, record: Record, number: int) -> Sample:
+        """The sample of a record; UserError if it lacks what the mode needs."""
+        if record.energy is None:
+            raise UserError(f"structure {record.name} has no energy, which every mode needs; label it or leave it out")
+        if self.mode != "e" and record.forces is None:
+            raise UserError(
+                f"structure {record.name} has no forces, which mode {self.mode} needs; label it or use mode e"
+            )
+        directions, products = _normalised(record)
+        virial = None if record.stress is None else -record.stress * abs(np.linalg.det(record.cell))
+        labels = {
+            "forces": record.forces,
+            "hessian": record.hessian,
+            "directions": directions,
+            "products": products,
+            "virial": virial,
+        }
+        if self.metric == "frequency" and record.hessian is not None:
+            labels["metric"] = frequency_metric(record.hessian, record.atoms_only().get_masses())
+        return Sample(
+            name=record.name,
+            number=number,
+            graph=build_batch([record.atoms_only()], self.elements, self.cutoff, device=self.device),
+            energy=record.energy,
+            **{
+                key: None if label is None else torch.tensor(label, device=self.device) for key, label in labels.items()
+            },
+        )
+
+    def require_curvature(self, sample: Sample) -> None:
+        """UserError for a sample without second derivatives where the mode needs them."""
+        if self.mode == "efh" and not sample.has_curvature and self.missing_hessian == "refuse":
+            raise UserError(
+                f"structure {sample.name} has no Hessian, which mode efh needs; "
+                "label it, or set hessian.missing: skip, or use mode ef"
+            )
+
+
+class Samples(Sequence[Sample]):
+    """The samples of records: in memory where all take up to `KEPT_BYTES`, else made whenever they are asked for.
+
+    All are made once at the start; UserError for the first record that lacks what the mode needs. n_edges:
+    (n_structures,) of each graph. `advance` is called after each.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        maker: SampleMaker,
+        first_number: int = 0,
+        advance: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._records, self._maker, self._first = records, maker, first_number
+        self._weights: Tensor | None = None
+        self.n_edges = np.zeros(len(records), dtype=np.int64)
+        self.have_curvature = self.have_virials = False
+        kept: list[Sample] | None = []
+        size = 0
+        for i, record in enumerate(records):
+            sample = maker.make(record, first_number + i)
+            maker.require_curvature(sample)
+            self.n_edges[i] = sample.graph.n_edges
+            self.have_curvature |= sample.has_curvature
+            self.have_virials |= sample.virial is not None
+            size += sample.n_bytes
+            if size > KEPT_BYTES:
+                kept = None
+            if kept is not None:
+                kept.append(sample)
+            advance()
+        self._kept = kept
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._weighted(
+            self._maker.make(self._records[index], self._first + index) if self._kept is None else self._kept[index]
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        if self._kept is not None:
+            yield from map(self._weighted, self._kept)
+            return
+        for i, record in enumerate(self._records):
+            yield self._weighted(self._maker.make(record, self._first + i))
+
+    def _weighted(self, sample: Sample) -> Sample:
+        return sample if self._weights is None else replace(sample, member_weights=self._weights[sample.number])
+
+    def weigh(self, weights: Tensor) -> None:
+        """Let each structure count for each member of a committee as (n_numbers, n_members) `weights` say."""
+        self._weights = weights
+
+    def without_curvature(self) -> Iterator[Sample]:
+        """All of them, without Hessians and products where these would have to be read."""
+        if self._kept is not None:
+            yield from self
+            return
+        for i, record in enumerate(without_curvature(self._records)):
+            yield self._weighted(self._maker.make(record, self._first + i))
+
 
 def make_samples(
     records: Sequence[Record],
@@ -61,43 +201,9 @@ def make_samples(
     first_number: int = 0,
     metric: str = "cartesian",
 ) -> list[Sample]:
-    """Graphs of records for a training mode: e, ef or efh.
-
-    UserError for a record that lacks what the mode needs; `missing_hessian="skip"` keeps it without a Hessian.
-    metric: that of the Hessian term, cartesian or frequency.
-    """
-    samples = []
-    for number, record in enumerate(records, start=first_number):
-        if record.energy is None:
-            raise UserError(f"structure {record.name} has no energy, which every mode needs; label it or leave it out")
-        if mode != "e" and record.forces is None:
-            raise UserError(f"structure {record.name} has no forces, which mode {mode} needs; label it or use mode e")
-        if mode == "efh" and record.hessian is None and record.products is None and missing_hessian == "refuse":
-            raise UserError(
-                f"structure {record.name} has no Hessian, which mode efh needs; "
-                "label it, or set hessian.missing: skip, or use mode ef"
-            )
-        directions, products = _normalised(record)
-        virial = None if record.stress is None else -record.stress * abs(np.linalg.det(record.cell))
-        labels = {
-            "forces": record.forces,
-            "hessian": record.hessian,
-            "directions": directions,
-            "products": products,
-            "virial": virial,
-        }
-        if metric == "frequency" and record.hessian is not None:
-            labels["metric"] = frequency_metric(record.hessian, record.atoms_only().get_masses())
-        samples.append(
-            Sample(
-                name=record.name,
-                number=number,
-                graph=build_batch([record.atoms_only()], elements, cutoff, device=device),
-                energy=record.energy,
-                **{key: None if label is None else torch.tensor(label, device=device) for key, label in labels.items()},
-            )
-        )
-    return samples
+    """The samples of records, in memory; see `SampleMaker`."""
+    maker = SampleMaker(elements, cutoff, mode, missing_hessian, device, metric)
+    return list(Samples(records, maker, first_number))
 
 
 def frequency_metric(hessian: np.ndarray, masses: np.ndarray) -> np.ndarray:
@@ -132,20 +238,27 @@ def join_samples(samples: Sequence[Sample]) -> Batch:
     return join_batches([sample.graph for sample in samples], samples[0].graph.n_elements)
 
 
-def groups_by_edges(samples: Sequence[Sample], max_edges: int) -> list[list[Sample]]:
-    """The samples in their order, cut into groups of at most `max_edges` edges (one sample at least)."""
-    groups: list[list[Sample]] = []
-    edges = 0
-    for sample in samples:
-        edges += sample.graph.n_edges
-        if not groups or edges > max_edges:
-            groups.append([])
-            edges = sample.graph.n_edges
-        groups[-1].append(sample)
-    return groups
+def in_groups(items: Iterable[T], cost: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """The items in their order, cut into groups that cost at most `limit` together (one item at least)."""
+    group: list[T] = []
+    total = 0
+    for item in items:
+        own = cost(item)
+        if group and total + own > limit:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += own
+    if group:
+        yield group
 
 
-def hash_of_labels(samples: Sequence[Sample]) -> str:
+def edges_of(sample: Sample) -> int:
+    """Edges in the graph of a sample."""
+    return sample.graph.n_edges
+
+
+def hash_of_labels(samples: Iterable[Sample]) -> str:
     """SHA-256 of all structures and labels."""
     digest = hashlib.sha256()
     for sample in samples:

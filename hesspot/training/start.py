@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
 
-from hesspot.console import warn
-from hesspot.data import Dataset
+from hesspot.console import Progress, warn
+from hesspot.data import PART_NAMES, Dataset
 from hesspot.data.quality import label_warnings
 from hesspot.data.sources import read_data, require_known_elements, require_one_charge, require_one_level
 from hesspot.electrons import States, trained_states
@@ -18,7 +19,10 @@ from hesspot.models.house import House
 from hesspot.training.checkpoint import model_of
 from hesspot.training.config import ModelSection, ReplaySection, TrainingConfig
 from hesspot.training.initialise import initial_model, member_weights, refit_shifts
-from hesspot.training.samples import Sample, hash_of_labels, make_samples
+from hesspot.training.samples import SampleMaker, Samples, hash_of_labels
+
+#: Structures that take so long to be read that it is told.
+MANY = 2000
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,9 @@ class TrainingData:
 
     dataset: Dataset
     elements: list[str]
-    training: list[Sample]
-    validation: list[Sample]
-    replayed: list[Sample]
+    training: Samples
+    validation: Samples
+    replayed: Samples | None
     electrons: States
 
     @property
@@ -45,7 +49,7 @@ class TrainingData:
     @cached_property
     def labels(self) -> str:
         """SHA-256 of all structures and labels."""
-        return hash_of_labels([*self.training, *self.validation, *self.replayed])
+        return hash_of_labels(chain(self.training, self.validation, self.replayed or ()))
 
 
 def read_training_data(
@@ -56,13 +60,15 @@ def read_training_data(
     start: the checkpoint of the run that this one starts from; warnings: say on stderr what is odd about the labels.
     """
     dataset = read_data(config.data, config.allow_mixed_levels)
-    require_one_charge(dataset.records, config.allow_mixed_charges)
-    elements = dataset.elements
+    require_one_charge(dataset.heads, config.allow_mixed_charges)
+    elements, whose = dataset.select(part="train").elements, "no training structure has"
     if start is not None:
-        elements = start["model_config"]["elements"]
-        require_known_elements(dataset, elements, f"the model of {config.start_from}")
-    training = _samples(config, dataset, "train", elements, device)
-    validation = _samples(config, dataset, "valid", elements, device) or training
+        elements, whose = start["model_config"]["elements"], f"the model of {config.start_from} does not know"
+    if elements:
+        require_known_elements(dataset.heads, elements, str(config.data), whose)
+    _require_training_structures(config, dataset)
+    training, validation = (_samples(config, dataset, part, elements, device, warnings) for part in ("train", "valid"))
+    validation = validation if len(validation) else training
     _check_training_set(config, training)
     if warnings:
         if start is not None and start["level_of_theory"] != dataset.level_of_theory:
@@ -75,18 +81,16 @@ def read_training_data(
                 f"no structure of {config.data} is marked valid: the TRAINING structures validate, whose errors say "
                 "nothing about new ones; `hesspot data convert IN.h5 --split 0.8,0.1,0.1 --out OUT.h5` draws parts"
             )
-        for sentence in label_warnings(dataset):
+        for sentence in _label_warnings(dataset):
             warn(sentence)
-    replayed: list[Sample] = []
+    replayed: Samples | None = None
     if config.replay is not None:
         replayed = _replayed(config, config.replay, dataset, elements, device, len(training))
     ways = config.ensemble.bootstrap, config.model.members, config.seed
-    weights = member_weights(len(training) + len(replayed), *ways)
+    weights = member_weights(len(training) + len(replayed or ()), *ways)
     if weights is not None:
-        training, replayed = (
-            [replace(sample, member_weights=weights[sample.number]) for sample in samples]
-            for samples in (training, replayed)
-        )
+        for samples in filter(None, (training, replayed)):
+            samples.weigh(weights)
     sets = [dataset] if config.replay is None else [dataset, read_data(config.replay.data, config.allow_mixed_levels)]
     heads = [head for each in sets for head in each.heads if head.part == "train"]
     states = trained_states((int(head.numbers.sum()), head.charge, head.multiplicity) for head in heads)
@@ -99,21 +103,24 @@ def _samples(
     part: str,
     elements: list[str],
     device: torch.device,
+    show: bool,
     first_number: int = 0,
-) -> list[Sample]:
-    return make_samples(
-        dataset.select(part=part).records,
-        elements,
-        config.model.cutoff,
-        config.mode,
-        config.hessian.missing,
-        device,
-        first_number,
-        config.hessian.metric,
+) -> Samples:
+    maker = SampleMaker(
+        elements, config.model.cutoff, config.mode, config.hessian.missing, device, config.hessian.metric
     )
+    records = dataset.select(part=part).records
+    with Progress(f"{PART_NAMES[part]} read", len(records), show=show and len(records) > MANY) as progress:
+        return Samples(records, maker, first_number, progress.advance)
 
 
-def _check_training_set(config: TrainingConfig, training: list[Sample]) -> None:
+def _label_warnings(dataset: Dataset) -> list[str]:
+    with Progress("structures checked", len(dataset), show=len(dataset) > MANY) as progress:
+        return label_warnings(dataset, progress.advance)
+
+
+def _require_training_structures(config: TrainingConfig, dataset: Dataset) -> None:
+    training = dataset.select(part="train").heads
     if not training:
         raise UserError(f"dataset {config.data} has no structure in its part train; mark some as train")
     if len(training) == 1 and config.start_from is None:
@@ -121,8 +128,23 @@ def _check_training_set(config: TrainingConfig, training: list[Sample]) -> None:
             f"dataset {config.data} has one structure, {training[0].name}, in its part train, which fixes no model; "
             "give more, or train on from another run with start_from"
         )
-    if config.mode == "efh" and not any(sample.has_curvature for sample in training):
+
+
+def _check_training_set(config: TrainingConfig, training: Samples) -> None:
+    if not _has_labels_that_count(config, training):
+        raise UserError(
+            f"loss.stress alone is above zero, and no structure in the part train of {config.data} has a stress; give "
+            "energies or forces a weight"
+        )
+    if config.mode == "efh" and not training.have_curvature:
         raise UserError(f"no structure in the part train of {config.data} has a Hessian, which mode efh needs; use ef")
+
+
+def _has_labels_that_count(config: TrainingConfig, training: Samples) -> bool:
+    loss = config.loss
+    if loss.energy or (loss.forces and config.mode != "e") or (loss.hessian and config.mode == "efh"):
+        return True
+    return training.have_virials
 
 
 def _replayed(
@@ -132,14 +154,15 @@ def _replayed(
     elements: list[str],
     device: torch.device,
     first_number: int,
-) -> list[Sample]:
+) -> Samples:
     dataset = read_data(replay.data, config.allow_mixed_levels)
     own, other = str(config.data), f"the data to be replayed, {replay.data},"
     require_one_level({own: beside.level_of_theory, other: dataset.level_of_theory}, config.allow_mixed_levels)
-    require_one_charge([*beside.records, *dataset.records], config.allow_mixed_charges)
-    require_known_elements(dataset, elements, f"the data to be replayed, {replay.data}")
-    samples = _samples(config, dataset, "train", elements, device, first_number)
-    if not samples:
+    require_one_charge([*beside.heads, *dataset.heads], config.allow_mixed_charges)
+    whose = f"the model of {config.start_from} does not know"
+    require_known_elements(dataset.select(part="train").heads, elements, f"{replay.data}, to be replayed,", whose)
+    samples = _samples(config, dataset, "train", elements, device, False, first_number)
+    if not len(samples):
         raise UserError(f"dataset {replay.data} has no structure in its part train to be replayed; mark some")
     return samples
 
@@ -149,10 +172,12 @@ def first_model(
 ) -> House:
     """Random weights fitted to the data, or the model of the run that this one starts from."""
     if start is None:
-        return initial_model(config.model.shape(data.elements), data.training, config.seed).to(device)
+        model = initial_model(config.model.shape(data.elements), data.training.without_curvature(), config.seed)
+        return model.to(device)
     model = model_of(start).to(device)
     if start["level_of_theory"] != data.dataset.level_of_theory:
-        refit_shifts(model, data.training + data.replayed)
+        replayed = () if data.replayed is None else data.replayed.without_curvature()
+        refit_shifts(model, chain(data.training.without_curvature(), replayed))
     return model
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hesspot.training.config import LossSection, TrainingConfig
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
 from hesspot.training.optimizer import Schedule, make_optimizer
 from hesspot.training.parallel import Processes
-from hesspot.training.samples import Sample, groups_by_edges
+from hesspot.training.samples import Sample, in_groups
 from hesspot.training.start import first_model, read_training_data, with_shape_of
 
 
@@ -44,20 +45,35 @@ class Trainer:
         reached = min(1.0, (self.epoch + 1) / ramp) if ramp else 1.0
         return self.config.loss.model_copy(update={"hessian": reached * self.config.loss.hessian})
 
-    def draw_batches(self) -> list[list[Sample]]:
-        """The structures of an epoch in a new random order: all of the training set, and a share of the replayed."""
-        drawn = list(self.data.training)
-        if self.config.replay is not None:
+    def draw_batches(self) -> list[list[int]]:
+        """The structures of an epoch in a new random order: all of the training set, and a share of the replayed.
+
+        These come after those of the training set in the numbers that are drawn; see `samples`.
+        """
+        own = len(self.data.training)
+        drawn = list(range(own))
+        if self.config.replay is not None and self.data.replayed is not None:
             share = self.config.replay.share
-            wanted = max(1, round(share / (1.0 - share) * len(self.data.training)))
-            while len(drawn) < len(self.data.training) + wanted:
+            wanted = max(1, round(share / (1.0 - share) * own))
+            while len(drawn) < own + wanted:
                 order = torch.randperm(len(self.data.replayed), generator=self.generator).tolist()
-                drawn += [self.data.replayed[i] for i in order[: len(self.data.training) + wanted - len(drawn)]]
+                drawn += [own + i for i in order[: own + wanted - len(drawn)]]
         shuffled = [drawn[i] for i in torch.randperm(len(drawn), generator=self.generator).tolist()]
         settings = self.config.optimizer
         if settings.batch_edges is not None:
-            return groups_by_edges(shuffled, settings.batch_edges)
+            return list(in_groups(shuffled, self._edges, settings.batch_edges))
         return [shuffled[i : i + settings.batch_size] for i in range(0, len(shuffled), settings.batch_size)]
+
+    def _edges(self, number: int) -> int:
+        own = len(self.data.training)
+        if number < own or self.data.replayed is None:
+            return int(self.data.training.n_edges[number])
+        return int(self.data.replayed.n_edges[number - own])
+
+    def samples(self, batch: Sequence[int]) -> list[Sample]:
+        """What `draw_batches` has drawn."""
+        own, replayed = len(self.data.training), self.data.replayed
+        return [self.data.training[i] if i < own or replayed is None else replayed[i - own] for i in batch]
 
     def train_epoch(self) -> LossTerms:
         """All batches of an epoch, one step for each."""
@@ -66,7 +82,7 @@ class Trainer:
             rate = self.schedule.rate(self.epoch + number / len(batches), 1 / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            terms.add(self._train_step(batch, weights))
+            terms.add(self._train_step(self.samples(batch), weights))
         self.epoch += 1
         return terms
 
@@ -101,7 +117,7 @@ class Trainer:
 
     def validate(self) -> LossTerms:
         """The validation terms of the averaged weights, with full Hessians in mode efh."""
-        own = self.data.validation[self.processes.share]
+        own = islice(self.data.validation, self.processes.rank, None, self.processes.size)
         return self.processes.sum_terms(evaluate_terms(self.average, own, self.config.mode, self.config.max_edges))
 
     def state(self) -> dict[str, Any]:

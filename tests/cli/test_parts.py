@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -117,7 +118,8 @@ def test_labels_of_another_level_are_refused_by_verify_unless_asked_for(
     assert done.returncode == 0 and "level of theory of model" in done.stderr and "is not known" in done.stderr
 
 
-def test_a_fingerprint_has_no_reference_of_another_level(labels_file: Path, tmp_path: Path) -> None:
+def test_a_file_is_exported_with_the_labels_that_the_run_has_kept(labels_file: Path, tmp_path: Path) -> None:
+    """Whatever has become of its data: the references of a fingerprint are never those of another file."""
     from hesspot.errors import UserError
     from hesspot.training.config import parse_config
     from hesspot.training.export_run import export_run
@@ -128,9 +130,25 @@ def test_a_fingerprint_has_no_reference_of_another_level(labels_file: Path, tmp_
     model = {"cutoff": 4.0, "n_radial": 4, "n_channels": 3, "hidden": [8]}
     config = {"data": str(tmp_path / "data.h5"), "model": model, "optimizer": {"epochs": 1}}
     train(parse_config(config, "a test"), tmp_path / "run", show=False, final_table=False)
-    Dataset(dataset.records, "another").write(tmp_path / "data.h5")
-    with pytest.raises(UserError, match=r"harmonic bonds and another, .* bring back the data"):
+    moved = [replace(record, energy=record.energy + 1.0) for record in dataset if record.energy is not None]
+    Dataset(moved, dataset.level_of_theory).write(tmp_path / "data.h5")
+    energies = {record.name: record.energy for record in dataset}
+    for data_are_there in (True, False):
+        metadata = export_run(tmp_path / "run", tmp_path / "model.pt", structures=4)
+        known = [entry for entry in metadata.fingerprint if entry.reference is not None]
+        assert [entry.reference.energy for entry in known] == [energies[entry.name] for entry in known]
+        assert len(known) == 4
+        if data_are_there:
+            (tmp_path / "data.h5").unlink()
+    with pytest.raises(UserError, match="--structures 33 is not possible: a run keeps 32"):
+        export_run(tmp_path / "run", tmp_path / "model.pt", structures=33)
+
+    (tmp_path / "run" / "references.h5").unlink()  # as of a run of an earlier version
+    with pytest.raises(UserError, match=r"has no references\.h5, .* --resume` adds them"):
         export_run(tmp_path / "run", tmp_path / "model.pt")
+    dataset.write(tmp_path / "data.h5")
+    train(tmp_path / "run" / "config.yaml", tmp_path / "run", resume=True, show=False, final_table=False)
+    export_run(tmp_path / "run", tmp_path / "model.pt")
 
 
 def test_help_shows_the_defaults_that_labels_get() -> None:
