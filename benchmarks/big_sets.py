@@ -44,7 +44,7 @@ def write_source(path: Path, gigabytes: float) -> int:
     with h5py.File(path, "w") as file:
         file["numbers"] = numbers
         arrays = {
-            name: file.create_dataset(name, (count, *shape))
+            name: file.create_dataset(name, (count, *shape), dtype=np.float64)
             for name, shape in (("positions", (n, 3)), ("energy", ()), ("forces", (n, 3)), ("hessian", (3 * n, 3 * n)))
         }
         for first in range(0, count, BLOCK):
@@ -63,7 +63,8 @@ def write_source(path: Path, gigabytes: float) -> int:
 def run(name: str, *arguments: str) -> None:
     """A command in a process of its own: its time, and its largest resident memory."""
     begun = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "hesspot", *arguments], stdout=subprocess.DEVNULL)
+    command, environment = [sys.executable, "-m", "hesspot", *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - begun
     print(

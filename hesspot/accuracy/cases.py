@@ -21,7 +21,7 @@ class Case:
 
     kind as in a dataset (minimum, saddle, irc, nms, atom, other); energy eV; forces (n, 3) eV/Å; hessian (3n, 3n)
     eV/Å²; frequencies (m,) cm⁻¹, imaginary ones negative, for references that give no Hessian; part of the dataset
-    (train, valid, test; empty if not known).
+    (train, valid, test; empty if not known); tag of the user's own, or empty.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Case:
     hessian: np.ndarray | None = None
     frequencies: np.ndarray | None = None
     part: str = ""
+    tag: str = ""
 
     @property
     def has_reference(self) -> bool:
@@ -65,11 +66,13 @@ def from_dataset(path: str | Path, part: str | None = "test") -> tuple[list[Case
         part = None
     if part is not None and part not in PARTS:
         raise UserError(f"part {part!r} of {path} is not known; use one of {', '.join(PARTS)}, or all")
-    dataset = Dataset.read(find_dataset(str(path)))
+    dataset = Dataset.open(find_dataset(str(path)))
     records = dataset.select(part=part) if part else dataset
     if not len(records):
         raise UserError(f"{path} has no structures in its part {part!r}; choose another with --part, or all")
-    cases = [Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian, part=r.part) for r in records]
+    cases = [
+        Case(r.name, r.kind, r.atoms_only(), r.energy, r.forces, r.hessian, part=r.part, tag=r.tag) for r in records
+    ]
     return cases, dataset.level_of_theory
 
 

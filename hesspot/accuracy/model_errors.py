@@ -75,7 +75,8 @@ def errors_of(differences: Sequence[np.ndarray]) -> Errors | None:
 
 
 def model_errors(cases: Sequence[Case], results: Sequence[EngineResult]) -> list[ModelErrors]:
-    """Errors of `results` (the trained model's) against what the cases know, for each group that has structures.
+    """Errors of `results` (the trained model's) against what the cases know, for each group and each tag that has
+    structures.
 
     Empty if no case has a reference.
     """
@@ -84,6 +85,8 @@ def model_errors(cases: Sequence[Case], results: Sequence[EngineResult]) -> list
     groups = {name: members for name, members in groups.items() if members}
     if any(len(members) == len(pairs) for name, members in groups.items() if name != "all"):
         del groups["all"]
+    for tag in dict.fromkeys(case.tag for case, _ in pairs if case.tag):
+        groups[f"tag {tag}"] = [pair for pair in pairs if pair[0].tag == tag]
     return [_group(name, members) for name, members in groups.items()]
 
 

@@ -24,7 +24,7 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
 from hesspot.data.convert import convert
-from hesspot.data.readers import Options, Units, read_labelled, recognise
+from hesspot.data.readers import Options, Units, columns, read_labelled, recognise, rows
 from hesspot.data.readers.convergence import require_converged
 from hesspot.data.readers.pyscf import record_from_pyscf
 from hesspot.errors import UserError
@@ -858,3 +858,39 @@ def test_an_unknown_file_is_told_what_is_known(tmp_path: Path) -> None:
         UserError, match=r"no format that is known: --format names one of hesspot, fchk, .*, or one of ASE's"
     ):
         read(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_large_arrays_of_numpy_are_read_in_pieces(compressed: bool, tmp_path: Path, monkeypatch) -> None:
+    """Of .npz and of DeePMD's .npy, and cut ones are told."""
+    rng = np.random.default_rng(0)
+    frames, n = 7, 3
+    start = np.array([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
+    hessian = rng.normal(size=(frames, 3 * n, 3 * n))
+    arrays = {
+        "positions": start + 0.01 * rng.normal(size=(frames, n, 3)),
+        "hessian": hessian + hessian.transpose(0, 2, 1),
+        "energy": rng.normal(size=frames) - 2079.0,
+    }
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "a.npz", numbers=[8, 1, 1], **arrays)
+    folder = tmp_path / "water"
+    (folder / "set.000").mkdir(parents=True)
+    for name, text in {"type.raw": "0 1 1", "type_map.raw": "O H", "nopbc": ""}.items():
+        (folder / name).write_text(text)
+    for name, key in {"coord": "positions", "hessian": "hessian", "energy": "energy"}.items():
+        np.save(folder / "set.000" / f"{name}.npy", arrays[key].reshape(frames, -1))
+    whole = [read(path, check_units=False) for path in (tmp_path / "a.npz", folder)]
+    monkeypatch.setattr(rows, "WHOLE", 0)
+    monkeypatch.setattr(columns, "_BLOCK", 2000)
+    for path, expected in zip((tmp_path / "a.npz", folder), whole, strict=True):
+        found = read(path, check_units=False)
+        assert len(found) == frames
+        for i, (one, other) in enumerate(zip(found, expected, strict=True)):
+            np.testing.assert_array_equal(one.positions, other.positions)
+            np.testing.assert_array_equal(one.hessian, other.hessian)
+            np.testing.assert_array_equal(one.hessian, arrays["hessian"][i])
+            assert one.energy == other.energy
+    file = folder / "set.000" / "hessian.npy"
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"hessian\.npy is truncated"):
+        read(folder, check_units=False)

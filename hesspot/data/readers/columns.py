@@ -5,7 +5,9 @@ Two layouts are told apart by the shape of the positions: (n, 3) is one structur
 Structures of different sizes in one flat array, (Σn, 3), need `counts`; in HDF5 they may also be of variable length.
 """
 
+import zipfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import numpy as np
 from hesspot.data.readers.keys import find_keys, unread, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of, periodic_along
+from hesspot.data.readers.rows import read_rows
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "masses", "stress", "virial")
 _TEXTS = ("name", "system", "kind", "tag", "part", "level")
 _ELECTRONS = ("charge", "multiplicity", "spin")
-#: Structures of a stacked HDF5 array that are read at a time.
-_BLOCK = 256
+#: Bytes of stacked arrays that are read at a time.
+_BLOCK = 2**24
 
 #: Atomic numbers, positions and labels of one structure.
 _Structure = tuple[np.ndarray, np.ndarray, dict[str, Any]]
@@ -49,8 +52,14 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
 
 def _read_npz(path: Path, options: Options) -> Iterator[Raw]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {key: file[key] for key in file.files}
+        with zipfile.ZipFile(path) as file:
+            columns = {
+                member.removesuffix(".npy"): read_rows(partial(file.open, member), f"{member} of {path}")
+                for member in file.namelist()
+            }
+            yield from _structures(columns, path, "", options)
+    except UserError:
+        raise
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} cannot be read as NPZ, it is truncated, damaged or holds Python objects, which can run code: "
@@ -58,7 +67,6 @@ def _read_npz(path: Path, options: Options) -> Iterator[Raw]:
         ) from error
     except Exception as error:  # zipfile.BadZipFile and zlib.error
         raise UserError(f"{path} cannot be read as NPZ ({error}): fetch it again") from error
-    yield from _structures(columns, path, "", options)
 
 
 def _is_array(item: Any) -> bool:
@@ -146,7 +154,7 @@ def _one_each(field: str, values: np.ndarray, structures: int, place: str) -> np
 
 
 def _stacked(numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], place: str) -> Iterator[_Structure]:
-    """Arrays (m, n, …); atoms with the number 0 or −1, or no symbol, are left out. HDF5 is read in blocks."""
+    """Arrays (m, n, …); atoms with the number 0 or −1, or no symbol, are left out. They are read in blocks."""
     frames, width = positions.shape[:2]
     if numbers.size not in (width, frames * width):
         raise UserError(
@@ -162,8 +170,10 @@ def _stacked(numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], pla
         elif shape[:1] != (frames,):
             raise UserError(f"{place} has {frames} structures but {key} of shape {shape}: check the key")
     stacked = {key: values for key, values in labels.items() if key not in shared}
-    for start in range(0, frames, _BLOCK):
-        rows = slice(start, start + _BLOCK)
+    row_bytes = sum(values.dtype.itemsize * int(np.prod(values.shape[1:])) for values in (positions, *stacked.values()))
+    size = max(1, _BLOCK // max(row_bytes, 1))
+    for start in range(0, frames, size):
+        rows = slice(start, start + size)
         block = {key: np.asarray(values[rows]) for key, values in stacked.items()}
         for i, (row, own_positions) in enumerate(zip(every[rows], np.asarray(positions[rows]), strict=True)):
             own = shared | {key: values[i] for key, values in block.items()}

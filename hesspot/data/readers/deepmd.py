@@ -9,6 +9,7 @@ import numpy as np
 from hesspot.data.readers.keys import find_keys, unread
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of
+from hesspot.data.readers.rows import read_rows
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "virial", "stress", "hessian", "cell", "charge", "multiplicity")
@@ -114,8 +115,9 @@ def _drop_virtual(values: dict[str, Any], present: np.ndarray) -> None:
         values["hessian"] = values["hessian"].reshape(n, 3, n, 3)[present][:, :, present]
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> Any:
+    """An array, or the rows of a large one."""
     try:
-        return np.load(path, allow_pickle=False)
+        return read_rows(lambda: path.open("rb"), str(path))
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is missing, truncated or no array of NumPy: write it again") from error
