@@ -73,10 +73,9 @@ def initial_model(config: HouseConfig, samples: Iterable[Sample], seed: int) -> 
                     own.add(descriptors[chosen])
             counts += [_counts(sample, len(config.elements)) for sample in group]
             energies += [sample.energy for sample in group]
-            for sample in group:
-                if sample.forces is not None:
-                    squares += float(sample.forces.square().sum())
-                    components += sample.forces.numel()
+            if forces := [sample.forces for sample in group if sample.forces is not None]:
+                squares += float(torch.cat(forces).square().sum())
+                components += torch.cat(forces).numel()
         for element, own in enumerate(moments):
             if own.count:
                 deviation = own.deviation
