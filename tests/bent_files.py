@@ -73,6 +73,13 @@ def bent(source: Path, folder: Path, kind: str) -> Path:
             content = bytearray(source.read_bytes())
             content[len(content) // 2] ^= 255
             target.write_bytes(content)
+        case "damaged code":
+            content = bytearray(source.read_bytes())
+            with zipfile.ZipFile(source) as archive:
+                item = next(item for item in archive.infolist() if item.filename.endswith(".py"))
+            name, extra = struct.unpack_from("<2H", content, item.header_offset + 26)
+            content[item.header_offset + 30 + name + extra] = 0xFF  # a kind of compressed block that there is not
+            target.write_bytes(content)
         case "text":
             target.write_text("no model")
         case "empty":
@@ -104,6 +111,7 @@ KINDS = {
     "lost weights": "the weights in",
     "truncated": "is truncated or damaged",
     "damaged": "bent.pt",
+    "damaged code": "bent.pt",
     "text": "no TorchScript archive",
     "empty": "empty",
     "newer format": "has format version 99, newer than 2",
