@@ -186,8 +186,10 @@ def convert(
     tag: Annotated[str | None, typer.Option(help="a word of your own for all structures, as config_type")] = None,
     system: Annotated[str | None, typer.Option(help="system of all structures")] = None,
     split: Annotated[str | None, typer.Option(help="draw parts: 0.8,0.1,0.1 for train, valid, test")] = None,
-    split_by: Annotated[str, typer.Option(help="what stays together: system, composition, structure")] = "system",
-    seed: Annotated[int, typer.Option(help="of the split")] = 0,
+    split_by: Annotated[
+        str | None, typer.Option(help="what stays together: system, composition, structure", show_default="system")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="of the split", show_default="0")] = None,
     limit: Annotated[int | None, typer.Option(help="take the first structures of each source")] = None,
     unit_check: Annotated[bool, typer.Option(help="refuse numbers that cannot be in their units")] = True,
     elements: Elements = None,
@@ -204,6 +206,9 @@ def convert(
 
     if split is not None and part is not None:
         raise UserError("--split and --part both say which part a structure is in: give one")
+    for option, value in (("--split-by", split_by), ("--seed", seed)):
+        if split is None and value is not None:
+            raise UserError(f"{option} {value} has no use without --split: leave it out, or say --split 0.8,0.1,0.1")
     require_free(out, overwrite)
     given_units = _pairs(units, "--units")
     parsed = Units.parse(given_units) if given_units else None
@@ -215,8 +220,8 @@ def convert(
             options,
             level=level,
             split=None if split is None else _fractions(split),
-            split_by=split_by,
-            seed=seed,
+            split_by=split_by or "system",
+            seed=seed or 0,
             provenance={"units": given_units, "keys": dict(options.keys)},
             file_format=file_format,
             part=part,

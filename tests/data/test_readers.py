@@ -559,6 +559,8 @@ def _npz(path: Path, **arrays: object) -> Path:
         (["--part", "all"], "train, valid, test"),
         (["--kind", "ts"], "minimum"),
         (["--split", "1,2"], "sum to 1"),
+        (["--split-by", "structure"], "no use without --split"),
+        (["--seed", "1"], "no use without --split"),
         (["--split", "0.8,0.1,0.1", "--part", "test"], "give one"),
         (["--format", "nonsense"], "cannot be read|--format"),
     ],
