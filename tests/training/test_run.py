@@ -419,6 +419,28 @@ def test_the_final_table_has_the_errors_of_every_part_and_kind(dataset, tmp_path
     assert rows[2]["frequencies_rmse"] == rows[2]["stress_rmse"] == ""
 
 
+def test_the_final_table_is_split_by_tags(dataset, tmp_path):
+    """A row for each tag of a part; the row of the part itself is as without tags."""
+    tags = {f"train{i}": "hot" if i % 2 else "cold" for i in range(8)}
+    tagged = [Record(**{**vars(r), "tag": tags.get(r.name, "")}) for r in dataset.records]
+    Dataset(tagged, "harmonic bonds").write(tmp_path / "d.h5")
+    result = train(config(tmp_path / "d.h5", "ef", epochs=2), tmp_path / "run", show=False)
+    rows = {(row["part"], row["kind"], row["tag"]): row for row in result.rows}
+    assert list(rows) == [
+        ("train", "other", ""),
+        ("train", "all", "cold"),
+        ("train", "all", "hot"),
+        ("valid", "other", ""),
+    ]
+    assert [row["structures"] for row in result.rows] == [12, 4, 4, 3]
+    hot = [r for r in tagged if r.tag == "hot"]
+    batch = build_batch([r.atoms_only() for r in hot], result.model.elements, result.model.cutoff)
+    answers = evaluate(result.model, batch).energy.numpy()
+    errors = [1e3 * abs(e - r.energy) / len(r) for e, r in zip(answers, hot, strict=True)]
+    assert rows["train", "all", "hot"]["energy_mae"] == pytest.approx(np.mean(errors), rel=1e-9)
+    assert "tag" in (tmp_path / "run" / "results.csv").read_text().splitlines()[0]
+
+
 def test_events_are_written_for_tensorboard(dataset_file, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

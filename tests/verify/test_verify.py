@@ -275,6 +275,14 @@ def planted(house: HouseModel) -> list[Case]:
     return cases
 
 
+def test_model_errors_are_split_by_tags(house: HouseModel) -> None:
+    cases = [replace(case, tag="hot" if case.kind != "nms" else "") for case in planted(house)]
+    groups = {errors.group: errors for errors in model_errors(cases, one_by_one(house, [case.atoms for case in cases]))}
+    assert list(groups) == ["all", "minima", "saddles", "off-equilibrium", "tag hot"]
+    assert groups["tag hot"].n_structures == 2
+    assert groups["tag hot"].energy_per_atom.mae == pytest.approx(0.003, rel=1e-6)
+
+
 def test_model_errors_are_the_planted_ones(house: HouseModel) -> None:
     cases = planted(house)
     answers = one_by_one(house, [case.atoms for case in cases])
