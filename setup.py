@@ -19,12 +19,21 @@ def program(name: str) -> str:
 
 
 class BuildWithCMake(build_ext):
-    """The one source of an extension is the folder of its CMakeLists.txt; the target has its last name."""
+    """The one source of an extension is its CMakeLists.txt; the target has its last name."""
 
     def build_extension(self, ext: Extension) -> None:
         name, build = ext.name.rpartition(".")[2], Path(self.build_temp).absolute() / ext.name
         cmake, ninja = program("cmake"), program("ninja")
-        configure = [cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-S", ext.sources[0], "-B", str(build)]
+        configure = [
+            cmake,
+            "-G",
+            "Ninja",
+            f"-DCMAKE_MAKE_PROGRAM={ninja}",
+            "-S",
+            str(Path(ext.sources[0]).parent),
+            "-B",
+            str(build),
+        ]
         for command in (configure, [cmake, "--build", str(build), "--target", name]):
             if subprocess.run(command).returncode:
                 sys.exit(f"`{' '.join(command)}` failed; g++ 11 or clang++ 16, or newer, builds hesspot's C++ parts")
@@ -39,10 +48,13 @@ class BuildWithCMake(build_ext):
         return str(Path(*fullname.split("."))) + ".so"
 
 
+def extension(name: str) -> Extension:
+    folder = Path(*name.split(".")[:-1])
+    depends = [str(path) for suffix in ("cpp", "h") for path in folder.glob(f"*.{suffix}")]
+    return Extension(name, sources=[str(folder / "CMakeLists.txt")], depends=depends)
+
+
 setup(
-    ext_modules=[
-        Extension("hesspot.kernel._kernels", sources=["hesspot/kernel"]),
-        Extension("ipi_driver.native._steps", sources=["ipi_driver/native"]),
-    ],
+    ext_modules=[extension("hesspot.kernel._kernels"), extension("ipi_driver.native._steps")],
     cmdclass={"build_ext": BuildWithCMake},
 )

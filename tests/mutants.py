@@ -21,13 +21,25 @@ ROOT = Path(__file__).parents[1]
 
 DERIVATIVES, LOSS, OPTIMIZER = "hesspot/derivatives.py", "hesspot/training/loss.py", "hesspot/training/optimizer.py"
 MODES, DRIFT = "hesspot/analysis/normal_modes.py", "hesspot/analysis/drift.py"
+INPUTS, LISTS = "hesspot/ipi/inputs.py", "ipi_driver/evaluation/neighbors.py"
+KERNEL, NETWORKS, BLOCK = (f"hesspot/kernel/{name}" for name in ("house_kernel.cpp", "house_networks.h", "house_block.cpp"))
+LOOPS, LANE = "ipi_driver/native/edges.cpp", "ipi_driver/native/fast_lane.cpp"
+KERNEL_TESTS = ["tests/kernel"]
 TESTS = {
     DERIVATIVES: ["tests/derivatives"],
     LOSS: ["tests/training/test_loss.py", "tests/training/test_metric.py"],
     OPTIMIZER: ["tests/training/test_soap.py"],
     MODES: ["tests/analysis/test_normal_modes.py"],
     DRIFT: ["tests/analysis/test_drift.py"],
+    INPUTS: ["tests/ipi/test_ipi_inputs.py"],
+    LISTS: ["tests/ipi/test_evaluator.py"],
+    KERNEL: KERNEL_TESTS,
+    NETWORKS: KERNEL_TESTS,
+    BLOCK: KERNEL_TESTS,
+    LOOPS: ["tests/ipi/test_edges.py", "tests/ipi/test_evaluator.py"],
+    LANE: ["tests/ipi/test_fast_lane.py"],
 }
+LIBRARIES = "_kernels", "_steps"
 
 
 class Mutant(NamedTuple):
@@ -67,6 +79,40 @@ MUTANTS = [
     Mutant(DRIFT, "float(kept.mean()), float(max(errors))", "float(kept.mean()), float(min(errors))"),
     Mutant(DRIFT, "(len(y) - 2)", "len(y)"),
     Mutant(DRIFT, "int(discard * len(values))", "0"),
+    Mutant(INPUTS, '(practically infinite time constant)", 1e12)', '(practically infinite time constant)", 1.0)'),
+    Mutant(INPUTS, "<pile_lambda>0.5<", "<pile_lambda>0.1<"),
+    Mutant(LISTS, "else 0.5 * self.skin", "else 1.0 * self.skin"),
+    Mutant(LISTS, "shrink = float(np.linalg.svd(strain, compute_uv=False)[-1])", "shrink = 1.0"),
+    Mutant(LISTS, "positions @ np.linalg.inv(strain)", "positions"),
+    Mutant(LISTS, "- 2.0 * room * largest", "- room * largest"),
+    Mutant(KERNEL, "(fraction * cube) - envelope) * inverse", "(fraction * cube)) * inverse"),
+    Mutant(KERNEL, "three * (Y[9] * b[19])", "two * (Y[9] * b[19])"),
+    Mutant(KERNEL, "m2_bar[u] += twice * m3[t];", "m2_bar[u] += v32_bar[a] * m3[t];"),
+    Mutant(KERNEL, "directions_ ? directions_[3 * e + i] : 0.0", "directions_ ? directions_[3 * e] : 0.0"),
+    Mutant(KERNEL, "density_bar_[k] += density_part_[k];", "density_bar_[k] = density_part_[k];"),
+    Mutant(KERNEL, "descend(i ? density_part_ : density_bar_);", "descend(density_bar_);"),
+    Mutant(KERNEL, "(count > 0 && c + 1 == edges.n_centers)", "(count > 1 && c + 1 == edges.n_centers)"),
+    Mutant(KERNEL, "for (; k < K; k++)\n          add_density<1>", "for (; k < K - 1; k++)\n          add_density<1>"),
+    Mutant(KERNEL, "networks_.add(network_of(m), description_->scale);", "networks_.add(network_of(m), Real(1));"),
+    Mutant(NETWORKS, "slope[o] = open + value * (T(1) - open);", "slope[o] = open;"),
+    Mutant(NETWORKS, "derivatives[i] += T(weight * net.linear[i]);", "derivatives[i] += T(net.linear[i]);"),
+    Mutant(NETWORKS, "sum[0] += w[k] * x[k];", "sum[0] += w[k];"),
+    Mutant(NETWORKS, "w.data += R * w.row;", "w.data += R * w.column;"),
+    Mutant(BLOCK, "shape.kernel_version != KERNEL_VERSION", "false"),
+    Mutant(BLOCK, "shape.envelope_power != ENVELOPE_POWER", "false"),
+    Mutant(BLOCK, "  reader.end();\n", ""),
+    Mutant(LOOPS, "<= task.allowed_squared", "<= 4 * task.allowed_squared"),
+    Mutant(LOOPS, "return !task.shifts ||", "return true ||"),
+    Mutant(LOOPS, "other[k] -= g[k];", "other[k] -= own[k];"),
+    Mutant(LOOPS, "virial[3 * k + j] -= v[k] * g[j];", "virial[3 * k + j] += v[k] * g[j];"),
+    Mutant(LOOPS, "s[1] * cell[3 + k]", "s[1] * cell[3 * k + 1]"),
+    Mutant(LOOPS, "squared < task.coincident_squared", "squared < 0.0"),
+    Mutant(LOOPS, "const std::int64_t atom = task.first_center + c;", "const std::int64_t atom = c;"),
+    Mutant(LOOPS, "finite = finite && std::isfinite(virials[9 * s + i]);", "{}"),
+    Mutant(LANE, "(3 * column + row)", "(3 * row + column)"),
+    Mutant(LANE, "divided(to, 9 * n, lane.hartree);", "divided(to, 9 * n, lane.hartree_per_bohr);"),
+    Mutant(LANE, "lane.cells ? 72 : 144", "144"),
+    Mutant(LANE, "lane.rest -= lane.done;", "lane.rest = 0;"),
 ]
 
 
@@ -76,16 +122,41 @@ def is_found(mutant: Mutant, copy: Path) -> bool:
     text = path.read_text()
     assert mutant.right in text, f"{mutant.file} has no {mutant.right!r} any more: correct the list"
     path.write_text(text.replace(mutant.right, mutant.wrong, 1))
+    found = not tests_pass(mutant.file, copy)
+    path.write_text(text)
+    return found
+
+
+def tests_pass(file: str, copy: Path) -> bool:
+    """Whether the tests of a file's part pass in the copy as it is."""
+    compiled = file.endswith((".cpp", ".h"))
+    if compiled:
+        build(copy)
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS[mutant.file]],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS[file]],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(copy),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            **({"HESSPOT_LIBRARIES": str(copy / "build")} if compiled else {}),
+        },
         capture_output=True,
         text=True,
     )
-    path.write_text(text)
     assert ended.returncode in (0, 1), ended.stdout + ended.stderr
-    return ended.returncode == 1
+    return ended.returncode == 0
+
+
+def build(copy: Path) -> None:
+    """The compiled parts of the copy, in its folder `build`; only what has changed."""
+    programs = Path(sys.executable).parent
+    configure = [programs / "cmake", "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={programs / 'ninja'}"]
+    options = ["-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", "-S", copy / "tests/sanitize", "-B", copy / "build"]
+    for command in ([*configure, *options], [programs / "cmake", "--build", copy / "build", "--target", *LIBRARIES]):
+        ended = subprocess.run(command, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def main() -> None:
@@ -93,12 +164,13 @@ def main() -> None:
     missed = 0
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name)
-        for folder in ("hesspot", "ipi_driver", "tests"):
+        for folder in ("hesspot", "ipi_driver", "tests", "examples"):
             shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
-        for mutant in MUTANTS:
-            if words and not any(word in mutant.file for word in words):
-                continue
+        mutants = [mutant for mutant in MUTANTS if not words or any(word in mutant.file for word in words)]
+        for file in dict.fromkeys(mutant.file for mutant in mutants):
+            assert tests_pass(file, copy), f"{' '.join(TESTS[file])} fail without a mistake; mend them first"
+        for mutant in mutants:
             found = is_found(mutant, copy)
             missed += not found
             print(f"{'found ' if found else 'MISSED'}  {mutant.file}: {mutant.wrong}", flush=True)
