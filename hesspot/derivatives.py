@@ -139,9 +139,9 @@ def differentiable(
         return Differentiable(sum_structures(energies, batch))
     gradient = gradient_of(energies.sum(), vectors, create_graph=True)
     products = [
-        gradient_of((gradient * along).sum(), vectors, create_graph=True) for along in _along_edges(directions, batch)
+        gradient_of((gradient * along).sum(), vectors, create_graph=True) for along in _each_along(directions, batch)
     ]
-    return _differentiable(energies, gradient, products, batch, virial)
+    return joined(energies, gradient, products, batch, virial)
 
 
 def differentiable_members(
@@ -153,9 +153,9 @@ def differentiable_members(
     if not vectors.requires_grad:
         return [Differentiable(sum_structures(energies, batch)) for energies in members]
     gradients = _gradients_of(members.sum(1), vectors)
-    products = [_gradients_of((gradients * along).sum((1, 2)), vectors) for along in _along_edges(directions, batch)]
+    products = [_gradients_of((gradients * along).sum((1, 2)), vectors) for along in _each_along(directions, batch)]
     return [
-        _differentiable(energies, gradients[number], [each[number] for each in products], batch, virial)
+        joined(energies, gradients[number], [each[number] for each in products], batch, virial)
         for number, energies in enumerate(members)
     ]
 
@@ -169,14 +169,22 @@ def _gradients_of(values: Tensor, vectors: Tensor) -> Tensor:
     return gradients
 
 
-def _along_edges(directions: Tensor | None, batch: Batch) -> Sequence[Tensor]:
-    """v_neighbour − v_centre for each of the directions (k, n_atoms, 3)."""
-    return [] if directions is None else list(directions[:, batch.neighbors] - directions[:, batch.centers])
+def along_edges(directions: Tensor | None, batch: Batch) -> Tensor | None:
+    """v_neighbour − v_centre, (k, n_edges, 3), for each of the directions (k, n_atoms, 3)."""
+    return None if directions is None else directions[:, batch.neighbors] - directions[:, batch.centers]
 
 
-def _differentiable(
-    energies: Tensor, gradient: Tensor, products: Sequence[Tensor], batch: Batch, virial: bool
+def _each_along(directions: Tensor | None, batch: Batch) -> Sequence[Tensor]:
+    along = along_edges(directions, batch)
+    return [] if along is None else list(along)
+
+
+def joined(
+    energies: Tensor, gradient: Tensor | None, products: Sequence[Tensor], batch: Batch, virial: bool
 ) -> Differentiable:
+    """Of structures and atoms, from energies (n_atoms,) of the centres and from gradient and products of the edges."""
+    if gradient is None:
+        return Differentiable(sum_structures(energies, batch))
     virials = None
     if virial:
         outer = -batch.vectors.unsqueeze(2) * gradient.unsqueeze(1)

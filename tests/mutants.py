@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 DERIVATIVES, LOSS, OPTIMIZER = "hesspot/derivatives.py", "hesspot/training/loss.py", "hesspot/training/optimizer.py"
 MODES, DRIFT = "hesspot/analysis/normal_modes.py", "hesspot/analysis/drift.py"
 INPUTS, LISTS = "hesspot/ipi/inputs.py", "ipi_driver/evaluation/neighbors.py"
-KERNEL, NETWORKS, BLOCK = (f"hesspot/kernel/{name}" for name in ("house_kernel.cpp", "house_networks.h", "house_block.cpp"))
+KERNEL, NETWORKS, BLOCK = (
+    f"hesspot/kernel/{name}" for name in ("house_kernel.cpp", "house_networks.h", "house_block.cpp")
+)
 LOOPS, LANE = "ipi_driver/native/edges.cpp", "ipi_driver/native/fast_lane.cpp"
 KERNEL_TESTS = ["tests/kernel"]
 TESTS = {

@@ -3,7 +3,8 @@
 A kernel evaluates packed weights of one of `hesspot.models.architectures`, committees among them, whose common parts
 are computed once. It gives the numbers of the torch model to rounding and is many times faster. It keeps the contract
 of `hesspot.contract` and joins torch's graph, so that forces, virials, H·v and Hessians are computed as for any other
-model. CPU only; no derivatives with respect to the weights, none beyond the second with respect to positions.
+model. CPU only; no derivatives beyond the second with respect to positions, and those with respect to the weights as
+`hesspot.kernel.training` gives them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ def _library() -> ctypes.CDLL:
     library.hesspot_model_instructions.argtypes = [_POINTER]
     library.hesspot_model_instructions.restype = ctypes.c_char_p
     library.hesspot_model_set_threads.argtypes = [_POINTER, ctypes.c_int, _POINTER]
+    library.hesspot_model_n_weights.argtypes = [_POINTER]
+    library.hesspot_model_set_weights.argtypes = [_POINTER] * 3
+    library.hesspot_model_differentiate.argtypes = [_POINTER] * 7
+    library.hesspot_model_add_weight_gradient.argtypes = [_POINTER, _POINTER, ctypes.c_int] + [_POINTER] * 6
     for name in ("evaluate", "members", "hvp"):
         getattr(library, f"hesspot_model_{name}").argtypes = [_POINTER] * 5
     library.hesspot_edges_size.restype = ctypes.c_int64
@@ -144,6 +149,8 @@ class KernelModel:
         _call(self._library.hesspot_model_new, block, len(block), single, ctypes.byref(pointer))
         self._pointer: int = pointer.value or 0
         self.n_members: int = self._library.hesspot_model_n_members(self._pointer)
+        #: For each member and element of the centre; 0 where a kernel does not train.
+        self.n_weights: int = self._library.hesspot_model_n_weights(self._pointer)
         weakref.finalize(self, self._library.hesspot_model_delete, self._pointer)
 
     @property
@@ -161,21 +168,29 @@ class KernelModel:
         """Threads that share the centres, to the same last bit; 1 at first. UserError for fewer than 1."""
         _call(self._library.hesspot_model_set_threads, self._pointer, threads)
 
+    def set_weights(self, weights: Tensor) -> None:
+        """Other weights (n_members, n_elements, n_weights), float64, in the order of hesspot_kernel.h."""
+        size = self.n_members * len(self.elements) * self.n_weights
+        if weights.dtype != torch.float64 or weights.numel() != size:
+            raise UserError(f"{weights.numel()} weights, {weights.dtype}; the kernel takes {size}, torch.float64")
+        _call(self._library.hesspot_model_set_weights, self._pointer, weights.contiguous().data_ptr())
+
     def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:
         """Addresses of `hesspot_model_evaluate` or `…_members` and of this model, for C code that calls the kernel."""
         return address(getattr(self._library, f"hesspot_model_{name}")), self._pointer
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """As the contract says; UserError for what is not as it says."""
-        energies: Tensor = _Energies.apply(vectors, self._graph(species, centers, neighbors))
+        energies: Tensor = _Energies.apply(vectors, self.edges(species, centers, neighbors))
         return energies
 
     def members(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """Energies of the members, (n_members, n_atoms) eV; they can be differentiated once."""
-        energies: Tensor = _MemberEnergies.apply(vectors, self._graph(species, centers, neighbors))
+        energies: Tensor = _MemberEnergies.apply(vectors, self.edges(species, centers, neighbors))
         return energies
 
-    def _graph(self, species: Tensor, centers: Tensor, neighbors: Tensor) -> _Graph:
+    def edges(self, species: Tensor, centers: Tensor, neighbors: Tensor) -> Edges:
+        """What stays the same while only the vectors change; UserError for what is not as the contract says."""
         n_atoms, n_edges = len(_checked("species", species, "n_atoms")), len(_checked("centers", centers, "n_edges"))
         if len(_checked("neighbors", neighbors, "n_edges")) != n_edges:
             raise UserError(f"there are {n_edges} centers of edges, but {len(neighbors)} neighbors; give one each")
@@ -188,7 +203,7 @@ class KernelModel:
                 if first < 0 or last >= n_atoms:
                     raise UserError(f"{name} go from {first} to {last}, but there are {n_atoms} atoms to point to")
         first_edge = torch.from_numpy(begins.searchsorted(np.arange(n_atoms + 1)))
-        return _Graph(self, species.contiguous(), centers, first_edge, species[neighbors])
+        return Edges(self, species.contiguous(), centers, first_edge, species[neighbors])
 
 
 def _checked(name: str, indices: Tensor, size: str) -> Tensor:
@@ -200,8 +215,8 @@ def _checked(name: str, indices: Tensor, size: str) -> Tensor:
     return indices
 
 
-class _Graph:
-    """The part of a call that is not differentiated."""
+class Edges:
+    """The part of a call that is not differentiated. Vectors and directions are (n_edges, 3)."""
 
     def __init__(self, model: KernelModel, species: Tensor, centers: Tensor, first_edge: Tensor, neighbors: Tensor):
         self.model, self.centers = model, centers
@@ -228,6 +243,39 @@ class _Graph:
         self._call("hvp", self._plain("vectors", vectors), self._plain("directions", directions), products)
         return products
 
+    def differentiate(self, vectors: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each member: energies, gradient, and products (n_members, n_edges, 3) as `hvp` gives them, float64."""
+        n_members = self.model.n_members
+        energies = torch.empty(n_members, self._n_centers, dtype=torch.float64)
+        gradient, products = self._empty(n_members), self._empty(n_members)
+        inputs = self._plain("vectors", vectors), self._plain("directions", directions)
+        self._call("differentiate", *inputs, energies, gradient, products)
+        return energies, gradient, products
+
+    def products(self, vectors: Tensor, directions: Tensor) -> Tensor:
+        """Those of `differentiate` alone."""
+        products = self._empty(self.model.n_members)
+        inputs = self._plain("vectors", vectors), self._plain("directions", directions)
+        self._call("differentiate", *inputs, None, None, products)
+        return products
+
+    def add_weight_gradient(
+        self,
+        vectors: Tensor,
+        directions: Tensor | None,
+        member: int,
+        of_energies: Tensor | None,
+        of_gradient: Tensor | None,
+        of_products: Tensor | None,
+        sums: Tensor,
+    ) -> None:
+        """Add to `sums` (n_elements, n_weights) the derivatives, with respect to the weights of one member, of what
+        depends so on its energies (n_centers,), gradient and products (n_edges, 3); None for not at all."""
+        of_edges = {"directions": directions, "slopes of the gradient": of_gradient, "of the products": of_products}
+        along, slopes, more = (None if v is None else self._plain(name, v) for name, v in of_edges.items())
+        energies = None if of_energies is None else of_energies.to(torch.float64).contiguous()
+        self._call("add_weight_gradient", self._plain("vectors", vectors), member, energies, slopes, along, more, sums)
+
     def _empty(self, *members: int) -> Tensor:
         return torch.empty(*members, self._n_edges, 3, dtype=torch.float64)
 
@@ -239,16 +287,16 @@ class _Graph:
             )
         return values.detach().to(torch.float64).contiguous()
 
-    def _call(self, name: str, *arrays: Tensor) -> None:
-        vectors, *others = (array.data_ptr() for array in arrays)
-        edges = _Edges(self._n_centers, self._n_edges, *(array.data_ptr() for array in self._kept), vectors)
+    def _call(self, name: str, vectors: Tensor, *arguments: Tensor | int | None) -> None:
+        edges = _Edges(self._n_centers, self._n_edges, *(array.data_ptr() for array in (*self._kept, vectors)))
         function = getattr(self.model._library, f"hesspot_model_{name}")
+        others = [each.data_ptr() if isinstance(each, Tensor) else each for each in arguments]
         _call(function, self.model._pointer, ctypes.byref(edges), *others)
 
 
 class _Energies(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, graph: _Graph) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, graph: Edges) -> Tensor:
         energies, gradient = graph.evaluate(vectors)
         ctx.save_for_backward(vectors, gradient.to(vectors.dtype))
         ctx.graph = graph
@@ -264,7 +312,7 @@ class _Gradient(torch.autograd.Function):
     """g of each edge times the weight of its centre's energy."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, gradient: Tensor, weights: Tensor, graph: _Graph) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, gradient: Tensor, weights: Tensor, graph: Edges) -> Tensor:
         ctx.save_for_backward(vectors, gradient, weights)
         ctx.graph = graph
         return gradient * weights[graph.centers].unsqueeze(1)
@@ -281,7 +329,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, vectors: Tensor, gradient: Tensor, weights: Tensor, directions: Tensor, graph: _Graph
+        ctx: Any, vectors: Tensor, gradient: Tensor, weights: Tensor, directions: Tensor, graph: Edges
     ) -> tuple[Tensor, Tensor]:
         products = graph.hvp(vectors, directions * weights[graph.centers].unsqueeze(1)).to(vectors.dtype)
         along = (gradient * directions).sum(1)
@@ -294,7 +342,7 @@ class _Product(torch.autograd.Function):
 
 class _MemberEnergies(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, graph: _Graph) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, graph: Edges) -> Tensor:
         energies, gradient = graph.members(vectors)
         ctx.save_for_backward(gradient.to(vectors.dtype))
         ctx.graph = graph

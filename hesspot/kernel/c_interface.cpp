@@ -72,6 +72,12 @@ const KernelModel &kernel(const void *model) {
   return *static_cast<const KernelModel *>(model);
 }
 
+void need_weights(const KernelModel &model) {
+  if (!model.n_weights())
+    throw std::invalid_argument("a model in single precision, or whose kernel "
+                                "does not train it, has no weights to give");
+}
+
 } // namespace
 
 extern "C" {
@@ -158,5 +164,45 @@ int hesspot_model_hvp(const void *model, const hesspot_edges *edges,
                       const char **error) {
   return guarded(
       error, [&] { kernel(model).hvp(view(*edges), directions, products); });
+}
+
+int hesspot_model_n_weights(const void *model) {
+  return kernel(model).n_weights();
+}
+
+int hesspot_model_set_weights(void *model, const double *weights,
+                              const char **error) {
+  return guarded(error, [&] {
+    need_weights(kernel(model));
+    static_cast<KernelModel *>(model)->set_weights(weights);
+  });
+}
+
+int hesspot_model_differentiate(const void *model, const hesspot_edges *edges,
+                                const double *directions, double *energies,
+                                double *gradient, double *products,
+                                const char **error) {
+  return guarded(error, [&] {
+    need_weights(kernel(model));
+    kernel(model).differentiate(view(*edges), directions, energies, gradient,
+                                products);
+  });
+}
+
+int hesspot_model_add_weight_gradient(
+    const void *model, const hesspot_edges *edges, int member,
+    const double *of_energies, const double *of_gradient,
+    const double *directions, const double *of_products,
+    double *weight_gradient, const char **error) {
+  return guarded(error, [&] {
+    need_weights(kernel(model));
+    if (member < 0 || member >= kernel(model).n_members())
+      throw std::invalid_argument(
+          "member " + std::to_string(member) + " is none of the model's " +
+          std::to_string(kernel(model).n_members()) + ", counted from 0");
+    kernel(model).add_weight_gradient(
+        view(*edges), member,
+        {of_energies, of_gradient, directions, of_products}, weight_gradient);
+  });
 }
 }

@@ -21,6 +21,23 @@ struct Edges {
   const double *vectors;                ///< (3 n_edges)
 };
 
+/// What a loss depends on through the model, of one member: the sum over the
+/// centres of energies * E and over the edges of gradient * g + products * H v,
+/// with g and H v as `differentiate` gives them.
+struct LossSlopes {
+  const double *energies;   ///< (n_centers) or null
+  const double *gradient;   ///< (3 n_edges) or null
+  const double *directions; ///< v (3 n_edges) or null
+  const double *products;   ///< (3 n_edges), null where `directions` is
+};
+
+/// Some centres of one element.
+struct SameCenters {
+  int species;
+  const std::size_t *centers;
+  std::size_t count;
+};
+
 } // namespace hesspot
 
 #endif

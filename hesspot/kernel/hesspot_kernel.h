@@ -115,6 +115,45 @@ HESSPOT_API int hesspot_model_hvp(const void *model,
                                   const double *directions, double *products,
                                   const char **error);
 
+/** Training. A model has so many weights for each member and each element of
+ * the centre; 0 if its kernel does not train it, as in single precision: then
+ * none of the functions below. Of the house model, in this order: those of the
+ * channels (4 ranks, n_elements of the neighbour, n_radial, n_channels), weight
+ * and bias of each layer of the network and of the readout, the linear part. */
+HESSPOT_API int hesspot_model_n_weights(const void *model);
+
+/** Give the model other weights (n_members, n_elements, n_weights). Of a house
+ * model, the first member of each description gives those of the channels. Not
+ * while something is evaluated. */
+HESSPOT_API int hesspot_model_set_weights(void *model, const double *weights,
+                                          const char **error);
+
+/** Of each member, energies (n_members, n_centers), gradient and products
+ * (n_members, 3 n_edges) as above, in one pass. Energies and gradient may be
+ * null, together. Checks as above. */
+HESSPOT_API int hesspot_model_differentiate(const void *model,
+                                            const struct hesspot_edges *edges,
+                                            const double *directions,
+                                            double *energies, double *gradient,
+                                            double *products,
+                                            const char **error);
+
+/** Of one member, counted from 0: add the derivatives of
+ *
+ *   sum over centres of of_energies * energy
+ *   + sum over edges of of_gradient * gradient + of_products * product
+ *
+ * with respect to its weights to weight_gradient (n_elements, n_weights), the
+ * same to the last bit whatever the number of threads. of_energies (n_centers),
+ * of_gradient, of_products (3 n_edges); each may be null, directions (3
+ * n_edges) and of_products together. Checks as above, and HESSPOT_INVALID for
+ * no such member. */
+HESSPOT_API int hesspot_model_add_weight_gradient(
+    const void *model, const struct hesspot_edges *edges, int member,
+    const double *of_energies, const double *of_gradient,
+    const double *directions, const double *of_products,
+    double *weight_gradient, const char **error);
+
 #ifdef __cplusplus
 }
 #endif

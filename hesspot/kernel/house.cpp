@@ -50,15 +50,34 @@ public:
               static_cast<int>(D_),
               static_cast<int>(widest_),
               static_cast<Real>(weights.cutoff),
-              descriptions_.data()};
+              descriptions_.data(),
+              list_trained()};
   }
   Parameters(const Parameters &) = delete;
   Parameters &operator=(const Parameters &) = delete;
 
+  /// values (n_members, n_elements, n_weights). The first member of each
+  /// description gives the weights of its channels.
+  void assign(const double *values) {
+    for (const Piece &piece : trained_) {
+      if (piece.is_read)
+        std::copy_n(values, piece.size, piece.array);
+      values += piece.size;
+    }
+  }
+
   HouseParameters<Real> kernel;
 
 private:
+  /// Some of `arrays_`; false for what another piece gives.
+  struct Piece {
+    Real *array;
+    std::size_t size;
+    bool is_read;
+  };
+
   std::size_t S_, C_, slots_, D_, widest_ = 1;
+  std::vector<Piece> trained_;
   std::vector<std::vector<Real>> arrays_;
   std::vector<std::vector<HouseLayer<Real>>> layers_;
   std::vector<std::vector<HouseNetwork<Real>>> networks_;
@@ -67,6 +86,35 @@ private:
   static void need(bool fits) {
     if (!fits)
       throw std::invalid_argument("do not fit together as a house model");
+  }
+
+  /// The number of weights of one member for one element, in the order of
+  /// HouseParameters::n_weights.
+  int list_trained() {
+    const auto add = [this](const Real *array, std::size_t size, bool is_read) {
+      trained_.push_back({const_cast<Real *>(array), size, is_read});
+    };
+    const auto add_layer = [&](const HouseLayer<Real> &layer) {
+      add(layer.weight, static_cast<std::size_t>(layer.n_in * layer.n_out),
+          true);
+      add(layer.bias, static_cast<std::size_t>(layer.n_out), true);
+    };
+    const std::size_t n_mix = 4 * slots_ * C_;
+    std::size_t n_all = 0, n_networks = 0;
+    for (const auto &description : descriptions_)
+      for (std::size_t i = 0;
+           i < static_cast<std::size_t>(description.n_members) * S_; i++) {
+        const HouseNetwork<Real> &network = description.networks[i];
+        add(description.mix + i % S_ * n_mix, n_mix, i < S_);
+        for (int l = 0; l < network.n_hidden; l++)
+          add_layer(network.hidden[l]);
+        add_layer(network.readout);
+        add(network.linear, D_, true);
+        n_networks++;
+      }
+    for (const Piece &piece : trained_)
+      n_all += piece.size;
+    return static_cast<int>(n_all / n_networks);
   }
 
   const Real *keep(const std::vector<double> &values) {
@@ -173,6 +221,27 @@ void House::members_part(const Edges &edges, double *energies,
   for (std::size_t m = 0; m < static_cast<std::size_t>(n_members()); m++)
     add_shifts(edges, &member_shifts_[m * mean_shifts_.size()],
                energies + m * energy_step);
+}
+
+int House::n_weights() const { return double_ ? double_->kernel.n_weights : 0; }
+
+void House::set_weights(const double *weights) { double_->assign(weights); }
+
+void House::differentiate_part(const Edges &edges, const double *directions,
+                               double *energies, std::size_t energy_step,
+                               double *gradient, std::size_t gradient_step,
+                               double *products) const {
+  kernel_.differentiate(double_->kernel, edges, directions, energies,
+                        energy_step, gradient, gradient_step, products);
+  for (std::size_t m = 0; energies && m < static_cast<std::size_t>(n_members());
+       m++)
+    add_shifts(edges, &member_shifts_[m * mean_shifts_.size()],
+               energies + m * energy_step);
+}
+
+void House::weights_part(const Edges &edges, SameCenters own, int member,
+                         LossSlopes slopes, double *sums) const {
+  kernel_.weights(double_->kernel, edges, own, member, slopes, sums);
 }
 
 } // namespace hesspot

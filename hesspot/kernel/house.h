@@ -53,6 +53,9 @@ public:
   House(const HouseWeights &weights, bool single_precision);
   ~House() override;
 
+  int n_weights() const override;
+  void set_weights(const double *weights) override;
+
 private:
   template <typename Real> class Parameters;
 
@@ -63,6 +66,12 @@ private:
   void members_part(const Edges &edges, double *energies,
                     std::size_t energy_step, double *gradient,
                     std::size_t gradient_step) const override;
+  void differentiate_part(const Edges &edges, const double *directions,
+                          double *energies, std::size_t energy_step,
+                          double *gradient, std::size_t gradient_step,
+                          double *products) const override;
+  void weights_part(const Edges &edges, SameCenters own, int member,
+                    LossSlopes slopes, double *sums) const override;
 
   const HouseKernel &kernel_;
   std::vector<double> mean_shifts_;   // (elements)

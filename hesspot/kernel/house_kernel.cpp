@@ -75,14 +75,20 @@ contract_backward(const T *tensors, int step, int n, const int (&repeats)[N],
   return products_bar;
 }
 
+/// What stands beside the vectors of the edges in dual and hyper-dual numbers,
+/// each (3 n_edges), or null for zeros.
+struct Beside {
+  const double *first = nullptr, *second = nullptr, *both = nullptr;
+};
+
 /// A block of centres of one element, one in each lane.
 template <typename T> class Kernel {
 public:
   typedef typename T::Scalar Real;
 
-  Kernel(const HouseParameters<Real> &p, const Edges &edges,
-         const double *directions, Memory &memory)
-      : p_(p), edges_(edges), directions_(directions),
+  Kernel(const HouseParameters<Real> &p, const Edges &edges, Beside beside,
+         Memory &memory)
+      : p_(p), edges_(edges), beside_(beside),
         n_slots_(p.n_elements * p.n_radial), networks_(p, memory) {
     const auto C = static_cast<std::size_t>(p.n_channels),
                S = static_cast<std::size_t>(p.n_elements),
@@ -138,6 +144,13 @@ public:
   /// and slopes_of(m) for where its slopes go.
   template <typename Next, typename SlopesOf>
   void members(Next next, SlopesOf slopes_of) {
+    members(next, slopes_of,
+            [](int) { return static_cast<double *>(nullptr); });
+  }
+
+  /// Also values_of(m) for where the values of dual slopes go.
+  template <typename Next, typename SlopesOf, typename ValuesOf>
+  void members(Next next, SlopesOf slopes_of, ValuesOf values_of) {
     int member = 0;
     for (int i = 0; i < p_.n_descriptions; i++) {
       describe(p_.descriptions[i]);
@@ -147,9 +160,23 @@ public:
         energy_ = networks_.energy;
         next(member);
         descend(density_bar_);
-        edges_backward(slopes_of(member));
+        edges_backward(slopes_of(member), values_of(member));
       }
     }
+  }
+
+  /// Adds the last part of the derivatives of `seed` times the energies of one
+  /// member to sums over n_weights.
+  void add_to_weights(int member, const T &seed, Lanes<Real> *sums) {
+    int i = 0;
+    for (; member >= p_.descriptions[i].n_members; i++)
+      member -= p_.descriptions[i].n_members;
+    describe(p_.descriptions[i]);
+    const int n_mix = 4 * n_slots_ * p_.n_channels;
+    networks_.add_to_weights(network_of(member), description_->scale * seed,
+                             sums + n_mix);
+    descend_to_moments();
+    mix_weights(sums);
   }
 
   /// Of each centre, after `mean` or within `members`.
@@ -160,7 +187,7 @@ private:
 
   const HouseParameters<Real> &p_;
   const Edges &edges_;
-  const double *const directions_;
+  const Beside beside_;
   int n_slots_, species_ = 0, n_centers_ = 0;
   const HouseDescription<Real> *description_ = nullptr;
   Networks<T> networks_;
@@ -190,19 +217,23 @@ private:
   /// those with respect to the densities.
   [[gnu::noinline]] // what it calls is inlined into it then
   void descend(T *density_bar) {
+    descend_to_moments();
+    mix_channels_backward(density_bar);
+  }
+
+  [[gnu::always_inline]] inline void descend_to_moments() {
     const Real *const inverse_deviation =
         description_->inverse_deviation + species_ * p_.n_descriptors;
     T *const d = networks_.derivatives;
     for (int i = 0; i < p_.n_descriptors; i++)
       d[i] = inverse_deviation[i] * d[i];
     invariants_backward();
-    mix_channels_backward(density_bar);
   }
 
   /// From the derivatives with respect to the densities to those of the edges,
   /// which are stored in slopes[3 · edge ...]; of dual numbers, their
-  /// derivatives.
-  void edges_backward(double *slopes) {
+  /// derivatives, and in `values`, unless it is null, themselves.
+  void edges_backward(double *slopes, double *values = nullptr) {
     for (int s = 0; s < p_.n_elements; s++)
       for (int place = start_[s]; place < start_[s + 1]; place++) {
         T gradient[3];
@@ -215,8 +246,15 @@ private:
           for (int i = 0; i < 3; i++)
             slopes[3 * edge + static_cast<std::size_t>(i)] =
                 result(gradient[i], lane);
+          for (int i = 0; values && i < 3; i++)
+            values[3 * edge + static_cast<std::size_t>(i)] =
+                result(value_of(gradient[i]), lane);
         }
       }
+  }
+
+  static double at(const double *values, std::size_t i) {
+    return values ? values[i] : 0.0;
   }
 
   static std::size_t most_edges(const Edges &edges) {
@@ -273,8 +311,8 @@ private:
         edge_[place * L + lane] = e;
         for (std::size_t i = 0; i < 3; i++)
           put(vector_[3 * place + static_cast<int>(i)], lane,
-              edges_.vectors[3 * e + i],
-              directions_ ? directions_[3 * e + i] : 0.0);
+              edges_.vectors[3 * e + i], at(beside_.first, 3 * e + i),
+              at(beside_.second, 3 * e + i), at(beside_.both, 3 * e + i));
       }
   }
 
@@ -416,6 +454,21 @@ private:
                           {density_bar + m, N_MONOMIALS});
   }
 
+  /// Adds the last part of the derivatives with respect to the weights of the
+  /// channels.
+  void mix_weights(Lanes<Real> *sums) const {
+    const int C = p_.n_channels;
+    for (int rank = 0; rank < 4; rank++)
+      for (int slot = 0; slot < n_slots_; slot++)
+        for (int c = 0; c < C; c++) {
+          Lanes<Real> sum = *sums;
+          for (int m = RANKS[rank]; m < RANKS[rank + 1]; m++)
+            sum += last_of_product(moments_bar_[c * N_MONOMIALS + m],
+                                   density_[slot * N_MONOMIALS + m]);
+          *sums++ = sum;
+        }
+  }
+
   /// The vectors M¹, M²·M¹, M³:M² and the matrices M², M³·M¹ of all channels,
   /// and the descriptors.
   void invariants() {
@@ -495,11 +548,10 @@ private:
 /// the kernel has placed.
 template <typename T, typename Evaluate>
 void for_blocks(const HouseParameters<typename T::Scalar> &p,
-                const Edges &edges, const double *directions,
-                Evaluate evaluate) {
+                const Edges &edges, Beside beside, Evaluate evaluate) {
   thread_local Memory memory;
   memory.provide([&](Memory &pieces) {
-    Kernel<T> kernel(p, edges, directions, pieces);
+    Kernel<T> kernel(p, edges, beside, pieces);
     if (!pieces.ready())
       return;
     for (int species = 0; species < p.n_elements; species++) {
@@ -522,7 +574,7 @@ template <typename Real>
 void evaluate(const HouseParameters<Real> &p, const Edges &edges,
               double *energies, double *gradient) {
   typedef Lanes<Real> T;
-  for_blocks<T>(p, edges, nullptr,
+  for_blocks<T>(p, edges, {},
                 [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
                   kernel.mean(gradient);
                   for (int lane = 0; lane < count; lane++)
@@ -536,7 +588,7 @@ void members(const HouseParameters<Real> &p, const Edges &edges,
              std::size_t gradient_step) {
   typedef Lanes<Real> T;
   for_blocks<T>(
-      p, edges, nullptr,
+      p, edges, {},
       [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
         kernel.members(
             [&](int m) {
@@ -554,11 +606,91 @@ void members(const HouseParameters<Real> &p, const Edges &edges,
 template <typename Real>
 void hvp(const HouseParameters<Real> &p, const Edges &edges,
          const double *directions, double *products) {
-  typedef Dual<Real> T;
-  for_blocks<T>(p, edges, directions,
+  typedef Dual<Lanes<Real>> T;
+  for_blocks<T>(p, edges, {directions},
                 [&](Kernel<T> &kernel, const std::size_t *, int) {
                   kernel.mean(products);
                 });
+}
+
+void differentiate(const HouseParameters<double> &p, const Edges &edges,
+                   const double *directions, double *energies,
+                   std::size_t energy_step, double *gradient,
+                   std::size_t gradient_step, double *products) {
+  typedef Dual<Lanes<double>> T;
+  for_blocks<T>(p, edges, {directions},
+                [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
+                  kernel.members(
+                      [&](int m) {
+                        for (int lane = 0; energies && lane < count; lane++)
+                          energies[static_cast<std::size_t>(m) * energy_step +
+                                   centers[lane]] =
+                              result(value_of(kernel.energy()), lane);
+                      },
+                      [&](int m) {
+                        return products +
+                               static_cast<std::size_t>(m) * gradient_step;
+                      },
+                      [&](int m) {
+                        return gradient
+                                   ? gradient + static_cast<std::size_t>(m) *
+                                                    gradient_step
+                                   : nullptr;
+                      });
+                });
+}
+
+/// seed_lane(seed, lane, slope of the centre's energy) for each centre.
+template <typename T, typename SeedLane>
+void add_to_weights(const HouseParameters<double> &p, const Edges &edges,
+                    SameCenters own, int member, const double *slopes,
+                    Beside beside, SeedLane seed_lane, double *sums) {
+  thread_local Memory memory;
+  const auto n = static_cast<std::size_t>(p.n_weights);
+  memory.provide([&](Memory &pieces) {
+    Kernel<T> kernel(p, edges, beside, pieces);
+    auto *const lanes = pieces.take<Lanes<double>>(n);
+    if (!pieces.ready())
+      return;
+    set_zero(lanes, p.n_weights);
+    for (std::size_t done = 0; done < own.count; done += T::COUNT) {
+      const std::size_t left = own.count - done;
+      const int count = left < T::COUNT ? static_cast<int>(left) : T::COUNT;
+      const std::size_t *const centers = own.centers + done;
+      kernel.place(own.species, centers, count);
+      T seed(0.0); // of lanes without a centre
+      for (int lane = 0; lane < count; lane++)
+        seed_lane(seed, lane, slopes ? slopes[centers[lane]] : 0.0);
+      kernel.add_to_weights(member, seed, lanes);
+    }
+    for (std::size_t i = 0; i < n; i++)
+      for (int lane = 0; lane < T::COUNT; lane++)
+        sums[i] += lanes[i].v[lane];
+  });
+}
+
+/// With the vectors x + ε v + δ p + εδ g, where p and g are the slopes of the
+/// products and of the gradient, the energies' part of εδ is pᵀHv + g·∇E, and
+/// with the seed 1 + εδ a that of the product the whole sum.
+void weights(const HouseParameters<double> &p, const Edges &edges,
+             SameCenters own, int member, LossSlopes slopes, double *sums) {
+  typedef Lanes<double> Value;
+  if (slopes.directions)
+    add_to_weights<Dual<Dual<Value>>>(
+        p, edges, own, member, slopes.energies,
+        {slopes.directions, slopes.products, slopes.gradient},
+        [](auto &seed, int lane, double a) {
+          put(seed, lane, 1.0, 0.0, 0.0, a);
+        },
+        sums);
+  else if (slopes.gradient)
+    add_to_weights<Dual<Value>>(
+        p, edges, own, member, slopes.energies, {slopes.gradient},
+        [](auto &seed, int lane, double a) { put(seed, lane, 1.0, a); }, sums);
+  else
+    add_to_weights<Value>(
+        p, edges, own, member, slopes.energies, {},
+        [](auto &seed, int lane, double a) { put(seed, lane, a); }, sums);
 }
 
 } // namespace
@@ -573,7 +705,9 @@ const HouseKernel house_kernel = {HESSPOT_NAME_OF(HESSPOT_INSTRUCTIONS),
                                   hvp<double>,
                                   hvp<float>,
                                   members<double>,
-                                  members<float>};
+                                  members<float>,
+                                  differentiate,
+                                  weights};
 
 } // namespace HESSPOT_INSTRUCTIONS
 } // namespace hesspot

@@ -72,6 +72,11 @@ template <typename Real> struct HouseParameters {
   int n_elements, n_radial, n_channels, n_descriptors, max_width;
   Real cutoff;
   const HouseDescription<Real> *descriptions;
+  /// Weights that can be trained for one element of the centre, of one member,
+  /// in the order of the sums over them: mix (4 ranks, elements of the
+  /// neighbour, n_radial, n_channels), weight and bias of the layers, the
+  /// readout's, and the linear part.
+  int n_weights;
 };
 
 /// The functions of one instruction set. Energies are without the shifts of the
@@ -94,6 +99,16 @@ struct HouseKernel {
   void (*members_single)(const HouseParameters<float> &, const Edges &,
                          double *energies, std::size_t energy_step,
                          double *gradient, std::size_t gradient_step);
+  /// The same of each member with the Hessian products, whose steps are those
+  /// of the gradient; energies and gradient may be null, together.
+  void (*differentiate)(const HouseParameters<double> &, const Edges &,
+                        const double *directions, double *energies,
+                        std::size_t energy_step, double *gradient,
+                        std::size_t gradient_step, double *products);
+  /// Adds the derivatives of the sum with respect to the n_weights weights of
+  /// one member and of the element of `own` to `sums`.
+  void (*weights)(const HouseParameters<double> &, const Edges &,
+                  SameCenters own, int member, LossSlopes, double *sums);
 };
 
 } // namespace hesspot

@@ -110,6 +110,55 @@ public:
   /// Adds `weight` times the energies by one network, and their derivatives.
   [[gnu::noinline]] // what it calls is inlined into it then
   void add(const HouseNetwork<Real> &net, Real weight) {
+    energy += weight * forward(net);
+    for (int i = 0; i < net.readout.n_in; i++)
+      layer_bar_[i] = T(weight * net.readout.weight[i]);
+    for (int i = 0; i < p_.n_descriptors; i++)
+      derivatives[i] += T(weight * net.linear[i]);
+    backward(net, [](const HouseLayer<Real> &, const T *, const T *) {});
+  }
+
+  /// Sets `derivatives` to those of `seed` times the energies by one network,
+  /// and adds the last part of those with respect to its weights to `sums`, in
+  /// the order of HouseParameters::n_weights.
+  [[gnu::noinline]]
+  void add_to_weights(const HouseNetwork<Real> &net, const T &seed,
+                      Lanes<Real> *sums) {
+    forward(net);
+    Lanes<Real> *layer_sums[MAX_HIDDEN_LAYERS];
+    const T *last = descriptors;
+    for (int l = 0; l < net.n_hidden; l++) {
+      const HouseLayer<Real> &layer = net.hidden[l];
+      layer_sums[l] = sums;
+      sums += layer.n_out * (layer.n_in + 1);
+      last = activations_ + l * p_.max_width;
+    }
+    for (int i = 0; i < net.readout.n_in; i++) {
+      *sums++ += last_of_product(seed, last[i]);
+      layer_bar_[i] = net.readout.weight[i] * seed;
+    }
+    *sums++ += last_of_product(seed, T(Real(1)));
+    for (int i = 0; i < p_.n_descriptors; i++) {
+      *sums++ += last_of_product(seed, descriptors[i]);
+      derivatives[i] = net.linear[i] * seed;
+    }
+    backward(net,
+             [&](const HouseLayer<Real> &layer, const T *bar, const T *input) {
+               Lanes<Real> *sum = layer_sums[&layer - net.hidden];
+               for (int o = 0; o < layer.n_out; o++)
+                 for (int i = 0; i < layer.n_in; i++)
+                   *sum++ += last_of_product(bar[o], input[i]);
+               for (int o = 0; o < layer.n_out; o++)
+                 *sum++ += last_of_product(bar[o], T(Real(1)));
+             });
+  }
+
+private:
+  const HouseParameters<Real> &p_;
+  T *activations_, *slopes_, *layer_bar_;
+
+  /// What the network gives; its activations, and their slopes, are kept.
+  [[gnu::always_inline]] inline T forward(const HouseNetwork<Real> &net) {
     const T *input = descriptors;
     for (int l = 0; l < net.n_hidden; l++) {
       const HouseLayer<Real> &layer = net.hidden[l];
@@ -127,21 +176,25 @@ public:
       }
       input = output;
     }
-    const T sum = T(net.readout.bias[0]) +
-                  dot(net.readout.weight, input, net.readout.n_in) +
-                  dot(net.linear, descriptors, p_.n_descriptors);
-    energy += weight * sum;
+    return T(net.readout.bias[0]) +
+           dot(net.readout.weight, input, net.readout.n_in) +
+           dot(net.linear, descriptors, p_.n_descriptors);
+  }
 
+  /// From the derivatives with respect to the last activations, in
+  /// `layer_bar_`, to those with respect to the descriptors, which are added.
+  /// Calls on_layer(layer, derivatives with respect to its sums, its input).
+  template <typename OnLayer>
+  [[gnu::always_inline]] inline void backward(const HouseNetwork<Real> &net,
+                                              OnLayer on_layer) {
     T *bar = layer_bar_, *other = layer_bar_ + p_.max_width;
-    for (int i = 0; i < net.readout.n_in; i++)
-      bar[i] = T(weight * net.readout.weight[i]);
-    for (int i = 0; i < p_.n_descriptors; i++)
-      derivatives[i] += T(weight * net.linear[i]);
     for (int l = net.n_hidden - 1; l >= 0; l--) {
       const HouseLayer<Real> &layer = net.hidden[l];
       const T *const slope = slopes_ + l * p_.max_width;
       for (int o = 0; o < layer.n_out; o++)
         bar[o] = bar[o] * slope[o];
+      on_layer(layer, bar,
+               l ? activations_ + (l - 1) * p_.max_width : descriptors);
       const Matrix<Real> transposed = {layer.weight, 1, layer.n_in};
       T *const below = l ? other : derivatives;
       if (l)
@@ -154,10 +207,6 @@ public:
       bar = below;
     }
   }
-
-private:
-  const HouseParameters<Real> &p_;
-  T *activations_, *slopes_, *layer_bar_;
 };
 
 } // namespace

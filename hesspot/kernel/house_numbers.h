@@ -67,15 +67,16 @@ template <typename Real> struct Lanes {
 
 /// a + b ε with ε² = 0: a function of it gives its value and its derivative
 /// along one direction. A gradient computed with it gives the Hessian product.
-template <typename Real> struct Dual {
-  typedef Real Scalar;
-  static constexpr int COUNT = Lanes<Real>::COUNT;
-  Lanes<Real> a, b;
+/// With dual numbers as parts, a + b δ and so hyper-dual numbers (Fike, Alonso,
+/// AIAA 2011-886): the part of εδ is a second derivative.
+template <typename Part> struct Dual {
+  typedef typename Part::Scalar Scalar;
+  static constexpr int COUNT = Part::COUNT;
+  Part a, b;
 
   Dual() = default;
-  Dual(Real value) : a(value), b(Real(0)) {}
-  Dual(const Lanes<Real> &value, const Lanes<Real> &derivative)
-      : a(value), b(derivative) {}
+  Dual(Scalar value) : a(value), b(Scalar(0)) {}
+  Dual(const Part &value, const Part &derivative) : a(value), b(derivative) {}
   Dual &operator+=(const Dual &o) { return a += o.a, b += o.b, *this; }
 
   friend Dual operator+(const Dual &x, const Dual &y) {
@@ -87,30 +88,56 @@ template <typename Real> struct Dual {
   friend Dual operator*(const Dual &x, const Dual &y) {
     return {x.a * y.a, x.a * y.b + x.b * y.a};
   }
-  friend Dual operator*(Real x, const Dual &y) { return {x * y.a, x * y.b}; }
+  friend Dual operator*(Scalar x, const Dual &y) { return {x * y.a, x * y.b}; }
   friend Dual operator/(const Dual &x, const Dual &y) {
-    const Lanes<Real> quotient = x.a / y.a;
+    const Part quotient = x.a / y.a;
     return {quotient, (x.b - quotient * y.b) / y.a};
   }
 };
 
-/// A component of an edge vector, and of its direction, for one centre.
+/// The parts of one centre: 1, then ε, then δ and εδ.
 template <typename Real>
-inline void put(Lanes<Real> &x, int lane, double value, double) {
+inline void put(Lanes<Real> &x, int lane, double value, double = 0.0,
+                double = 0.0, double = 0.0) {
   x.v[lane] = static_cast<Real>(value);
 }
+template <typename Part>
+inline void put(Dual<Part> &x, int lane, double value, double first,
+                double second = 0.0, double both = 0.0) {
+  if constexpr (sizeof(Part) == sizeof(Lanes<typename Part::Scalar>)) {
+    put(x.a, lane, value);
+    put(x.b, lane, first);
+  } else {
+    put(x.a, lane, value, first);
+    put(x.b, lane, second, both);
+  }
+}
+
+/// The part of 1.
 template <typename Real>
-inline void put(Dual<Real> &x, int lane, double value, double direction) {
-  x.a.v[lane] = static_cast<Real>(value);
-  x.b.v[lane] = static_cast<Real>(direction);
+inline const Lanes<Real> &value_of(const Lanes<Real> &x) {
+  return x;
+}
+template <typename Part> inline const auto &value_of(const Dual<Part> &x) {
+  return value_of(x.a);
+}
+
+/// The last part of a product.
+template <typename Real>
+inline Lanes<Real> last_of_product(const Lanes<Real> &x, const Lanes<Real> &y) {
+  return x * y;
+}
+template <typename Part>
+inline auto last_of_product(const Dual<Part> &x, const Dual<Part> &y) {
+  return last_of_product(x.a, y.b) + last_of_product(x.b, y.a);
 }
 
 /// What is asked for of one centre: the value, of dual numbers the derivative.
 template <typename Real> inline double result(const Lanes<Real> &x, int lane) {
   return static_cast<double>(x.v[lane]);
 }
-template <typename Real> inline double result(const Dual<Real> &x, int lane) {
-  return static_cast<double>(x.b.v[lane]);
+template <typename Part> inline double result(const Dual<Part> &x, int lane) {
+  return result(x.b, lane);
 }
 
 /// e^x = 2ⁿ e^f with |f| ≤ ½ ln 2, by its Taylor series; no larger or smaller
@@ -160,9 +187,9 @@ template <typename Real> inline Lanes<Real> logistic(const Lanes<Real> &x) {
   const Lanes<Real> one = Real(1);
   return one / (one + exponential(Lanes<Real>(-x.v)));
 }
-template <typename Real> inline Dual<Real> logistic(const Dual<Real> &x) {
-  const Lanes<Real> value = logistic(x.a);
-  return {value, value * (Lanes<Real>(Real(1)) - value) * x.b};
+template <typename Part> inline Dual<Part> logistic(const Dual<Part> &x) {
+  const Part value = logistic(x.a);
+  return {value, value * (Part(typename Part::Scalar(1)) - value) * x.b};
 }
 
 template <typename Real> inline Lanes<Real> square_root(const Lanes<Real> &x) {
@@ -173,9 +200,9 @@ template <typename Real> inline Lanes<Real> square_root(const Lanes<Real> &x) {
                        : static_cast<Real>(__builtin_sqrtf(x.v[lane]));
   return root;
 }
-template <typename Real> inline Dual<Real> square_root(const Dual<Real> &x) {
-  const Lanes<Real> value = square_root(x.a);
-  return {value, x.b / (Real(2) * value)};
+template <typename Part> inline Dual<Part> square_root(const Dual<Part> &x) {
+  const Part value = square_root(x.a);
+  return {value, x.b / (typename Part::Scalar(2) * value)};
 }
 
 /// sin πt for |t| ≤ ½, by its Taylor series.
@@ -203,13 +230,27 @@ inline void sine_cosine_of_pi(const Lanes<Real> &x, Lanes<Real> &sine,
   cosine = sine_of_pi(half - x);
   sine = sine_of_pi(Lanes<Real>(x.v > half.v ? rest.v : x.v));
 }
-template <typename Real>
-inline void sine_cosine_of_pi(const Dual<Real> &x, Dual<Real> &sine,
-                              Dual<Real> &cosine) {
-  const Lanes<Real> slope = Real(3.14159265358979323846) * x.b;
+template <typename Part>
+inline void sine_cosine_of_pi(const Dual<Part> &x, Dual<Part> &sine,
+                              Dual<Part> &cosine) {
+  typedef typename Part::Scalar Real;
+  const Part slope = Real(3.14159265358979323846) * x.b;
   sine_cosine_of_pi(x.a, sine.a, cosine.a);
   sine.b = slope * cosine.a;
   cosine.b = Real(-1) * slope * sine.a;
+}
+
+/// x where `value` is no larger than `bound`, else zero.
+template <typename Real>
+inline Lanes<Real> where_at_most(const Lanes<Real> &x, const Lanes<Real> &value,
+                                 Real bound) {
+  const Lanes<Real> zero = Real(0);
+  return Lanes<Real>(value.v > bound ? zero.v : x.v);
+}
+template <typename Part, typename Real>
+inline Dual<Part> where_at_most(const Dual<Part> &x, const Lanes<Real> &value,
+                                Real bound) {
+  return {where_at_most(x.a, value, bound), where_at_most(x.b, value, bound)};
 }
 
 /// The smaller one.
@@ -217,10 +258,9 @@ template <typename Real>
 inline Lanes<Real> at_most(const Lanes<Real> &x, Real bound) {
   return Lanes<Real>(x.v > bound ? Lanes<Real>(bound).v : x.v);
 }
-template <typename Real>
-inline Dual<Real> at_most(const Dual<Real> &x, Real bound) {
-  const Lanes<Real> zero = Real(0);
-  return {at_most(x.a, bound), Lanes<Real>(x.a.v > bound ? zero.v : x.b.v)};
+template <typename Part>
+inline Dual<Part> at_most(const Dual<Part> &x, typename Part::Scalar bound) {
+  return {at_most(x.a, bound), where_at_most(x.b, value_of(x), bound)};
 }
 
 /// Memory of a thread, kept for its next call and taken in pieces. A first

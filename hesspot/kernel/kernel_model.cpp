@@ -5,6 +5,7 @@
 #include "instruction_sets.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 #include <vector>
@@ -103,6 +104,9 @@ template <typename Work> void share(Team &team, const Edges &edges, Work work) {
   });
 }
 
+/// Centres whose sums over weights are one term of the whole.
+constexpr std::size_t CENTERS_OF_A_SUM = 128;
+
 } // namespace
 
 const char *instruction_sets() {
@@ -149,6 +153,47 @@ void KernelModel::members(const Edges &edges, double *energies,
   share(*team_, edges, [&](const Edges &own, std::size_t first) {
     members_part(own, energies + first, n, gradient, size);
   });
+}
+
+void KernelModel::differentiate(const Edges &edges, const double *directions,
+                                double *energies, double *gradient,
+                                double *products) const {
+  check(edges, n_elements_);
+  const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
+  share(*team_, edges, [&](const Edges &own, std::size_t first) {
+    differentiate_part(own, directions, energies ? energies + first : nullptr,
+                       n, gradient, size, products);
+  });
+}
+
+void KernelModel::add_weight_gradient(const Edges &edges, int member,
+                                      LossSlopes slopes,
+                                      double *gradient) const {
+  check(edges, n_elements_);
+  const auto n_weights = static_cast<std::size_t>(this->n_weights());
+  std::vector<std::vector<std::size_t>> centers(n_elements_);
+  for (std::size_t c = 0; c < edges.n_centers; c++)
+    centers[static_cast<std::size_t>(edges.species[c])].push_back(c);
+  std::vector<SameCenters> parts;
+  for (std::size_t s = 0; s < n_elements_; s++)
+    for (std::size_t first = 0; first < centers[s].size();
+         first += CENTERS_OF_A_SUM)
+      parts.push_back({static_cast<int>(s), &centers[s][first],
+                       std::min(CENTERS_OF_A_SUM, centers[s].size() - first)});
+  std::vector<double> sums(parts.size() * n_weights);
+  std::atomic<std::size_t> next = 0;
+  team_->run(std::clamp<std::size_t>(parts.size(), 1, team_->size()),
+             [&](std::size_t) {
+               for (std::size_t k; (k = next++) < parts.size();)
+                 weights_part(edges, parts[k], member, slopes,
+                              &sums[k * n_weights]);
+             });
+  for (std::size_t k = 0; k < parts.size(); k++) {
+    double *const own =
+        gradient + static_cast<std::size_t>(parts[k].species) * n_weights;
+    for (std::size_t i = 0; i < n_weights; i++)
+      own[i] += sums[k * n_weights + i];
+  }
 }
 
 } // namespace hesspot

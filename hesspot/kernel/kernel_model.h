@@ -51,6 +51,28 @@ public:
   /// (n_members, 3 n_edges).
   void members(const Edges &edges, double *energies, double *gradient) const;
 
+  /// What training takes, in double precision. A model has `n_weights` weights
+  /// for each member and each element of the centre; 0 if it cannot be trained
+  /// here, and nothing below may be called then.
+  virtual int n_weights() const { return 0; }
+
+  /// weights (n_members, n_elements, n_weights). Not while something is
+  /// evaluated.
+  virtual void set_weights(const double *weights) = 0;
+
+  /// Of each member: energies (n_members, n_centers), gradient and Hessian
+  /// products (n_members, 3 n_edges); energies and gradient may be null,
+  /// together.
+  void differentiate(const Edges &edges, const double *directions,
+                     double *energies, double *gradient,
+                     double *products) const;
+
+  /// Adds the derivatives of what `slopes` stand for with respect to the
+  /// weights of one member to gradient (n_elements, n_weights); to the same
+  /// last bit whatever the number of threads.
+  void add_weight_gradient(const Edges &edges, int member, LossSlopes slopes,
+                           double *gradient) const;
+
 protected:
   /// std::runtime_error if HESSPOT_INSTRUCTIONS names what the processor lacks.
   explicit KernelModel(std::size_t n_elements);
@@ -72,6 +94,14 @@ private:
   virtual void members_part(const Edges &edges, double *energies,
                             std::size_t energy_step, double *gradient,
                             std::size_t gradient_step) const = 0;
+  virtual void differentiate_part(const Edges &edges, const double *directions,
+                                  double *energies, std::size_t energy_step,
+                                  double *gradient, std::size_t gradient_step,
+                                  double *products) const = 0;
+
+  /// Of some centres of one element; edges and slopes are those of all.
+  virtual void weights_part(const Edges &edges, SameCenters own, int member,
+                            LossSlopes slopes, double *sums) const = 0;
 
   std::size_t n_elements_;
   int n_members_ = 1;

@@ -111,7 +111,10 @@ class TrainingConfig(Section):
     replay: ReplaySection | None = None
     device: str = Field("cpu", description="of torch: cpu, cuda, cuda:1")
     tensorboard: bool = Field(False, description="write events for TensorBoard")
-    threads: int = Field(1, ge=1, description="threads of torch")
+    backend: Literal["auto", "kernel", "torch"] = Field(
+        "auto", description="of the gradients; auto: the kernel where it can, which is many times faster"
+    )
+    threads: int = Field(1, ge=1, description="threads of the kernel and of torch")
     max_edges: int = Field(60_000, ge=1, description="edges in one graph of a full-Hessian loss; bounds the memory")
     validate_every: int = Field(10, ge=1, description="epochs between validations and checkpoints")
     model: ModelSection = ModelSection()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from hesspot.contract import Batch, Model
+from hesspot.contract import Batch, Model, join_batches
 from hesspot.derivatives import (
     MAX_EDGES,
     Differentiable,
@@ -30,6 +30,7 @@ from hesspot.derivatives import (
     scatter_to_atoms,
     sum_structures,
 )
+from hesspot.kernel.training import TrainedHouse
 from hesspot.models.ensemble import HouseEnsemble, Member
 from hesspot.training.config import HessianSection, LossSection
 from hesspot.training.samples import Sample, edges_of, in_groups, join_samples
@@ -112,7 +113,7 @@ def draw_probe(sample: Sample, config: HessianSection, generator: torch.Generato
 
 
 def backward(
-    model: Model,
+    model: Model | TrainedHouse,
     samples: Sequence[Sample],
     mode: str,
     weights: LossSection,
@@ -125,6 +126,7 @@ def backward(
 
     share: the samples that are evaluated here. The mean is over all, so that gradients and terms of all shares add
     up to those of the whole; each process draws all directions, so that their order does not depend on the shares.
+    A `TrainedHouse` takes the gradient from the kernel, any other model from torch.
     """
     curved = [mode == "efh" and sample.has_curvature for sample in samples]
     in_full = [
@@ -146,7 +148,13 @@ def backward(
         terms.add(_backward_part(model, [samples[i] for i in probed], mode, means, [probes[i] for i in probed]))
     if plain:
         terms.add(_backward_part(model, plain, mode, means, None))
-    for group in in_groups([samples[i] for i in own if in_full[i]], _hessian_cost, max_edges):
+    full = [samples[i] for i in own if in_full[i]]
+    if isinstance(model, TrainedHouse):
+        for columns in _column_groups(full, max_edges):
+            terms.add(_backward_column_group(model, columns, means))
+        terms.with_hessian += len(full)
+        return terms
+    for group in in_groups(full, _hessian_cost, max_edges):
         terms.add(_backward_hessians(model, group, means, max_edges))
     return terms
 
@@ -162,7 +170,7 @@ class _Means:
 
 
 def _backward_part(
-    model: Model, samples: Sequence[Sample], mode: str, means: _Means, probes: Sequence[Probe] | None
+    model: Model | TrainedHouse, samples: Sequence[Sample], mode: str, means: _Means, probes: Sequence[Probe] | None
 ) -> LossTerms:
     """Energies, forces, virials and, with probes of every sample, Hessian products: in one graph."""
     batch = join_samples(samples)
@@ -190,16 +198,18 @@ def _backward_part(
     )
 
 
-def _weights_of(model: Model) -> list[Tensor]:
+def _weights_of(model: Model | TrainedHouse) -> list[Tensor]:
     """What gradients are accumulated in: they are not sought for the positions, which is costly."""
-    assert isinstance(model, torch.nn.Module)
+    assert isinstance(model, torch.nn.Module | TrainedHouse)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _answers(
-    model: Model, batch: Batch, forces: bool, directions: Tensor | None, virial: bool
+    model: Model | TrainedHouse, batch: Batch, forces: bool, directions: Tensor | None, virial: bool
 ) -> Sequence[Differentiable]:
     """Of the model, or of each member of a committee."""
+    if isinstance(model, TrainedHouse):
+        return model.differentiable_members(batch, forces=forces, directions=directions, virial=virial)
     if isinstance(model, HouseEnsemble):
         return differentiable_members(model, batch, forces=forces, directions=directions, virial=virial)
     return [differentiable(model, batch, forces=forces, directions=directions, virial=virial)]
@@ -293,7 +303,7 @@ def _backward_columns(model: Model, member: Model, sample: Sample, factor: float
     vectors = batch.vectors.detach().requires_grad_(True)
     energies = member(batch.species, batch.centers, batch.neighbors, vectors)
     gradient = gradient_of(energies.sum(), vectors, create_graph=True)
-    metric = torch.eye(3 * batch.n_atoms).to(sample.hessian) if sample.metric is None else sample.metric
+    metric = _metric_of(sample)
     for column, expected in zip(metric.T, metric.T @ sample.hessian, strict=True):
         direction = column.reshape(-1, 3)
         along = direction[batch.neighbors] - direction[batch.centers]
@@ -302,6 +312,56 @@ def _backward_columns(model: Model, member: Model, sample: Sample, factor: float
         torch.autograd.backward(factor * squared, inputs=_weights_of(model), retain_graph=True)
         total += float(squared.detach())
     return total
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Column `number` of a structure's Hessian in its metric, which is the product with a direction of the metric."""
+
+    sample: Sample
+    number: int
+
+
+def _column_groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[_Column]]:
+    """All columns, with at most `max_edges` edges in the copies of the structures of a group (one at least)."""
+    group: list[_Column] = []
+    edges = 0
+    for sample in samples:
+        for number in range(3 * sample.graph.n_atoms):
+            if group and edges + sample.graph.n_edges > max_edges:
+                yield group
+                group, edges = [], 0
+            group.append(_Column(sample, number))
+            edges += sample.graph.n_edges
+    if group:
+        yield group
+
+
+def _backward_column_group(model: TrainedHouse, columns: Sequence[_Column], means: _Means) -> LossTerms:
+    """The part of the full-Hessian terms in these columns: a copy of the structure for each, with its direction."""
+    batch = join_batches([column.sample.graph for column in columns], columns[0].sample.graph.n_elements)
+    metrics = {id(c.sample): _metric_of(c.sample) for c in columns}
+    directions = torch.cat([metrics[id(c.sample)][:, c.number].reshape(-1, 3) for c in columns])
+    expected = {id(c.sample): h @ metrics[id(c.sample)] for c in columns if (h := c.sample.hessian) is not None}
+    sizes = [3 * column.sample.graph.n_atoms for column in columns]
+    answers = model.differentiable_members(batch, directions=directions.unsqueeze(0))
+    loss, total = batch.vectors.new_zeros(()), 0.0
+    for member, answer in enumerate(answers):
+        assert answer.hvp is not None
+        for column, product in zip(columns, answer.hvp[0].flatten().split(sizes), strict=True):
+            error = product - expected[id(column.sample)][:, column.number]
+            squared = ((error @ metrics[id(column.sample)]) ** 2).sum() / len(error) ** 2
+            counts = column.sample.member_weights
+            loss = loss + (1.0 if counts is None else counts[member]) * squared
+            total += float(squared.detach())
+    torch.autograd.backward(means.weights.hessian / means.with_hessian / len(answers) * loss, inputs=_weights_of(model))
+    return LossTerms(hessian=total / len(answers))
+
+
+def _metric_of(sample: Sample) -> Tensor:
+    """The metric (3n, 3n) of a structure; the identity where it has none."""
+    assert sample.hessian is not None
+    return torch.eye(3 * sample.graph.n_atoms).to(sample.hessian) if sample.metric is None else sample.metric
 
 
 def _hessian_terms(model: Model, samples: Sequence[Sample], create_graph: bool, max_edges: int = MAX_EDGES) -> Tensor:

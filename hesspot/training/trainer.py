@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from hesspot.errors import UserError
+from hesspot.kernel import KernelModel
+from hesspot.kernel.training import TrainedHouse, what_training_lacks
 from hesspot.models.architectures import name_of
 from hesspot.training.checkpoint import load_checkpoint
 from hesspot.training.config import LossSection, TrainingConfig
@@ -34,6 +36,8 @@ class Trainer:
         self.data = read_training_data(config, start, device, warnings=self.processes.writes)
         self.model = first_model(config, self.data, start, device)
         self.average = copy.deepcopy(self.model)
+        self.backend = choose_backend(config.backend, self.model)
+        self._differentiated = TrainedHouse(self.model, config.threads) if self.backend == "kernel" else self.model
         self.optimizer = make_optimizer(self.model, config.optimizer)
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -90,7 +94,7 @@ class Trainer:
         config = self.config
         self.optimizer.zero_grad(set_to_none=True)
         own = backward(
-            self.model,
+            self._differentiated,
             batch,
             config.mode,
             weights,
@@ -118,13 +122,15 @@ class Trainer:
     def validate(self) -> LossTerms:
         """The validation terms of the averaged weights, with full Hessians in mode efh."""
         own = islice(self.data.validation, self.processes.rank, None, self.processes.size)
-        return self.processes.sum_terms(evaluate_terms(self.average, own, self.config.mode, self.config.max_edges))
+        model = KernelModel.of(self.average) if self.backend == "kernel" else self.average
+        return self.processes.sum_terms(evaluate_terms(model, own, self.config.mode, self.config.max_edges))
 
     def state(self) -> dict[str, Any]:
         """All that another trainer of the same configuration needs to go on exactly."""
         return {
             "config": self.config.model_dump(),
             "architecture": name_of(self.model),
+            "backend": self.backend,
             "model_config": self.model.config.model_dump(),
             "shifts": self.model.shifts,
             "last": self.model.state_dict(),
@@ -146,6 +152,11 @@ class Trainer:
                 f"the data of the run in {place} have changed since it was started; "
                 "resume with the old ones, or choose another --out"
             )
+        if state["backend"] != self.backend:
+            raise UserError(
+                f"the run in {place} takes its gradients from backend {state['backend']}, this would go on with "
+                f"{self.backend}, which rounds otherwise; set backend: {state['backend']}, or choose another --out"
+            )
         self.model.load_state_dict(state["last"])
         self.average.load_state_dict(state["average"])
         for model in (self.model, self.average):
@@ -154,6 +165,14 @@ class Trainer:
         self.schedule.load(state["schedule"])
         self.generator.set_state(state["generator"])
         self.epoch, self.step = state["epoch"], state["step"]
+
+
+def choose_backend(wanted: str, model: Any) -> str:
+    """kernel or torch; UserError if the kernel is wanted and cannot train the model."""
+    lacking = what_training_lacks(model)
+    if wanted == "kernel" and lacking:
+        raise UserError(f"backend: kernel cannot be: {lacking}; set backend: auto or torch")
+    return "torch" if wanted == "torch" or lacking else "kernel"
 
 
 @contextmanager
