@@ -29,6 +29,9 @@ WAYS = {
     "E-F-H, full Hessians, AdamW": {"mode": "efh", "hessian": {"sampling": "full"}, "optimizer": {"method": "adamw"}},
     "E-F, committee of four": {"mode": "ef", "model": {"members": 4}},
     "E-F-H, one direction, committee of four": {"mode": "efh", "model": {"members": 4}},
+    "E-F, torch": {"mode": "ef", "backend": "torch"},
+    "E-F-H, one direction, torch": {"mode": "efh", "backend": "torch"},
+    "E-F-H, full Hessians, torch": {"mode": "efh", "hessian": {"sampling": "full"}, "backend": "torch"},
 }
 
 

@@ -7,7 +7,6 @@ products of the Hessian with the direction v; `add_weight_gradient` of hesspot_k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from hesspot.contract import Batch
 from hesspot.derivatives import Differentiable, along_edges, joined
-from hesspot.kernel import Edges, KernelModel, NoKernel, packed
+from hesspot.kernel import Edges, KernelModel, NoKernel
 from hesspot.models.house import House
 
 
@@ -28,7 +27,7 @@ def what_training_lacks(model: Any) -> str | None:
     if any(parameter.dtype != torch.float64 for parameter in model.parameters()):
         return "the kernel trains in float64 only"
     try:
-        packed(model)
+        KernelModel.of(model)
     except NoKernel as error:
         return str(error)
     return None
@@ -41,26 +40,28 @@ class TrainedHouse:
     """
 
     def __init__(self, model: House, threads: int = 1):
-        self.model = model
         self._kernel = KernelModel.of(model)
         self._kernel.set_threads(threads)
-
-    def parameters(self) -> list[Tensor]:
-        return list(self.model.parameters())
+        self._mix: Tensor = model.mix
+        self._networks = [list(network.parameters()) for network in model.networks]
+        #: In the order of `model.parameters()`.
+        self.parameters: list[Tensor] = [self._mix, *(each for network in self._networks for each in network)]
+        n_mix = self._mix[:, 0].numel()
+        self._sizes = [size for network in self._networks for size in (n_mix, *(each.numel() for each in network))]
 
     def differentiable_members(
         self, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
     ) -> list[Differentiable]:
         """As `hesspot.derivatives.differentiable_members`; a single model is a committee of one."""
         edges = self._kernel.edges(batch.species, batch.centers, batch.neighbors)
-        self._kernel.set_weights(_weights_of(self.model))
+        self._kernel.set_weights(self._weights())
         along = along_edges(directions, batch)
-        energies, gradients, products = _Answers.apply(self, edges, batch.vectors, along, *self.parameters())
+        energies, gradients, products = _Answers.apply(self, edges, batch.vectors, along, *self.parameters)
         if not (forces or virial or along is not None):
             return [joined(each, None, [], batch, False) for each in energies]
         return [
             joined(energies[m], gradients[m], [] if along is None else list(products[m]), batch, virial)
-            for m in range(self.model.n_members)
+            for m in range(self._kernel.n_members)
         ]
 
     def weight_gradient(
@@ -69,7 +70,8 @@ class TrainedHouse:
         """Of the sum whose derivatives with respect to energies, gradients and products are `slopes`: one tensor for
         each of the parameters."""
         of_energies, of_gradients, of_products = slopes
-        sums = torch.zeros(self.model.n_members, self.model.n_elements, self._kernel.n_weights, dtype=torch.float64)
+        n_members, n_elements = self._kernel.n_members, len(self._kernel.elements)
+        sums = torch.zeros(n_members, n_elements, self._kernel.n_weights, dtype=torch.float64)
         for member, own in enumerate(sums):
             energies, gradient = (None if each is None else each[member] for each in (of_energies, of_gradients))
             if along is None or of_products is None:
@@ -78,7 +80,27 @@ class TrainedHouse:
             for direction, of_product in zip(along, of_products[member], strict=True):
                 edges.add_weight_gradient(vectors, direction, member, energies, gradient, of_product, own)
                 energies = gradient = None
-        return list(_unpacked(self.model, sums))
+        return self._unpacked(sums)
+
+    def _weights(self) -> Tensor:
+        """As the kernel takes them, (n_members · n_elements · n_weights,)."""
+        mix = self._mix.detach().transpose(0, 1).flatten(1)
+        pieces: list[Tensor] = []
+        for number, network in enumerate(self._networks):
+            pieces.append(mix[number % len(mix)])
+            pieces += [each.detach().flatten() for each in network]
+        return torch.cat(pieces)
+
+    def _unpacked(self, sums: Tensor) -> list[Tensor]:
+        """Derivatives with respect to `parameters` from those of the kernel."""
+        n_ranks, n_elements, n_slots, n_channels = self._mix.shape
+        pieces = iter(sums.flatten().split(self._sizes))
+        mixes, others = [], []
+        for network in self._networks:
+            mixes.append(next(pieces))
+            others += [next(pieces).view(each.shape) for each in network]
+        mix = torch.stack(mixes).view(-1, n_elements, n_ranks, n_slots, n_channels).sum(0).transpose(0, 1)
+        return [mix, *others]
 
 
 class _Answers(torch.autograd.Function):
@@ -99,37 +121,3 @@ class _Answers(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor | None) -> Any:
         return None, None, None, None, *ctx.trained.weight_gradient(ctx.edges, ctx.vectors, ctx.along, slopes)
-
-
-def _pieces(model: House) -> Iterator[tuple[int, int, Tensor]]:
-    """Member, element and tensor of all weights of the networks, as `parameters` and the kernel order them."""
-    for number, network in enumerate(model.networks):
-        member, element = divmod(number, model.n_elements)
-        for parameter in network.parameters():
-            yield member, element, parameter
-
-
-def _weights_of(model: House) -> Tensor:
-    """The weights (n_members, n_elements, n_weights) of the kernel."""
-    mix = model.mix.detach().transpose(0, 1).flatten(1)
-    rows: list[Tensor] = []
-    last = None
-    for member, element, parameter in _pieces(model):
-        if (member, element) != last:
-            rows.append(mix[element])
-            last = member, element
-        rows.append(parameter.detach().flatten())
-    return torch.cat(rows)
-
-
-def _unpacked(model: House, sums: Tensor) -> Iterator[Tensor]:
-    """Derivatives with respect to `model.parameters()`, in their order, from those of the kernel."""
-    n_ranks, n_elements, n_slots, n_channels = model.mix.shape
-    n_mix = n_ranks * n_slots * n_channels
-    yield sums[:, :, :n_mix].sum(0).reshape(n_elements, n_ranks, n_slots, n_channels).transpose(0, 1)
-    last, first = None, n_mix
-    for member, element, parameter in _pieces(model):
-        first = first if (member, element) == last else n_mix
-        last = member, element
-        yield sums[member, element, first : first + parameter.numel()].reshape(parameter.shape)
-        first += parameter.numel()

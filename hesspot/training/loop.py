@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from hesspot.console import Progress, warn
+from hesspot.console import Progress, say
 from hesspot.data import Dataset
 from hesspot.errors import UserError
 from hesspot.export.fingerprint import choose_structures
@@ -145,6 +145,8 @@ class Run:
         final_table: evaluate the best model on all parts of the data, and write results.json and results.csv.
         """
         trainer, settings, show = self.trainer, self.config.optimizer, show and self.writes
+        if show:
+            say(f"gradients by {trainer.backend}")
         with (
             RunLog(self.folder, self.config.tensorboard, self.writes) as log,
             Progress(self.config.mode.upper(), settings.epochs, trainer.epoch, show=show) as progress,

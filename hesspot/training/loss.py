@@ -200,7 +200,9 @@ def _backward_part(
 
 def _weights_of(model: Model | TrainedHouse) -> list[Tensor]:
     """What gradients are accumulated in: they are not sought for the positions, which is costly."""
-    assert isinstance(model, torch.nn.Module | TrainedHouse)
+    if isinstance(model, TrainedHouse):
+        return model.parameters
+    assert isinstance(model, torch.nn.Module)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hesspot.training.config import OptimizerSection
 
@@ -34,8 +34,9 @@ LOWEST = 0.01
 class Soap(torch.optim.Optimizer):
     """Decoupled weight decay as in AdamW.
 
-    A parameter of more than two dimensions is a stack of matrices, a vector is a matrix of one row. The first step sets
-    the eigenbases up and moves nothing.
+    A parameter of more than two dimensions is a stack of matrices, a vector is a matrix of one row. Matrices of one
+    shape are stepped together, as one stack, whose state is that of its first parameter. The first step sets the
+    eigenbases up and moves nothing.
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.0):
@@ -44,30 +45,41 @@ class Soap(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                gradient = torch.atleast_2d(parameter.grad)
-                gradient = gradient.reshape(-1, *gradient.shape[-2:])
-                state = self.state[parameter]
+            for stack in _stacks(group["params"]):
+                gradient = torch.cat([_matrices(p.grad if p.grad is not None else torch.zeros_like(p)) for p in stack])
+                state = self.state[stack[0]]
                 if not state:
                     state.update(_first_state(gradient))
                     continue
-                parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-                parameter.sub_(group["lr"] * _direction(state, gradient).reshape(parameter.shape))
+                torch._foreach_mul_(stack, 1.0 - group["lr"] * group["weight_decay"])
+                steps = _direction(state, gradient).split([_matrices(p).shape[0] for p in stack])
+                moves = [step.reshape(p.shape) for step, p in zip(steps, stack, strict=True)]
+                torch._foreach_add_(stack, moves, alpha=-group["lr"])
+
+
+def _matrices(parameter: Tensor) -> Tensor:
+    """(n, rows, columns)."""
+    matrix = torch.atleast_2d(parameter)
+    return matrix.reshape(-1, *matrix.shape[-2:])
+
+
+def _stacks(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Those whose matrices have one shape, in the order of the first of each."""
+    stacks: dict[tuple[int, ...], list[Tensor]] = {}
+    for parameter in parameters:
+        stacks.setdefault(tuple(torch.atleast_2d(parameter).shape[-2:]), []).append(parameter)
+    return list(stacks.values())
 
 
 def _first_state(gradient: Tensor) -> dict[str, Any]:
-    left, right = gradient @ gradient.mT, gradient.mT @ gradient
-    return {
-        "step": 0,
-        "mean": torch.zeros_like(gradient),
-        "square": torch.zeros_like(gradient),
-        "left": left,
-        "right": right,
-        "left_basis": torch.linalg.eigh(left).eigenvectors,
-        "right_basis": torch.linalg.eigh(right).eigenvectors,
-    }
+    state: dict[str, Any] = {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
+    for side, square in _squares(gradient).items():
+        state |= {side: square, f"{side}_basis": torch.linalg.eigh(square).eigenvectors}
+    return state
+
+
+def _squares(gradient: Tensor) -> dict[str, Tensor]:
+    return {"left": gradient @ gradient.mT, "right": gradient.mT @ gradient}
 
 
 def _direction(state: dict[str, Any], gradient: Tensor) -> Tensor:
@@ -77,8 +89,8 @@ def _direction(state: dict[str, Any], gradient: Tensor) -> Tensor:
     turned = left.mT @ gradient @ right
     state["mean"].lerp_(turned, 1.0 - MEMORY)
     state["square"].lerp_(turned**2, 1.0 - MEMORY)
-    state["left"].lerp_(gradient @ gradient.mT, 1.0 - MEMORY)
-    state["right"].lerp_(gradient.mT @ gradient, 1.0 - MEMORY)
+    for side, square in _squares(gradient).items():
+        state[side].lerp_(square, 1.0 - MEMORY)
     unbias = 1.0 - MEMORY ** state["step"]
     step = state["mean"] / unbias / ((state["square"] / unbias).sqrt() + EPSILON)
     if state["step"] % REFRESH == 0:
@@ -89,10 +101,11 @@ def _direction(state: dict[str, Any], gradient: Tensor) -> Tensor:
     return left @ step @ right.mT
 
 
-def make_optimizer(model: nn.Module, settings: OptimizerSection) -> torch.optim.Optimizer:
+def make_optimizer(weights: list[Tensor], settings: OptimizerSection) -> torch.optim.Optimizer:
     """The configured optimizer of all weights of a model."""
-    kind = Soap if settings.method == "soap" else torch.optim.AdamW
-    return kind(list(model.parameters()), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    if settings.method == "soap":
+        return Soap(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hesspot.errors import UserError
 from hesspot.kernel import KernelModel
@@ -38,7 +39,9 @@ class Trainer:
         self.average = copy.deepcopy(self.model)
         self.backend = choose_backend(config.backend, self.model)
         self._differentiated = TrainedHouse(self.model, config.threads) if self.backend == "kernel" else self.model
-        self.optimizer = make_optimizer(self.model, config.optimizer)
+        self._weights: list[Tensor] = list(self.model.parameters())
+        self._averages: list[Tensor] = list(self.average.parameters())
+        self.optimizer = make_optimizer(self._weights, config.optimizer)
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch, self.step = 0, 0
@@ -104,8 +107,8 @@ class Trainer:
             self.processes.share,
         )
         terms = self.processes.sum_terms(own)
-        self.processes.sum_gradients(self.model.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.gradient_clip)
+        self.processes.sum_gradients(self._weights)
+        norm = torch.nn.utils.clip_grad_norm_(self._weights, config.optimizer.gradient_clip)
         if not (math.isfinite(terms.total(weights, config.mode)) and bool(torch.isfinite(norm))):
             rate = self.optimizer.param_groups[0]["lr"]
             raise UserError(
@@ -115,7 +118,7 @@ class Trainer:
         self.optimizer.step()
         decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1.0 - decay)
+            torch._foreach_lerp_(self._averages, self._weights, 1.0 - decay)
         self.step += 1
         return terms
 

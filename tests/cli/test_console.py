@@ -40,8 +40,9 @@ def lines_while_it_runs(words: list[str], wanted: str) -> list[str]:
 def test_training_writes_a_line_for_each_validation_into_a_file(small_config: Path, tmp_path: Path) -> None:
     small_config.write_text(small_config.read_text().replace("epochs: 3", "epochs: 1000000"))
     lines = lines_while_it_runs(["train", str(small_config), "--out", str(tmp_path / "run")], "EFH 3/1000000")
-    assert [line.split("  ")[0] for line in lines] == [f"EFH {epoch}/1000000" for epoch in range(4)]
-    assert all("eV/Å²" in line for line in lines[1:])
+    assert "gradients by kernel" in lines[0]
+    assert [line.split("  ")[0] for line in lines[1:]] == [f"EFH {epoch}/1000000" for epoch in range(4)]
+    assert all("eV/Å²" in line for line in lines[2:])
 
 
 def test_labelling_writes_a_line_for_each_structure_into_a_file(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_weights_decay_as_configured(method, steps):
     model = torch.nn.Linear(3, 2).double()
     before = [parameter.detach().clone() for parameter in model.parameters()]
     settings = OptimizerSection(method=method, learning_rate=RATE, weight_decay=5.0)
-    optimizer = make_optimizer(model, settings)
+    optimizer = make_optimizer(list(model.parameters()), settings)
     for _ in range(3):
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
