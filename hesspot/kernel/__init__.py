@@ -4,7 +4,7 @@ A kernel evaluates packed weights of one of `hesspot.models.architectures`, comm
 are computed once. It gives the numbers of the torch model to rounding and is many times faster. It keeps the contract
 of `hesspot.contract` and joins torch's graph, so that forces, virials, H·v and Hessians are computed as for any other
 model. CPU only; no derivatives beyond the second with respect to positions, and those with respect to the weights as
-`hesspot.kernel.training` gives them.
+the architecture's own module gives them.
 """
 
 from __future__ import annotations

@@ -116,15 +116,14 @@ HESSPOT_API int hesspot_model_hvp(const void *model,
                                   const char **error);
 
 /** Training. A model has so many weights for each member and each element of
- * the centre; 0 if its kernel does not train it, as in single precision: then
- * none of the functions below. Of the house model, in this order: those of the
- * channels (4 ranks, n_elements of the neighbour, n_radial, n_channels), weight
- * and bias of each layer of the network and of the readout, the linear part. */
+ * the centre, in an order that the header of its architecture tells; 0 if its
+ * kernel does not train it, as in single precision: then none of the functions
+ * below. */
 HESSPOT_API int hesspot_model_n_weights(const void *model);
 
-/** Give the model other weights (n_members, n_elements, n_weights). Of a house
- * model, the first member of each description gives those of the channels. Not
- * while something is evaluated. */
+/** Give the model other weights (n_members, n_elements, n_weights). The first
+ * of the members that share some gives those. Not while something is evaluated.
+ */
 HESSPOT_API int hesspot_model_set_weights(void *model, const double *weights,
                                           const char **error);
 

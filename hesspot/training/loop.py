@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from hesspot.console import Progress, say
+from hesspot.console import Progress, say, warn
 from hesspot.data import Dataset
 from hesspot.errors import UserError
 from hesspot.export.fingerprint import choose_structures

@@ -11,7 +11,7 @@ The loss of a committee is the mean of its members' losses, each with the member
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -30,7 +30,7 @@ from hesspot.derivatives import (
     scatter_to_atoms,
     sum_structures,
 )
-from hesspot.kernel.training import TrainedHouse
+from hesspot.kernel.house_training import TrainedHouse
 from hesspot.models.ensemble import HouseEnsemble, Member
 from hesspot.training.config import HessianSection, LossSection
 from hesspot.training.samples import Sample, edges_of, in_groups, join_samples

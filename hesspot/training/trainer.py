@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hesspot.errors import UserError
 from hesspot.kernel import KernelModel
-from hesspot.kernel.training import TrainedHouse, what_training_lacks
+from hesspot.kernel.house_training import TrainedHouse, what_training_lacks
 from hesspot.models.architectures import name_of
 from hesspot.training.checkpoint import load_checkpoint
 from hesspot.training.config import LossSection, TrainingConfig

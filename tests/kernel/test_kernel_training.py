@@ -11,7 +11,7 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import differentiable, differentiable_members
 from hesspot.errors import UserError
 from hesspot.kernel import KernelModel, instruction_sets
-from hesspot.kernel.training import TrainedHouse, what_training_lacks
+from hesspot.kernel.house_training import TrainedHouse, what_training_lacks
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
 from hesspot.models.house import HouseConfig, HouseModel
 

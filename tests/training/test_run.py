@@ -363,7 +363,7 @@ def test_missing_forces_and_energies(dataset):
 
 def test_a_committee_is_trained_and_its_members_differ(dataset_file, tmp_path):
     shape = {"cutoff": 4.0, "n_radial": 4, "n_channels": 3, "hidden": [8], "members": 2}
-    result = train(config(dataset_file, epochs=16, model=shape), tmp_path, show=False, final_table=False)
+    result = train(config(dataset_file, epochs=16, model=shape, seed=1), tmp_path, show=False, final_table=False)
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert float(rows[-1]["valid_loss"]) < 0.7 * float(rows[0]["valid_loss"])
     assert isinstance(result.model, HouseEnsemble)
