@@ -109,7 +109,7 @@ def test_threads_share_the_centres_to_the_last_bit(threads, dtype):
     for count in (1, threads):
         kernel = KernelModel.of(model, dtype)
         kernel.set_threads(count)
-        graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
+        graph = kernel.edges(batch.species, batch.centers, batch.neighbors)
         vectors = batch.vectors
         answers.append([*graph.evaluate(vectors), *graph.members(vectors), graph.hvp(vectors, directions)])
     for one, several in zip(*answers, strict=True):
@@ -123,7 +123,7 @@ def test_threads_take_part():
     kernel = KernelModel.of(model)
     kernel.set_threads(2)
     batch = build_batch([molecule("C6H6")] * 1000, model.elements, model.cutoff)
-    graph = kernel._graph(batch.species, batch.centers, batch.neighbors)
+    graph = kernel.edges(batch.species, batch.centers, batch.neighbors)
     own, all_threads = time.thread_time(), time.process_time()
     graph.evaluate(batch.vectors)
     own, all_threads = time.thread_time() - own, time.process_time() - all_threads
@@ -139,7 +139,7 @@ def test_threads_end_with_their_model():
     for kernel in kernels:
         for threads in (2, 10**6):
             kernel.set_threads(threads)
-            kernel._graph(batch.species, batch.centers, batch.neighbors).evaluate(batch.vectors)
+            kernel.edges(batch.species, batch.centers, batch.neighbors).evaluate(batch.vectors)
     assert threads_of_this_process() == before + 2 * len(kernels)
     del kernel, kernels
     assert threads_of_this_process() == before
@@ -150,7 +150,7 @@ def test_one_model_serves_several_callers_at_once():
     kernel = KernelModel.of(model)
     kernel.set_threads(2)
     batches = [build_batch([molecule(name)] * 20, model.elements, model.cutoff) for name in ("C6H6", "CH3OH")]
-    graphs = [(kernel._graph(b.species, b.centers, b.neighbors), b.vectors) for b in batches] * 20
+    graphs = [(kernel.edges(b.species, b.centers, b.neighbors), b.vectors) for b in batches] * 20
     alone = [graph.evaluate(vectors) for graph, vectors in graphs[:2]] * 20
     with ThreadPoolExecutor(4) as callers:
         together = list(callers.map(lambda one: one[0].evaluate(one[1]), graphs))

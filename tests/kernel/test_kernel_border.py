@@ -74,17 +74,17 @@ def test_what_does_not_fit_is_refused_in_a_sentence(kernel, way, place, change, 
 
 def test_directions_are_checked(kernel):
     species, centers, neighbors, vectors = water()
-    graph = kernel._graph(species, centers, neighbors)
+    graph = kernel.edges(species, centers, neighbors)
     with pytest.raises(UserError, match=r"directions are torch.float64 of shape \(5, 3\)"):
         graph.hvp(vectors, vectors[1:])
     with pytest.raises(UserError, match="species 3 of centre 0"):
-        kernel._graph(species + 2, centers, neighbors).hvp(vectors, vectors)
+        kernel.edges(species + 2, centers, neighbors).hvp(vectors, vectors)
 
 
 def test_c_checks_what_python_does_not(kernel):
     """Callers of the C functions other than this package's Python."""
     species, centers, neighbors, vectors = water()
-    graph = kernel._graph(species, centers, neighbors)
+    graph = kernel.edges(species, centers, neighbors)
     for first_edge, sentence in [
         ([1, 2, 4, 6], "do not follow one another; first_edge must rise from 0"),
         ([0, 4, 2, 6], "do not follow one another"),
@@ -238,7 +238,7 @@ def test_threads_after_a_fork(used_before):
     kernel = KernelModel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0, hidden=[4])))
     kernel.set_threads(2)
     species, centers, neighbors, vectors = water(100)
-    graph = kernel._graph(species, centers, neighbors)
+    graph = kernel.edges(species, centers, neighbors)
     before = evaluated(graph, vectors) if used_before else None
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
@@ -260,7 +260,7 @@ def test_a_model_ends_in_a_forked_child():
     kernels = [KernelModel.of(HouseModel(HouseConfig(elements=["H", "O"], cutoff=4.0)))]
     kernels[0].set_threads(2)
     species, centers, neighbors, vectors = water(100)
-    evaluated(kernels[0]._graph(species, centers, neighbors), vectors)
+    evaluated(kernels[0].edges(species, centers, neighbors), vectors)
     child = multiprocessing.get_context("fork").Process(target=kernels.clear, daemon=True)
     child.start()
     child.join(HANGS)
@@ -276,7 +276,7 @@ from hesspot.models.house import HouseConfig, HouseModel
 kernel = KernelModel.of(HouseModel(HouseConfig(elements=["H"], cutoff=4.0, hidden=[4])))
 n = 300_000
 edges = torch.zeros(n, dtype=torch.int64), torch.ones(n, dtype=torch.int64)
-graph = kernel._graph(torch.zeros(2, dtype=torch.int64), *edges)
+graph = kernel.edges(torch.zeros(2, dtype=torch.int64), *edges)
 vectors = torch.ones(n, 3, dtype=torch.float64)
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + (1 << 27), taken + (1 << 27)))
