@@ -174,7 +174,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="the dataset to write")],
     file_format: Annotated[
         str | None,
-        typer.Option("--format", help="of the list in docs/converting-data.md, or a format of ASE"),
+        typer.Option("--format", help="one of hesspot's, which an unknown name lists, or one of ASE's"),
     ] = None,
     units: Annotated[str, typer.Option(help="such as energy=Hartree,length=bohr; the rest follows, or is given")] = "",
     keys: Annotated[

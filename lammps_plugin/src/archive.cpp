@@ -2,8 +2,6 @@
 
 #include "archive.h"
 
-#include "sha256.h"
-
 #include <hesspot/model.h>
 
 #include <caffe2/serialize/in_memory_adapter.h>
@@ -30,17 +28,6 @@ Archive read_archive(const std::string &content, const std::string &file)
     throw damaged;
   }
   return archive;
-}
-
-std::string script_hash(const Archive &archive)
-{
-  Sha256 hash;
-  for (const auto &[name, data] : archive) {
-    if (name.rfind("extra/", 0) == 0) continue;
-    hash.add(name + " " + std::to_string(data.size()) + "\n");
-    hash.add(data);
-  }
-  return hash.digest();
 }
 
 }  // namespace hesspot

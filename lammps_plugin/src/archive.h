@@ -14,9 +14,6 @@ using Archive = std::map<std::string, std::string>;
 /// ModelError, in one sentence, for what is no whole archive. `file` stands for the file in messages.
 Archive read_archive(const std::string &content, const std::string &file);
 
-/// SHA-256 over the TorchScript, its code and its weights: all records but those in `extra/`, sorted by name.
-std::string script_hash(const Archive &archive);
-
 }  // namespace hesspot
 
 #endif

@@ -35,6 +35,18 @@ ModelError changed(const std::string &what, const std::string &file)
                     " says: the file was changed" + AGAIN);
 }
 
+/// SHA-256 over the TorchScript, its code and its weights: all records but those in `extra/`, sorted by name.
+std::string script_hash(const Archive &archive)
+{
+  Sha256 hash;
+  for (const auto &[name, data] : archive) {
+    if (name.rfind("extra/", 0) == 0) continue;
+    hash.add(name + " " + std::to_string(data.size()) + "\n");
+    hash.add(data);
+  }
+  return hash.digest();
+}
+
 std::string hash_of(const Archive &archive, const char *record)
 {
   const auto found = archive.find(record);
@@ -89,7 +101,7 @@ class EdgeReader {
     static_assert(sizeof(T) == 8);
     if (count > (bytes_.size() - place_) / 8) throw std::length_error("the edges end too early");
     std::vector<T> values(count);
-    std::memcpy(values.data(), bytes_.data() + place_, 8 * count);
+    if (count) std::memcpy(values.data(), bytes_.data() + place_, 8 * count);
     place_ += 8 * count;
     return values;
   }
