@@ -26,14 +26,14 @@ constexpr int REGISTER = 16;
 template <typename Real> struct Format;
 template <> struct Format<double> {
   typedef double Vector __attribute__((vector_size(REGISTER), may_alias));
-  typedef std::int64_t Integers
+  typedef std::uint64_t Integers
       __attribute__((vector_size(REGISTER), may_alias));
   static constexpr int MANTISSA = 52; ///< bits
   static constexpr double LARGEST_EXPONENT = 708.0;
 };
 template <> struct Format<float> {
   typedef float Vector __attribute__((vector_size(REGISTER), may_alias));
-  typedef std::int32_t Integers
+  typedef std::uint32_t Integers
       __attribute__((vector_size(REGISTER), may_alias));
   static constexpr int MANTISSA = 23;
   static constexpr float LARGEST_EXPONENT = 87.0F;

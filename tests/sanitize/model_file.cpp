@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
   if (argc < 2)
     return 2;
   const std::filesystem::path folder = argv[1];
-  const int trials = argc > 2 ? std::atoi(argv[2]) : 2000;
+  const int trials = argc > 2 ? std::atoi(argv[2]) : 500;
   for (const auto &entry :
        std::filesystem::recursive_directory_iterator(folder))
     if (entry.is_regular_file())
