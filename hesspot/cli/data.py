@@ -42,6 +42,12 @@ def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
         "elements": " ".join(dataset.elements),
         **labels.lines(),
     }
+    states = Counter((head.charge, head.multiplicity) for head in heads)
+    if set(states) != {(None, None)}:
+        lines["electrons"] = "; ".join(
+            f"charge {_or_unstated(charge)}, multiplicity {_or_unstated(multiplicity)}: {count}"
+            for (charge, multiplicity), count in states.items()
+        )
     properties = [head.properties for head in heads]
     if levels := {str(own["level_of_theory"]) for own in properties if "level_of_theory" in own}:
         lines["levels of records"] = ", ".join(sorted(levels))
@@ -66,6 +72,10 @@ def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
             own = [counts[row, kind] for kind in kinds]
             table.add_row(row or "(none)", *(str(count or "") for count in [*own, sum(own)]))
         show(table)
+
+
+def _or_unstated(value: int | None) -> str:
+    return "not stated" if value is None else str(value)
 
 
 @app.command()

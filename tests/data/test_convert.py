@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hesspot.cli.main import app
-from hesspot.data import Dataset, shipped
+from hesspot.data import Dataset, Record, shipped
 from hesspot.data.convert import convert_to
 from hesspot.data.readers import Options
 from hesspot.data.split import split_into_parts
@@ -96,3 +97,11 @@ def test_the_converter_draws_the_parts_that_a_split_in_memory_draws(small: Datas
     out = convert_to(tmp_path / "out.h5", [shipped.path("small_chno")], Options(), split=[0.7, 0.15, 0.15], seed=1)
     assert [r.part for r in out] == [r.part for r in split_into_parts(small, [0.7, 0.15, 0.15], "system", seed=1)]
     assert out.provenance["split"] == [0.7, 0.15, 0.15, "system", 1]
+
+
+def test_info_tells_charges_and_multiplicities(tmp_path: Path) -> None:
+    ion = Record(np.array([8, 1]), np.array([[0.0, 0, 0], [0, 0, 0.97]]), "ion", energy=-1.0, charge=-1)
+    radical = replace(ion, name="radical", charge=0, multiplicity=2)
+    Dataset([ion, radical, replace(ion, name="another")], "a test").write(tmp_path / "ions.h5")
+    printed = CliRunner().invoke(app, ["data", "info", str(tmp_path / "ions.h5")]).output
+    assert "charge -1, multiplicity not stated: 2; charge 0, multiplicity 2: 1" in printed
