@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 DERIVATIVES, LOSS, OPTIMIZER = "hesspot/derivatives.py", "hesspot/training/loss.py", "hesspot/training/optimizer.py"
 MODES, DRIFT = "hesspot/analysis/normal_modes.py", "hesspot/analysis/drift.py"
 INPUTS, LISTS = "hesspot/ipi/inputs.py", "ipi_driver/evaluation/neighbors.py"
-KERNEL, NETWORKS, BLOCK = (
-    f"hesspot/kernel/{name}" for name in ("house_kernel.cpp", "house_networks.h", "house_block.cpp")
+KERNEL, NETWORKS, NUMBERS, BLOCK = (
+    f"hesspot/kernel/house_{name}" for name in ("kernel.cpp", "networks.h", "numbers.h", "block.cpp")
 )
 LOOPS, LANE = "ipi_driver/native/edges.cpp", "ipi_driver/native/fast_lane.cpp"
 KERNEL_TESTS = ["tests/kernel"]
@@ -37,6 +37,7 @@ TESTS = {
     LISTS: ["tests/ipi/test_evaluator.py"],
     KERNEL: KERNEL_TESTS,
     NETWORKS: KERNEL_TESTS,
+    NUMBERS: KERNEL_TESTS,
     BLOCK: KERNEL_TESTS,
     LOOPS: ["tests/ipi/test_edges.py", "tests/ipi/test_evaluator.py"],
     LANE: ["tests/ipi/test_fast_lane.py"],
@@ -69,7 +70,7 @@ MUTANTS = [
     Mutant(LOSS, "s.member_weights[member]", "s.member_weights[0]"),
     Mutant(LOSS, "((product.flatten() - expected) @ metric)", "(product.flatten() - expected)"),
     Mutant(LOSS, "sample.metric.T @ error @ sample.metric", "error @ sample.metric"),
-    Mutant(OPTIMIZER, 'parameter.mul_(1.0 - group["lr"] * group["weight_decay"])', "pass"),
+    Mutant(OPTIMIZER, 'torch._foreach_mul_(stack, 1.0 - group["lr"] * group["weight_decay"])', "pass"),
     Mutant(OPTIMIZER, ", weight_decay=settings.weight_decay)", ")"),
     Mutant(OPTIMIZER, "lr=settings.learning_rate", "lr=0.01"),
     Mutant(MODES, "LINEAR = 1e-3", "LINEAR = 1e-1"),
@@ -90,7 +91,7 @@ MUTANTS = [
     Mutant(KERNEL, "(fraction * cube) - envelope) * inverse", "(fraction * cube)) * inverse"),
     Mutant(KERNEL, "three * (Y[9] * b[19])", "two * (Y[9] * b[19])"),
     Mutant(KERNEL, "m2_bar[u] += twice * m3[t];", "m2_bar[u] += v32_bar[a] * m3[t];"),
-    Mutant(KERNEL, "directions_ ? directions_[3 * e + i] : 0.0", "directions_ ? directions_[3 * e] : 0.0"),
+    Mutant(KERNEL, "at(beside_.first, 3 * e + i)", "at(beside_.first, 3 * e)"),
     Mutant(KERNEL, "density_bar_[k] += density_part_[k];", "density_bar_[k] = density_part_[k];"),
     Mutant(KERNEL, "descend(i ? density_part_ : density_bar_);", "descend(density_bar_);"),
     Mutant(KERNEL, "(count > 0 && c + 1 == edges.n_centers)", "(count > 1 && c + 1 == edges.n_centers)"),
@@ -100,7 +101,8 @@ MUTANTS = [
     Mutant(NETWORKS, "derivatives[i] += T(weight * net.linear[i]);", "derivatives[i] += T(net.linear[i]);"),
     Mutant(NETWORKS, "sum[0] += w[k] * x[k];", "sum[0] += w[k];"),
     Mutant(NETWORKS, "w.data += R * w.row;", "w.data += R * w.column;"),
-    Mutant(BLOCK, "shape.kernel_version != KERNEL_VERSION", "false"),
+    Mutant(NUMBERS, "last_of_product(x.a, y.b) + last_of_product(x.b, y.a)", "last_of_product(x.a, y.b)"),
+    Mutant(NETWORKS, "layer_bar_[i] = net.readout.weight[i] * seed;", "layer_bar_[i] = T(net.readout.weight[i]);"),
     Mutant(BLOCK, "shape.envelope_power != ENVELOPE_POWER", "false"),
     Mutant(BLOCK, "  reader.end();\n", ""),
     Mutant(LOOPS, "<= task.allowed_squared", "<= 4 * task.allowed_squared"),
@@ -114,7 +116,7 @@ MUTANTS = [
     Mutant(LANE, "(3 * column + row)", "(3 * row + column)"),
     Mutant(LANE, "divided(to, 9 * n, lane.hartree);", "divided(to, 9 * n, lane.hartree_per_bohr);"),
     Mutant(LANE, "lane.cells ? 72 : 144", "144"),
-    Mutant(LANE, "lane.rest -= lane.done;", "lane.rest = 0;"),
+    Mutant(LANE, "lane->rest -= lane->done;", "lane->rest = 0;"),
 ]
 
 

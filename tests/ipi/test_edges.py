@@ -12,8 +12,11 @@ from hesspot.kernel import KernelModel
 from hesspot.models.house import HouseConfig, HouseModel
 from ipi_driver.evaluation.edges import CFunction, Edges
 from ipi_driver.evaluation.neighbors import build_edge_list
+from ipi_driver.evaluation.results import EvaluationError
 from ipi_driver.native import library
 
+ROUNDING = 1e-12  # a few sums of numbers of about one
+SIGNAL = 1e-2
 CELL = 5.0 * np.eye(3)
 POSITIONS = np.array([[0.1, 0.0, 0.0], [0.9, 0.2, 0.1], [0.3, 1.1, 4.8]])
 SPECIES = np.array([1, 0, 0])
@@ -167,3 +170,40 @@ def test_structures_are_what_was_compiled(monkeypatch):
             library.structures()
     other.text = text
     assert set(library.structures()) == {"Task", "Answer", "Window", "WorkerLane", "FrontLane"}
+
+
+def test_lists_of_another_cell_do_not_hold():
+    edges, positions, cells = edges_of(None), np.array([POSITIONS, POSITIONS]), np.array([CELL, CELL])
+    assert edges.find(positions, cells, anyhow=False)
+    assert not edges.find(positions, 0.99 * cells, anyhow=False)
+    assert edges.find(positions, 0.99 * cells, anyhow=True)
+
+
+def test_a_share_of_the_centres_has_their_part_of_the_sums():
+    """Centres 2 to 4 of two structures: what they add, and nothing of what the others do."""
+    rng = np.random.default_rng(3)
+    positions, cells = batch()
+    whole, share, rest = edges_of(None), edges_of(None, first=2, last=5), [edges_of(None, first=0, last=2)]
+    rest.append(edges_of(None, first=5, last=6))
+    for edges in (whole, share, *rest):
+        assert edges.find(positions, cells, anyhow=False)
+    energies, gradient = rng.standard_normal((1, 6)), rng.standard_normal((1, whole.n_near, 3))
+    parts, begin = [], 0
+    for edges in (rest[0], share, rest[1]):
+        own = slice(begin, begin := begin + edges.n_near)
+        np.testing.assert_array_equal(edges.vectors, whole.vectors[own])
+        parts.append(edges.sum(energies[:, edges.first : edges.last], gradient[:, own]))
+    assert min(abs(part).max() for part in parts) > SIGNAL
+    np.testing.assert_allclose(sum(parts), whole.sum(energies, gradient), rtol=0, atol=ROUNDING)
+
+
+def test_a_virial_that_is_not_finite_is_caught():
+    """Forces that can still be represented, over a vector of 1.1 Å."""
+    edges = edges_of(None, lists=(LIST,), last=3)
+    assert edges.find(POSITIONS[None], CELL[None], anyhow=False)
+    gradient = np.zeros((1, edges.n_near, 3))
+    gradient[0, 1, 1] = 0.5 * np.finfo(float).max
+    assert np.isfinite(edges.sum(np.zeros((1, 3)), gradient)).all()
+    gradient[0, 1, 1] = 0.99 * np.finfo(float).max
+    with pytest.raises(EvaluationError, match="virial"):
+        edges.sum(np.zeros((1, 3)), gradient)

@@ -146,6 +146,21 @@ def test_lists_never_miss_a_pair(rng, strained):
     assert 1 < cache.built < 40
 
 
+def test_atoms_that_stay_while_the_cell_shrinks_come_near_their_images():
+    """Nothing moves but the cell: two atoms at opposite faces are 3.3 Å apart through the boundary, then 2.4 Å."""
+    lists = EdgeListCache(2.5, 0.5, np.ones(3, dtype=bool))
+    positions, wide, narrow = (
+        np.array([[0.2, 0.0, 0.0], [16.9, 0.0, 0.0]]),
+        np.diag([20.0] * 3),
+        np.diag([19.1, 20, 20]),
+    )
+    (before,) = lists.find(positions[None], wide[None])
+    assert len(before.centers) == 0
+    assert not lists.fit([before], positions[None], narrow[None])
+    (after,) = lists.find(positions[None], narrow[None])
+    assert len(after.centers) == 2
+
+
 def test_the_index_of_a_structure_without_an_answer_counts_all(house, molecule):
     """Also behind equal ones, and in a share of the centres that begins later."""
     evaluator = Evaluator(read_model(house), molecule.get_chemical_symbols(), [False] * 3)
