@@ -38,13 +38,17 @@ class Trainer:
         self.model = first_model(config, self.data, start, device)
         self.average = copy.deepcopy(self.model)
         self.backend = choose_backend(config.backend, self.model)
-        self._differentiated = TrainedHouse(self.model, config.threads) if self.backend == "kernel" else self.model
+        self._differentiated = self._differentiable()
         self._weights: list[Tensor] = list(self.model.parameters())
         self._averages: list[Tensor] = list(self.average.parameters())
         self.optimizer = make_optimizer(self._weights, config.optimizer)
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch, self.step = 0, 0
+
+    def _differentiable(self) -> Any:
+        """The model as the backend differentiates it; the kernel's copy has the shifts and the scales of now."""
+        return TrainedHouse(self.model, self.config.threads) if self.backend == "kernel" else self.model
 
     def weights(self) -> LossSection:
         """The loss weights of this epoch: that of the Hessian grows over the first `ramp_epochs`."""
@@ -164,6 +168,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         for model in (self.model, self.average):
             model.shifts = list(state["shifts"])
+        self._differentiated = self._differentiable()
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load(state["schedule"])
         self.generator.set_state(state["generator"])
