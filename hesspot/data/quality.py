@@ -5,7 +5,7 @@ error of frequencies. Warnings are what may be meant: outliers, copies, test str
 that are missing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -126,6 +126,8 @@ def check_dataset(
         findings += check_record(record, limits)
         if record.hessian is not None:
             sizes[record.name] = float(np.abs(record.hessian).max())
+        lacking = record.energy is None or (record.forces is None and len(record) > 1)
+        findings.append(Finding(record.name, "no energy or no forces", float(lacking), 0, tier="warning"))
         units.add(record)
         progress()
     findings += [Finding(complaint.evidence, complaint.test, 1, 0, of_set=True) for complaint in units.refusals()]
@@ -135,7 +137,6 @@ def check_dataset(
     copies = find_copies(records)
     findings += _contradictions(records, copies)
     findings += _copies(dataset.heads, copies)
-    findings += _missing(records)
     for test, scores in outlier_scores(records, sizes).items():
         findings += [Finding(name, test, score, OUTLIER, tier="warning") for name, score in scores.items()]
     return findings
@@ -179,12 +180,6 @@ def _copies(records: Sequence[Record | Entry], copies: Sequence[Copy]) -> Iterat
         yield Finding(record.name, "copy of another structure of its part", float(i in within), 0, tier="warning")
         if record.part != "train":
             yield Finding(record.name, "copy of a training structure", float(i in leaked), 0, tier="warning")
-
-
-def _missing(records: Iterable[Record]) -> Iterator[Finding]:
-    for record in records:
-        lacking = record.energy is None or (record.forces is None and len(record) > 1)
-        yield Finding(record.name, "no energy or no forces", float(lacking), 0, tier="warning")
 
 
 def in_words(findings: Sequence[Finding]) -> list[str]:

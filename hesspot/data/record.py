@@ -123,7 +123,8 @@ class Record:
                 raise UserError(f"{where} has {label} of shape {np.shape(values)}: {n} atoms need {shape}")
             if not np.isfinite(values).all():
                 raise UserError(f"{where} has NaN or infinity in its {label}: compute or drop it")
-        check_structure(self.atoms_only(), where)
+        atoms = self.atoms_only()
+        check_structure(atoms, where)
         if self.stress is not None and not self.pbc.all():
             raise UserError(f"{where} has a stress but is not periodic in all directions: leave the stress out")
         if self.hessian is not None:
@@ -133,7 +134,7 @@ class Record:
                     f"{where} has a Hessian that is asymmetric by {asymmetry:.2g} eV/Å²: "
                     "find out why, then store the symmetric part"
                 )
-        stated_electrons(self.atoms_only(), where)
+        stated_electrons(atoms, where)
         for key, value in self.properties.items():
             if not isinstance(value, str) and not np.isfinite(value):
                 raise UserError(f"{where} has the property {key} = {value}: store finite numbers or text")

@@ -60,8 +60,8 @@ LIKE_ATOMS, LOWEST = (0.98, 1.09), 1.5
 COMPOSITIONS, LIGHT_ATOMS, SPREAD = 3, (0.985, 1.03), 1.5
 #: eV per atom; references are chosen to give less.
 HIGHEST = 100.0
-#: After so many structures of a source only every tenth is asked for more than its pair.
-SAMPLED, THINNED = 500, 10
+#: After so many structures, and so many pairs, two that follow each other of every twenty are looked at.
+SAMPLED, THINNED = 500, 20
 
 _NON_METALS = (1, 6, 7, 8, 9, 15, 16, 17)
 _NOBLE = (2, 10, 18, 36, 54, 86)
@@ -132,9 +132,12 @@ class UnitCheck:
         self._key = (keys or {}).get("forces", self._key)
         self._has_forces |= record.forces is not None
         self._has_hessians |= record.hessian is not None
+        passed = self._count > SAMPLED and self._count % THINNED > 1
+        if passed and self._pairs.count > SAMPLED:
+            return
         ratio = shortest_ratio(record)
         self._add_pair(record, ratio or 1.0)
-        if self._count > SAMPLED and self._count % THINNED:
+        if passed:
             return
         self._add_energy(record)
         if ratio is not None:
@@ -373,9 +376,11 @@ def _without_hessian(record: Record) -> Record:
 def _step(one: Record, other: Record) -> np.ndarray | None:
     """Displacements (n, 3) Å, to the nearest images; None where the cells differ."""
     step = other.positions - one.positions
-    if (one.pbc != other.pbc).any() or not np.allclose(one.cell[one.pbc], other.cell[other.pbc]):
+    if (one.pbc != other.pbc).any():
         return None
     if one.pbc.any():
+        if not np.allclose(one.cell[one.pbc], other.cell[other.pbc]):
+            return None
         shifts = np.rint(step @ np.linalg.pinv(np.where(one.pbc[:, None], one.cell, 0.0)))
         step = step - np.where(one.pbc, shifts, 0.0) @ one.cell
     return step

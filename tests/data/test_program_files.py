@@ -394,12 +394,12 @@ def test_deepmd_in_one_hdf5_file(tmp_path: Path) -> None:
                 group[f"set.000/{key}.npy"] = np.array(values)
     assert recognise(path) == "deepmd-hdf5"
     records = read(path)
-    assert [record.name for record in records] == ["a/one/0", "a/one/1", "two/0"]
+    assert [record.name for record in records] == ["a/one/set.000/0", "a/one/set.000/1", "two/set.000/0"]
     for record, point in zip(records, points, strict=True):
         is_springs(record, point, "energy forces hessian")
     with h5py.File(path, "a") as file:
         del file["two/type_map.raw"]
-    with pytest.raises(UserError, match=r"no type_map\.raw in two"):
+    with pytest.raises(UserError, match=r"group two of .* has no type_map\.raw"):
         read(path)
 
 

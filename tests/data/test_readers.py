@@ -24,7 +24,7 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
 from hesspot.data.convert import convert
-from hesspot.data.readers import Options, Units, columns, read_labelled, recognise, rows
+from hesspot.data.readers import Options, Units, read_labelled, recognise, rows
 from hesspot.data.readers.convergence import require_converged
 from hesspot.data.readers.pyscf import record_from_pyscf
 from hesspot.errors import UserError
@@ -864,7 +864,7 @@ def test_an_unknown_file_is_told_what_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_large_arrays_of_numpy_are_read_in_pieces(compressed: bool, tmp_path: Path, monkeypatch) -> None:
-    """Of .npz and of DeePMD's .npy, and cut ones are told."""
+    """Stacked, and of DeePMD's .npy; cut ones are told."""
     rng = np.random.default_rng(0)
     frames, n = 7, 3
     start = np.array([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
@@ -883,7 +883,7 @@ def test_large_arrays_of_numpy_are_read_in_pieces(compressed: bool, tmp_path: Pa
         np.save(folder / "set.000" / f"{name}.npy", arrays[key].reshape(frames, -1))
     whole = [read(path, check_units=False) for path in (tmp_path / "a.npz", folder)]
     monkeypatch.setattr(rows, "WHOLE", 0)
-    monkeypatch.setattr(columns, "_BLOCK", 2000)
+    monkeypatch.setattr(rows, "BLOCK", 2000)
     for path, expected in zip((tmp_path / "a.npz", folder), whole, strict=True):
         found = read(path, check_units=False)
         assert len(found) == frames
@@ -896,3 +896,57 @@ def test_large_arrays_of_numpy_are_read_in_pieces(compressed: bool, tmp_path: Pa
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(UserError, match=r"hessian\.npy is truncated"):
         read(folder, check_units=False)
+
+
+@pytest.mark.parametrize("layout", ["flat.npz", "flat.h5", "deepmd.hdf5"])
+def test_what_lies_flat_or_in_hdf5_is_read_in_pieces(
+    samples: list[Record], layout: str, tmp_path: Path, monkeypatch
+) -> None:
+    """No piece is larger than is asked for, and of pieces that begin anywhere all structures are as they were."""
+    monkeypatch.setattr(rows, "WHOLE", 0)
+    monkeypatch.setattr(rows, "BLOCK", 2000)
+    path, keys, expected = tmp_path / layout, {}, samples
+    if layout == "deepmd.hdf5":
+        expected, keys = samples[4:], {"gradient": "force"}
+        with h5py.File(path, "w") as file:
+            file["type.raw"], file["type_map.raw"], file["nopbc"] = expected[0].numbers - 1, list("H....CNO"), True
+            for name, of in (("coord", "positions"), ("energy", "energy"), ("force", "forces"), ("hessian", "hessian")):
+                values = np.stack([np.ravel(getattr(record, of)) for record in expected])
+                file[f"set.000/{name}.npy"] = -values if name == "force" else values
+    else:
+        flat = {
+            of: np.concatenate([np.ravel(getattr(record, of)) for record in samples])
+            for of in ("numbers", "positions", "energy", "forces", "hessian")
+        }
+        flat["positions"], flat["counts"] = flat["positions"].reshape(-1, 3), np.array([len(r) for r in samples])
+        if path.suffix == ".npz":
+            np.savez(path, **flat)
+        else:
+            with h5py.File(path, "w") as file:
+                file.update(flat)
+    taken: list[int] = []
+    take = rows.Blocks.rows
+
+    def note(self: rows.Blocks, first: int, last: int) -> np.ndarray:
+        found = take(self, first, last)
+        taken.append(self._block.nbytes)
+        return found
+
+    monkeypatch.setattr(rows.Blocks, "rows", note)
+    found = read(path, check_units=False, options=Options(keys=keys))
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        same_labels(one, other)
+    assert max(taken) <= max(2000, max(record.hessian.nbytes for record in expected))
+
+
+def test_flat_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
+    start = np.tile([[0, 0, 0], [0, 0, 0.74]], (2, 1))
+    for name, values, told in (
+        ("forces", np.zeros((3, 3)), r"forces of .* has the shape \(3, 3\): the counts need 12 numbers"),
+        ("hessian", np.zeros(71), r"hessian of .* has the shape \(71,\): the counts need 72 numbers"),
+        ("energy", np.zeros(1), r"has 2 structures but energy of shape \(1,\)"),
+    ):
+        np.savez(tmp_path / "it.npz", z=[1] * 4, r=start, counts=[2, 2], **{name: values})
+        with pytest.raises(UserError, match=told):
+            read(tmp_path / "it.npz")

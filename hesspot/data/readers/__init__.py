@@ -14,8 +14,8 @@ from hesspot.data.dataset_file import FORMAT
 from hesspot.data.readers import (
     ase_file,
     columns,
+    cp2k,
     deepmd,
-    dpdata_file,
     fchk,
     gamess_dat,
     lmdb_file,
@@ -58,8 +58,8 @@ FORMATS: dict[str, Reader] = {
     "columns": columns.read,
     "output": output.read,
     "gamess-dat": gamess_dat.read,
-    "cp2k": dpdata_file.read_cp2k,
-    "deepmd-hdf5": dpdata_file.read_deepmd_hdf5,
+    "cp2k": cp2k.read,
+    "deepmd-hdf5": deepmd.read_hdf5,
     "qcschema": qcschema.read,
     "phonopy": phonopy_file.read,
     "turbomole": turbomole.read,
@@ -73,6 +73,7 @@ _KNOWN = f"--format names one of {', '.join(FORMATS)}, or one of ASE's"
 #: Fields that a format takes keys for; of all others, their places are known.
 TAKES_KEYS: dict[str, Sequence[str]] = {
     "deepmd": deepmd.FIELDS,
+    "deepmd-hdf5": deepmd.FIELDS,
     "lmdb": lmdb_file.FIELDS,
     "columns": FIELDS,
     "ase": ase_file.FIELDS,
@@ -167,7 +168,7 @@ def _refuse_unused(path: Path, name: str, options: Options) -> None:
     """UserError for options that the format has no use for."""
     if name in FIXED_UNITS and options.units is not None:
         raise UserError(f"{path} is of the format {name}, whose units are known: leave --units out")
-    if options.elements is not None and name not in ("ase", "deepmd"):
+    if options.elements is not None and name not in ("ase", "deepmd", "deepmd-hdf5"):
         raise UserError(
             f"{path} is of the format {name}, which says itself what its elements are: leave --elements out"
         )

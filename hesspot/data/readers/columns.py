@@ -17,14 +17,12 @@ import numpy as np
 from hesspot.data.readers.keys import find_keys, unread, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of, periodic_along
-from hesspot.data.readers.rows import read_rows
+from hesspot.data.readers.rows import Blocks, read_rows
 from hesspot.errors import UserError
 
 _LABELS = ("energy", "forces", "gradient", "hessian", "cell", "pbc", "masses", "stress", "virial")
 _TEXTS = ("name", "system", "kind", "tag", "part", "level")
 _ELECTRONS = ("charge", "multiplicity", "spin")
-#: Bytes of stacked arrays that are read at a time.
-_BLOCK = 2**24
 
 #: Atomic numbers, positions and labels of one structure.
 _Structure = tuple[np.ndarray, np.ndarray, dict[str, Any]]
@@ -154,30 +152,32 @@ def _one_each(field: str, values: np.ndarray, structures: int, place: str) -> np
 
 
 def _stacked(numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], place: str) -> Iterator[_Structure]:
-    """Arrays (m, n, …); atoms with the number 0 or −1, or no symbol, are left out. They are read in blocks."""
+    """Arrays (m, n, …); atoms with the number 0 or −1, or no symbol, are left out."""
     frames, width = positions.shape[:2]
     if numbers.size not in (width, frames * width):
         raise UserError(
             f"{place} has atomic numbers of shape {numbers.shape}: {(width,)} or {(frames, width)} are read"
         )
     every = np.broadcast_to(numbers.reshape(-1, width), (frames, width))
-    shared: dict[str, Any] = {}
+    shared = _shared(labels, frames, {"masses": (width,)}, place)
+    places, blocks = Blocks(positions), {key: Blocks(values) for key, values in labels.items() if key not in shared}
+    for i, row in enumerate(every):
+        yield _without_padding(row, places[i], shared | {key: block[i] for key, block in blocks.items()})
+
+
+def _shared(
+    labels: Mapping[str, Any], frames: int, of_one: Mapping[str, tuple[int, ...]], place: str
+) -> dict[str, np.ndarray]:
+    """What there is once for all structures; UserError for labels that are neither that nor one for each."""
+    shapes = {"cell": (3, 3), "pbc": (3,), **of_one}
+    shared = {}
     for key, values in labels.items():
         shape = np.shape(values)
-        of_one = {"cell": (3, 3), "pbc": (3,), "masses": (width,)}.get(key)
-        if shape == of_one or (key in _TEXTS and shape[:1] != (frames,)):
+        if shape == shapes.get(key) or (key in _TEXTS and shape[:1] != (frames,)):
             shared[key] = _values(values)
         elif shape[:1] != (frames,):
             raise UserError(f"{place} has {frames} structures but {key} of shape {shape}: check the key")
-    stacked = {key: values for key, values in labels.items() if key not in shared}
-    row_bytes = sum(values.dtype.itemsize * int(np.prod(values.shape[1:])) for values in (positions, *stacked.values()))
-    size = max(1, _BLOCK // max(row_bytes, 1))
-    for start in range(0, frames, size):
-        rows = slice(start, start + size)
-        block = {key: np.asarray(values[rows]) for key, values in stacked.items()}
-        for i, (row, own_positions) in enumerate(zip(every[rows], np.asarray(positions[rows]), strict=True)):
-            own = shared | {key: values[i] for key, values in block.items()}
-            yield _without_padding(row, own_positions, own)
+    return shared
 
 
 def _without_padding(numbers: np.ndarray, positions: np.ndarray, own: dict[str, Any]) -> _Structure:
@@ -208,25 +208,34 @@ def _flat(
     numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], counts: np.ndarray, place: str
 ) -> Iterator[_Structure]:
     """Structures one after another: atoms in (Σn, …), Hessians in (Σ9n²,), the rest in (m, …)."""
-    atoms, squares = np.concatenate([[0], np.cumsum(counts)]), np.concatenate([[0], np.cumsum(9 * counts**2)])
-    values = {key: _values(value) for key, value in labels.items()}
-    positions, numbers = _values(positions).reshape(-1, 3), numbers.ravel()
-    if len(positions) != atoms[-1] or len(numbers) != atoms[-1]:
-        raise UserError(f"{place} has counts that sum to {atoms[-1]} but {len(positions)} positions: check the keys")
-    if "hessian" in values and values["hessian"].size != squares[-1]:
-        raise UserError(
-            f"{place} has {values['hessian'].size} Hessian elements: the counts need {squares[-1]}, all whole matrices"
-        )
+    sizes = {"positions": 3 * counts, "forces": 3 * counts, "gradient": 3 * counts, "masses": counts}
+    sizes |= {"numbers": counts, "hessian": 9 * counts**2}
+    columns = {"positions": positions, "numbers": numbers, **labels}
+    cut = {key: _Cut(columns[key], sizes[key], f"{key} of {place}") for key in sizes if key in columns}
+    rest = {key: values for key, values in labels.items() if key not in cut}
+    shared = _shared(rest, len(counts), {}, place)
+    blocks = {key: Blocks(values) for key, values in rest.items() if key not in shared}
     for i in range(len(counts)):
-        rows = slice(atoms[i], atoms[i + 1])
-        own: dict[str, Any] = {}
-        for key, value in values.items():
-            if key == "hessian":
-                own[key] = value.ravel()[squares[i] : squares[i + 1]]
-            else:
-                per_atom = value.reshape(-1, 3) if key in ("forces", "gradient") else value
-                own[key] = per_atom[rows] if key in ("forces", "gradient", "masses") else value[i]
-        yield numbers[rows], positions[rows], own
+        own = {key: piece[i] for key, piece in cut.items()}
+        own |= shared | {key: block[i] for key, block in blocks.items()}
+        yield own.pop("numbers"), own.pop("positions").reshape(-1, 3), own
+
+
+class _Cut:
+    """An array of all structures, one after another, with `sizes` (m,) numbers of each; UserError if it has others."""
+
+    def __init__(self, array: Any, sizes: np.ndarray, what: str) -> None:
+        width = int(np.prod(array.shape[1:]))
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        if width * len(array) != ends[-1] or (ends % width).any():
+            raise UserError(
+                f"{what} has the shape {array.shape}: the counts need {ends[-1]} numbers, all of one structure after "
+                "those of the other; check the keys"
+            )
+        self._ends, self._blocks = ends // width, Blocks(array)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self._blocks.rows(int(self._ends[i]), int(self._ends[i + 1])).ravel()
 
 
 def _values(item: Any) -> np.ndarray:
