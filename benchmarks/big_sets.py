@@ -22,11 +22,11 @@ from ase.build import molecule
 BLOCK = 256
 
 
-def write_source(path: Path, gigabytes: float) -> int:
-    """Pairs of benzene molecules, displaced; harmonic around the start."""
+def write_source(path: Path, gigabytes: float, molecules: int) -> int:
+    """Stacks of benzene molecules, displaced; harmonic around the start."""
     base = molecule("C6H6")
-    numbers = np.concatenate([base.numbers, base.numbers])
-    start = np.concatenate([base.positions, base.positions + np.array([0.0, 0.0, 3.6])])
+    numbers = np.tile(base.numbers, molecules)
+    start = np.concatenate([base.positions + np.array([0.0, 0.0, 3.6 * i]) for i in range(molecules)])
     n = len(numbers)
     rng = np.random.default_rng(0)
     spread = np.linalg.norm(start[:, None] - start[None], axis=-1)
@@ -76,13 +76,15 @@ def run(name: str, *arguments: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=1.0, help="of whole Hessians in the source")
+    parser.add_argument("--molecules", type=int, default=2, help="benzene molecules in each structure, of 12 atoms")
     parser.add_argument("--folder", type=Path, required=True, help="is made, and removed at the end")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True)
     try:
-        count = write_source(folder / "source.h5", arguments.gigabytes)
-        print(f"{count} structures of 24 atoms, {arguments.gigabytes:g} GB of Hessians", flush=True)
+        count = write_source(folder / "source.h5", arguments.gigabytes, arguments.molecules)
+        atoms = 12 * arguments.molecules
+        print(f"{count} structures of {atoms} atoms, {arguments.gigabytes:g} GB of Hessians", flush=True)
         data, config = folder / "data.h5", folder / "config.yaml"
         split = ["--split", "0.98,0.01,0.01", "--split-by", "structure", "--level", "springs", "--no-unit-check"]
         run("convert", "data", "convert", str(folder / "source.h5"), "--out", str(data), *split)

@@ -23,8 +23,8 @@ def stated_electrons(atoms: Atoms, place: str) -> tuple[int | None, int | None]:
     """Charge (units of e) and multiplicity 2S + 1 that `atoms` states, None where it says nothing.
 
     They are read from `info`, and of molecules from initial charges and magnetic moments, where these sum to whole
-    numbers. `spin` is read as 2S + 1, or as 2S where only that fits the number of electrons. UserError for statements
-    that contradict each other or the number of electrons.
+    numbers. `spin` is read as 2S + 1, or as 2S where only that fits the number of electrons; 0 with an odd number is
+    how fairchem's sets say nothing. UserError for statements that contradict each other or the number of electrons.
     """
     info = {str(key).lower(): (key, value) for key, value in atoms.info.items()}
     charges = [(key, _whole(value, f"{key}={value}", place)) for key, value in _found(info, CHARGE_KEYS)]
@@ -35,7 +35,8 @@ def stated_electrons(atoms: Atoms, place: str) -> tuple[int | None, int | None]:
     multiplicities = [(key, _whole(value, f"{key}={value}", place)) for key, value in _found(info, MULTIPLICITY_KEYS)]
     for key, value in _found(info, SPIN_KEYS):
         spin = _whole(value, f"{key}={value}", place)
-        multiplicities.append((key, spin if (spin + electrons) % 2 else spin + 1))
+        if spin or electrons % 2 == 0:
+            multiplicities.append((key, spin if (spin + electrons) % 2 else spin + 1))
     if (unpaired := _sum_of(atoms, "initial_magmoms")) is not None:
         multiplicities.append(("initial_magmoms", abs(unpaired) + 1))
     multiplicity = _one(multiplicities, "multiplicity", place)
@@ -111,8 +112,9 @@ def require_trained(atoms: Atoms, place: str, trained: States) -> None:
     told += [f"the multiplicity {multiplicity}"] if multiplicity is not None else []
     if trained is None:
         raise UserError(
-            f"{place} states {' and '.join(told)}, which a model does not look at, and the model does not say that it "
-            "was trained on such; if it was, remove the statement (in info, initial charges or magnetic moments)"
+            f"{place} states {' and '.join(told)}, which a model does not look at, and nothing was stated of the data "
+            "of this one, so that they are taken for neutral: train a model on data that state it, or, if they were "
+            "such after all, remove the statement (in info, initial charges or magnetic moments)"
         )
     pairs = ", ".join(f"{q:+d} and {m}" if q else f"0 and {m}" for q, m in trained)
     raise UserError(

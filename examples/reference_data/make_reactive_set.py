@@ -24,6 +24,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from hesspot.data import Record
+from hesspot.files import held
 from hesspot.pool import executor
 from hesspot.reference import search
 from hesspot.reference.partial_results import PartStore, assemble
@@ -471,7 +472,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread")
     parser.add_argument("--mpi", action="store_true", help="the ranks of mpirun … python -m mpi4py.futures instead")
     arguments = parser.parse_args()
-    with executor(arguments.jobs, mpi=arguments.mpi) as pool:
+    with held(f"{arguments.out}.parts", "the labels"), executor(arguments.jobs, mpi=arguments.mpi) as pool:
         maker = Maker(arguments.out, pool, arguments.seed)
         maker.stationary_points()
         maker.paths()

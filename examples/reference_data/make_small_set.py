@@ -23,6 +23,7 @@ from ase.build import molecule
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Record
+from hesspot.files import held
 from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pyscf_labels import Method, NotConverged, PySCFCalculator, compute
 from hesspot.reference.sampling import along_imaginary, descend, optimise, sample_modes
@@ -239,7 +240,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="start nothing after this CPU time")
     arguments = parser.parse_args()
-    maker = Maker(arguments.out, Method(), arguments.seed, arguments.minutes)
+    with held(f"{arguments.out}.parts", "the labels"):
+        make(Maker(arguments.out, Method(), arguments.seed, arguments.minutes))
+
+
+def make(maker: Maker) -> None:
+    """All stages, as far as there is time."""
     for stage, points in enumerate(STAGES):
         for point in points:
             if not maker.out_of_time():

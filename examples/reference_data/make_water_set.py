@@ -31,7 +31,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.optimize import BFGS, FIRE
 
 from hesspot.data import Record
-from hesspot.files import replacing
+from hesspot.files import held, replacing
 from hesspot.pool import executor
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
@@ -412,7 +412,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread")
     parser.add_argument("--mpi", action="store_true", help="the ranks of mpirun … python -m mpi4py.futures instead")
     arguments = parser.parse_args()
-    with executor(arguments.jobs, mpi=arguments.mpi) as pool:
+    with held(f"{arguments.out}.parts", "the labels"), executor(arguments.jobs, mpi=arguments.mpi) as pool:
         maker = Maker(arguments.out, pool)
         maker.dynamics({first_box(): (box_run,)} | {plan: (cluster_run,) for plan in clusters()})
         maker.label([first_box(), *clusters()])

@@ -28,6 +28,7 @@ from tblite.ase import TBLite
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Dataset, Record
 from hesspot.data.shipped import find_dataset
+from hesspot.files import held
 from hesspot.pool import executor
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
@@ -215,7 +216,7 @@ def main() -> None:
     saddles = [
         r for r in Dataset.read(find_dataset("shipped:reactive_chno")) if (r.part, r.kind) == ("train", "saddle")
     ]
-    with executor(arguments.jobs) as pool:
+    with held(parts, "the labels"), executor(arguments.jobs) as pool:
         tasks = [pool.submit(samples, r.atoms_only(), r.system, 2 * SAMPLES, "train", parts) for r in saddles]
         for number, atoms in enumerate(molecules(), 1):
             system = f"{number:03d}-{atoms.get_chemical_formula()}"
@@ -227,9 +228,9 @@ def main() -> None:
         for done, task in enumerate(as_completed(tasks), 1):
             task.result()
             print(f"labelled {done} of {len(tasks)} molecules", flush=True)
-    records = [record for task in tasks for record in task.result()]
-    assemble(records, METHOD, out)
-    PartStore(parts, METHOD).remove()
+        records = [record for task in tasks for record in task.result()]
+        assemble(records, METHOD, out)
+        PartStore(parts, METHOD).remove()
     print(f"{out}: {len(records)} structures")
 
 

@@ -184,7 +184,7 @@ def compute(
     with lib.with_omp_threads(1):
         scf = _converge(atoms, method, guess)
         gradient = scf.nuc_grad_method()
-        gradient.grid_response = True
+        gradient.grid_response = dft.libxc.xc_type(method.xc) != "HF"  # without a grid PySCF fails for open shells
         forces = -gradient.kernel() * HARTREE_PER_BOHR
         labels = Labels(energy=scf.e_tot * HARTREE, forces=forces, density=scf.make_rdm1())
         if scf.mol.spin:
@@ -316,6 +316,8 @@ def _converge(atoms: Atoms, method: Method, guess: np.ndarray | None) -> Any:
 
 def _followed(scf: Any) -> Any:
     """The unrestricted solution that is stable against rotations of its orbitals, from one that may be a saddle."""
+    if not any(occupied.any() and not occupied.all() for occupied in np.asarray(scf.mo_occ) > 0):
+        return scf  # a hydrogen atom in a minimal basis has none
     for _ in range(FOLLOWED):
         orbitals, _, stable, _ = scf.stability(return_status=True)
         if stable:

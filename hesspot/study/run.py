@@ -110,7 +110,8 @@ class Study:
     def start(self, resume: bool) -> None:
         """Make the folder with its data, or check that what it holds belongs to this study."""
         file = find_dataset(self.config.data)
-        source = {"data": self.config.data, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        with file.open("rb") as content:
+            source = {"data": self.config.data, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
         record = self.folder / "source.json"
         if record.exists():
             if not resume:
@@ -181,7 +182,8 @@ def run_job(job: Job, data: str, show: bool) -> None:
     """One training, from where it stopped, and its evaluation on the test part of `data`."""
     begun = holds_run(job.folder)
     if not begun:
-        shutil.rmtree(job.folder, ignore_errors=True)
+        with held(job.folder, "the run"):
+            shutil.rmtree(job.folder)
     if show:
         say(f"{job.label}: {job.folder}")
     try:

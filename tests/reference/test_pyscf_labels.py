@@ -201,8 +201,17 @@ def test_oxygen_is_a_triplet() -> None:
 
 
 @pytest.mark.pyscf
-def test_a_lone_atom_has_no_curvature() -> None:
-    labels = compute(Atoms("He"), METHOD)
+@pytest.mark.parametrize(
+    ("atom", "changes"),
+    [
+        (Atoms("He"), {}),
+        (Atoms("H", info={"multiplicity": 2}), {"basis": "STO-3G"}),  # no orbitals to rotate
+        (Atoms("H", info={"multiplicity": 2}), {"xc": "HF"}),  # no grid of an open shell
+    ],
+    ids=["He", "minimal", "HF"],
+)
+def test_a_lone_atom_has_no_curvature(atom: Atoms, changes: dict[str, str]) -> None:
+    labels = compute(atom, METHOD.model_copy(update=changes))
     np.testing.assert_allclose(labels.hessian, 0.0, atol=HESSIAN_TOLERANCE)
     np.testing.assert_allclose(labels.forces, 0.0, atol=HESSIAN_TOLERANCE)
 

@@ -16,6 +16,8 @@ from hesspot.errors import UserError
         ("O2", {"spin": 3, "multiplicity": 3}, (0, 3)),
         ("O2", {"spin": 2}, (0, 3)),  # 2S: a multiplicity of 2 does not fit 16 electrons
         ("O2", {"spin": 1}, (0, 1)),
+        ("O2", {"spin": 0}, (0, 1)),  # 2S, or nothing, as fairchem's sets have it
+        ("OH", {"charge": -1, "spin": 0}, (-1, 1)),
         ("OH", {"charge": -1}, (-1, 1)),
         ("OH", {"spin": 1}, (0, 2)),
         ("OH", {"spin": 2}, (0, 2)),
@@ -33,6 +35,10 @@ def test_magnetic_moments_of_ase_are_a_statement(name: str, multiplicity: int | 
     assert stated_electrons(molecule(name), "it") == (None, multiplicity)
 
 
+def test_no_spin_of_an_odd_number_of_electrons_says_nothing() -> None:
+    assert stated_electrons(Atoms("OH", [[0, 0, 0], [0, 0, 1]], info={"charge": 0, "spin": 0}), "it") == (0, None)
+
+
 def test_initial_charges_are_a_statement() -> None:
     assert electrons_of(Atoms("OH", [[0, 0, 0], [0, 0, 1]], charges=[-1.2, 0.2]), "it") == (-1, 1)
 
@@ -41,6 +47,10 @@ def test_initial_charges_are_a_statement() -> None:
     ("atoms", "words"),
     [
         (Atoms("OH", [[0, 0, 0], [0, 0, 1]]), "odd number of electrons .*charge=… or multiplicity=2"),
+        (
+            Atoms("OH", [[0, 0, 0], [0, 0, 1]], info={"charge": 0, "spin": 0}),
+            "odd number of electrons .*multiplicity=2",
+        ),
         (Atoms("O2", [[0, 0, 0], [0, 0, 1]], info={"multiplicity": 2}), "multiplicity 2 with 16 electrons"),
         (Atoms("H", info={"charge": 0, "multiplicity": 4}), "multiplicity 4 with 1 electrons"),
         (Atoms("H", info={"charge": 1}), "no electrons at charge 1"),

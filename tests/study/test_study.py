@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from hesspot.cli.main import app
 from hesspot.data import Dataset
 from hesspot.errors import UserError
+from hesspot.files import held
 from hesspot.study.config import parse_study, read_study
 from hesspot.study.cost import read_cost
 from hesspot.study.evaluate import reactions
@@ -137,6 +138,17 @@ def test_a_run_of_another_configuration_is_refused(study_keys, tmp_path):
     with pytest.raises(UserError, match=r"seed-0.*loss differ"):
         run_study(parse_study(study_keys, "a test"), tmp_path, resume=True, show=False)
     assert (tmp_path / "study.yaml").read_bytes() == kept
+
+
+def test_a_run_that_another_process_writes_is_left_alone(study_keys, tmp_path):
+    """Not yet one that has trained, which would be removed and begun anew."""
+    config = parse_study(study_keys, "a test")
+    run = Study(config, tmp_path / "study").jobs[0].folder
+    with held(run, "the run"):
+        (run / "config.yaml").write_text("of the other")
+        with pytest.raises(UserError, match=f"the run in {run} is being written by another process"):
+            run_study(config, tmp_path / "study", show=False)
+        assert (run / "config.yaml").read_text() == "of the other"
 
 
 def test_a_seed_can_be_added(study_keys, tmp_path):

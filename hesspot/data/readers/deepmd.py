@@ -82,7 +82,9 @@ def _system_of(group: h5py.Group, name: str, path: Path) -> _System:
     place = f"group {name} of {path}" if name else str(path)
     sets = []
     for key in sorted(key for key in group if key.startswith("set.")):
-        arrays = {file.removesuffix(".npy"): partial(Blocks, item) for file, item in group[key].items()}
+        arrays: dict[str, Callable[[], Any]] = {
+            file.removesuffix(".npy"): partial(Blocks, item) for file, item in group[key].items()
+        }
         sets.append(_Set(f"{key} in {place}", key, arrays))
     type_map = group["type_map.raw"].asstr()[()].tolist() if "type_map.raw" in group else None
     return _System(place, name or path.stem, group["type.raw"][()], type_map, "nopbc" not in group, sets)
