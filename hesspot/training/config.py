@@ -16,14 +16,41 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: Shapes along the front of error against cost (docs/model.md).
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"n_radial": 8, "n_channels": 6, "hidden": [32, 32]},
+    "medium": {"n_radial": 10, "n_channels": 8, "hidden": [64, 64]},
+    "large": {"n_radial": 12, "n_channels": 12, "hidden": [64, 64]},
+}
+
+
 class ModelSection(Section):
     """Shape of the model; with start_from leave it out, or give the same."""
 
+    preset: Literal["small", "medium", "large"] | None = Field(
+        None,
+        exclude=True,
+        description="small, medium or large, in the place of n_radial, n_channels and hidden, or of some of them",
+        examples=["small"],
+    )
     cutoff: float = Field(5.0, gt=0, description="Å")
     n_radial: int = Field(8, ge=1, description="radial basis functions")
     n_channels: int = Field(6, ge=1, description="channels of each moment")
     hidden: list[int] = Field([32, 32], min_length=1, max_length=8, description="widths of each element's network")
     members: int = Field(1, ge=1, description="more than one: a committee with shared descriptors")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_preset(cls, keys: Any) -> Any:
+        """The keys of a preset in its place, so that a shape is the same however it was given."""
+        if not (isinstance(keys, dict) and isinstance(name := keys.get("preset"), str) and name in PRESETS):
+            return keys
+        if PRESETS[name].keys() <= keys.keys() and any(keys[key] != value for key, value in PRESETS[name].items()):
+            raise ValueError(
+                f"model.preset = {name!r} does nothing where {', '.join(PRESETS[name])} are all given; "
+                "delete it, or those that it shall decide"
+            )
+        return PRESETS[name] | {key: value for key, value in keys.items() if key != "preset"}
 
     def shape(self, elements: list[str]) -> HouseConfig:
         """The configuration of the model for these elements."""

@@ -21,7 +21,14 @@ from hesspot.models.ensemble import HouseEnsemble
 from hesspot.training import loop, parallel
 from hesspot.training import samples as sampling
 from hesspot.training.checkpoint import load_checkpoint, model_of
-from hesspot.training.config import ModelSection, OptimizerSection, TrainingConfig, parse_config, read_config
+from hesspot.training.config import (
+    PRESETS,
+    ModelSection,
+    OptimizerSection,
+    TrainingConfig,
+    parse_config,
+    read_config,
+)
 from hesspot.training.initialise import Moments, energy_shifts, initial_model, member_weights
 from hesspot.training.loop import Run, train
 from hesspot.training.optimizer import Schedule
@@ -545,6 +552,14 @@ def test_shifts_are_the_atomic_energies():
         ("data: []", r"data = \[\] is not valid"),
         ("data: a.h5\nstart_from: b\nreplay: {data: c.h5, shar: 1}", "key replay.shar .* is replay.share"),
         ("data: a.h5\nmodel: {cutoff: -1}", "model.cutoff = -1 is not valid"),
+        (
+            "data: a.h5\nmodel: {preset: huge}",
+            "preset = 'huge' is not valid: input should be 'small', 'medium' or 'large'",
+        ),
+        (
+            "data: a.h5\nmodel: {preset: large, n_radial: 8, n_channels: 6, hidden: [32, 32]}",
+            "preset = 'large' does nothing where n_radial, n_channels, hidden are all given; delete it",
+        ),
         ("data: a.h5\nmode: e\nloss: {energy: 0}", r"loss weights of mode e \(energy\) are all zero"),
         ("data: a.h5\nmode: ef\nloss: {energy: 0, forces: 0, stress: 0}", "energy, forces, stress.* are all zero"),
         ("data: a.h5\nloss: {energy: 0, forces: 0, hessian: 0, stress: 0}", "so that nothing is learnt"),
@@ -562,6 +577,28 @@ def test_bad_configurations(tmp_path, text, words):
 def test_configuration_is_not_there():
     with pytest.raises(UserError, match="does not exist"):
         read_config("none.yaml")
+
+
+def test_a_preset_is_the_shape_that_its_keys_spell_out():
+    assert ModelSection(preset="small") == ModelSection()
+    for name, shape in PRESETS.items():
+        meant = ModelSection(**shape)
+        assert ModelSection(preset=name) == meant
+        assert ModelSection(preset=name, members=2, n_radial=3).model_dump() == {
+            **meant.model_dump(),
+            "members": 2,
+            "n_radial": 3,
+        }
+        assert ModelSection(**meant.model_dump(), preset=name) == meant
+
+
+def test_a_run_tells_and_resumes_the_shape_of_its_preset(dataset_file, tmp_path):
+    keys = {"data": dataset_file, "mode": "ef", "optimizer": {"epochs": 1}}
+    result = train({**keys, "model": {"preset": "small"}}, tmp_path / "run", show=False)
+    told = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]
+    assert told == {"cutoff": 5.0, "members": 1, **PRESETS["small"]}
+    again = train({**keys, "model": PRESETS["small"]}, tmp_path / "run", resume=True, show=False)
+    assert again.model.config == result.model.config
 
 
 def test_defaults_are_complete():
