@@ -6,8 +6,9 @@ both ends of the edges. Nothing here falls back: what cannot be differentiated r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,6 +129,9 @@ class Differentiable:
     hvp: Tensor | None = None
     virial: Tensor | None = None
 
+    def values(self) -> tuple[Tensor | None, ...]:
+        return self.energy, self.forces, self.hvp, self.virial
+
 
 def differentiable(
     model: Model, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
@@ -142,6 +146,60 @@ def differentiable(
         gradient_of((gradient * along).sum(), vectors, create_graph=True) for along in _each_along(directions, batch)
     ]
     return joined(energies, gradient, products, batch, virial)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model or the members of a committee say, and the way back to their weights.
+
+    backward: adds to the gradients of the weights those of a loss whose derivatives with respect to the members'
+    answers are given, in the same form; None for not at all.
+    """
+
+    members: Sequence[Differentiable]
+    backward: Callable[[Sequence[Differentiable]], None]
+
+
+def answers(
+    model: Any, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
+) -> Answers:
+    """Of a model in torch as `differentiable` gives them, or of each member if it has `n_members` of them."""
+    if getattr(model, "n_members", 1) > 1:
+        members = differentiable_members(model, batch, forces=forces, directions=directions, virial=virial)
+    else:
+        members = [differentiable(model, batch, forces=forces, directions=directions, virial=virial)]
+
+    def backward(slopes: Sequence[Differentiable]) -> None:
+        pairs = [
+            (value, slope)
+            for own, of_own in zip(members, slopes, strict=True)
+            for value, slope in zip(own.values(), of_own.values(), strict=True)
+            if value is not None and slope is not None
+        ]
+        values, gradients = zip(*pairs, strict=True)
+        torch.autograd.backward(values, gradients, inputs=weights_of(model))
+
+    return Answers(members, backward)
+
+
+def weights_of(model: Any) -> list[Tensor]:
+    """What gradients of a loss are accumulated in: they are not sought for the positions, which is costly."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def of_edges(slope: Differentiable, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Derivatives of a loss with respect to energies (n_atoms,) of the centres, and to gradient (n_edges, 3) and
+    products (k, n_edges, 3) of the edges, from those with respect to what `joined` makes of these."""
+    gradient = None if slope.forces is None else -_spread(slope.forces, batch)
+    if slope.virial is not None:
+        outer = torch.bmm(batch.vectors.unsqueeze(1), slope.virial[batch.structure[batch.centers]]).squeeze(1)
+        gradient = -outer if gradient is None else gradient - outer
+    return slope.energy[batch.structure], gradient, None if slope.hvp is None else _spread(slope.hvp, batch)
+
+
+def _spread(values: Tensor, batch: Batch) -> Tensor:
+    """What belongs to the neighbour less what belongs to the centre, (…, n_atoms, 3) → (…, n_edges, 3)."""
+    return values.index_select(-2, batch.neighbors) - values.index_select(-2, batch.centers)
 
 
 def differentiable_members(
@@ -171,7 +229,7 @@ def _gradients_of(values: Tensor, vectors: Tensor) -> Tensor:
 
 def along_edges(directions: Tensor | None, batch: Batch) -> Tensor | None:
     """v_neighbour − v_centre, (k, n_edges, 3), for each of the directions (k, n_atoms, 3)."""
-    return None if directions is None else directions[:, batch.neighbors] - directions[:, batch.centers]
+    return None if directions is None else _spread(directions, batch)
 
 
 def _each_along(directions: Tensor | None, batch: Batch) -> Sequence[Tensor]:

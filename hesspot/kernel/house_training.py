@@ -7,14 +7,16 @@ products of the Hessian with the direction v; `add_weight_gradient` of hesspot_k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hesspot.contract import Batch
-from hesspot.derivatives import Differentiable, along_edges, joined
+from hesspot.derivatives import Answers, Differentiable, along_edges, joined, of_edges
 from hesspot.kernel import Edges, KernelModel, NoKernel
+from hesspot.models.flat_weights import FlatWeights
 from hesspot.models.house import House
 
 
@@ -36,88 +38,62 @@ def what_training_lacks(model: Any) -> str | None:
 class TrainedHouse:
     """A house model or committee, float64 on the CPU, whose gradients the kernel computes. threads: they share centres.
 
-    NoKernel if there is no kernel for the model.
+    weights: of the model, which become views of them. NoKernel if there is no kernel for the model.
     """
 
-    def __init__(self, model: House, threads: int = 1):
+    def __init__(self, model: House, weights: FlatWeights, threads: int = 1):
         self._kernel = KernelModel.of(model)
         self._kernel.set_threads(threads)
-        self._mix: Tensor = model.mix
-        self._networks = [list(network.parameters()) for network in model.networks]
-        #: In the order of `model.parameters()`.
-        self.parameters: list[Tensor] = [self._mix, *(each for network in self._networks for each in network)]
-        n_mix = self._mix[:, 0].numel()
-        self._sizes = [size for network in self._networks for size in (n_mix, *(each.numel() for each in network))]
+        self._weights = weights
+        self._places = _in_the_order_of_the_kernel(model)
 
-    def differentiable_members(
+    def answers(
         self, batch: Batch, *, forces: bool = True, directions: Tensor | None = None, virial: bool = False
-    ) -> list[Differentiable]:
-        """As `hesspot.derivatives.differentiable_members`; a single model is a committee of one."""
+    ) -> Answers:
+        """As `hesspot.derivatives.answers`; a single model is a committee of one."""
         edges = self._kernel.edges(batch.species, batch.centers, batch.neighbors)
-        self._kernel.set_weights(self._weights())
+        self._kernel.set_weights(self._weights.values.detach()[self._places])
         along = along_edges(directions, batch)
-        energies, gradients, products = _Answers.apply(self, edges, batch.vectors, along, *self.parameters)
-        if not (forces or virial or along is not None):
-            return [joined(each, None, [], batch, False) for each in energies]
-        return [
-            joined(energies[m], gradients[m], [] if along is None else list(products[m]), batch, virial)
+        products: list[Tensor] = []
+        if along is None:
+            energies, gradients = edges.members(batch.vectors)
+        else:
+            energies, gradients, first = edges.differentiate(batch.vectors, along[0])
+            products = [first, *(edges.products(batch.vectors, direction) for direction in along[1:])]
+        members = [
+            joined(
+                energies[m],
+                gradients[m] if forces or virial or products else None,
+                [each[m] for each in products],
+                batch,
+                virial,
+            )
             for m in range(self._kernel.n_members)
         ]
+        return Answers(members, lambda slopes: self._add_gradient(edges, batch, along, slopes))
 
-    def weight_gradient(
-        self, edges: Edges, vectors: Tensor, along: Tensor | None, slopes: tuple[Tensor | None, ...]
-    ) -> list[Tensor]:
-        """Of the sum whose derivatives with respect to energies, gradients and products are `slopes`: one tensor for
-        each of the parameters."""
-        of_energies, of_gradients, of_products = slopes
-        n_members, n_elements = self._kernel.n_members, len(self._kernel.elements)
-        sums = torch.zeros(n_members, n_elements, self._kernel.n_weights, dtype=torch.float64)
-        for member, own in enumerate(sums):
-            energies, gradient = (None if each is None else each[member] for each in (of_energies, of_gradients))
+    def _add_gradient(self, edges: Edges, batch: Batch, along: Tensor | None, slopes: Sequence[Differentiable]) -> None:
+        n_elements = len(self._kernel.elements)
+        sums = torch.zeros(len(slopes), n_elements, self._kernel.n_weights, dtype=torch.float64)
+        for member, (slope, own) in enumerate(zip(slopes, sums, strict=True)):
+            of_energies, of_gradient, of_products = of_edges(slope, batch)
             if along is None or of_products is None:
-                edges.add_weight_gradient(vectors, None, member, energies, gradient, None, own)
+                edges.add_weight_gradient(batch.vectors, None, member, of_energies, of_gradient, None, own)
                 continue
-            for direction, of_product in zip(along, of_products[member], strict=True):
-                edges.add_weight_gradient(vectors, direction, member, energies, gradient, of_product, own)
-                energies = gradient = None
-        return self._unpacked(sums)
-
-    def _weights(self) -> Tensor:
-        """As the kernel takes them, (n_members · n_elements · n_weights,)."""
-        mix = self._mix.detach().transpose(0, 1).flatten(1)
-        pieces: list[Tensor] = []
-        for number, network in enumerate(self._networks):
-            pieces.append(mix[number % len(mix)])
-            pieces += [each.detach().flatten() for each in network]
-        return torch.cat(pieces)
-
-    def _unpacked(self, sums: Tensor) -> list[Tensor]:
-        """Derivatives with respect to `parameters` from those of the kernel."""
-        n_ranks, n_elements, n_slots, n_channels = self._mix.shape
-        pieces = iter(sums.flatten().split(self._sizes))
-        mixes, others = [], []
-        for network in self._networks:
-            mixes.append(next(pieces))
-            others += [next(pieces).view(each.shape) for each in network]
-        mix = torch.stack(mixes).view(-1, n_elements, n_ranks, n_slots, n_channels).sum(0).transpose(0, 1)
-        return [mix, *others]
+            for number, (direction, of_product) in enumerate(zip(along, of_products, strict=True)):
+                of_energy, of_slope = (of_energies, of_gradient) if number == 0 else (None, None)
+                edges.add_weight_gradient(batch.vectors, direction, member, of_energy, of_slope, of_product, own)
+        self._weights.gradient.index_add_(0, self._places, sums.flatten())
 
 
-class _Answers(torch.autograd.Function):
-    """Energies (n_members, n_atoms), gradients (n_members, n_edges, 3), products (n_members, k, n_edges, 3)."""
+def _in_the_order_of_the_kernel(model: House) -> Tensor:
+    """Where the weights that the kernel takes, (n_members, n_elements, n_weights), lie in the flat ones."""
 
-    @staticmethod
-    def forward(
-        ctx: Any, trained: TrainedHouse, edges: Edges, vectors: Tensor, along: Tensor | None, *_: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        ctx.trained, ctx.edges, ctx.vectors, ctx.along = trained, edges, vectors, along
-        ctx.set_materialize_grads(False)
-        if along is None:
-            return *edges.members(vectors), None
-        energies, gradients, first = edges.differentiate(vectors, along[0])
-        more = [edges.products(vectors, direction) for direction in along[1:]]
-        return energies, gradients, torch.stack([first, *more], dim=1)
+    def places(weights: Tensor) -> Tensor:
+        return int(weights.storage_offset()) + torch.arange(weights.numel()).view(weights.shape)
 
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor | None) -> Any:
-        return None, None, None, None, *ctx.trained.weight_gradient(ctx.edges, ctx.vectors, ctx.along, slopes)
+    pieces: list[Tensor] = []
+    for number, network in enumerate(model.networks):
+        pieces.append(places(model.mix)[:, number % model.n_elements].flatten())
+        pieces += [places(each).flatten() for each in network.parameters()]
+    return torch.cat(pieces)

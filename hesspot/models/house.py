@@ -55,6 +55,15 @@ class ElementNetwork(nn.Module):
         self.linear = nn.Linear(n_descriptors, 1, bias=False)
         nn.init.zeros_(self.linear.weight)
 
+    @torch.jit.ignore
+    def matrices(self) -> list[list[Tensor]]:
+        """Its matrices but for the readout, which is one row.
+
+        The parts of a list read the same numbers, and are rows of one matrix.
+        """
+        first, *others = [layer.weight for layer in self.layers if isinstance(layer, nn.Linear)]
+        return [[first, self.linear.weight], *([weight] for weight in others)]
+
     def forward(self, descriptors: Tensor) -> Tensor:
         return (self.readout(self.layers(descriptors)) + self.linear(descriptors)).squeeze(1)
 
@@ -123,6 +132,15 @@ class House(nn.Module):
         self.register_buffer("mean", torch.zeros(self.n_elements, self.n_descriptors))
         self.register_buffer("inverse_deviation", torch.ones(self.n_elements, self.n_descriptors))
         self.double()
+
+    @torch.jit.ignore
+    def matrices(self) -> list[list[Tensor]]:
+        """All weights that are matrices, as those of a network; the mix is a stack of them."""
+        found: list[list[Tensor]] = [[self.mix]]
+        for network in self.networks:
+            assert isinstance(network, ElementNetwork)
+            found += network.matrices()
+        return found
 
     def _count_descriptors(self) -> int:
         """How many `descriptors` gives, asked for no atoms."""

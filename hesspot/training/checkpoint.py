@@ -15,7 +15,10 @@ from hesspot.models.architectures import build_model
 from hesspot.models.house import House
 
 FORMAT = "hesspot-checkpoint"
-VERSION = 2
+VERSION = 3
+
+#: The first version whose runs can be gone on with; the models of older ones can be read.
+FIRST_RESUMED = 3
 
 #: Characters of torch's message that are shown.
 SHOWN = 200

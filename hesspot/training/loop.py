@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from hesspot.console import Progress, say, warn
@@ -246,6 +247,8 @@ def train(
         config = parse_config(_plain(config), f"for {folder}")
     with torch_threads(config.threads), device_kept():
         trainer = Trainer(config)
+        if trainer.backend == "kernel":
+            torch.set_num_threads(1)  # whose operations are too small to be shared, and would round in another order
         with held(folder, "the run") if trainer.processes.writes else nullcontext():
             result = Run(trainer, Path(folder), resume).fit(show=show, final_table=final_table)
         trainer.processes.close()

@@ -12,7 +12,8 @@ The loss of a committee is the mean of its members' losses, each with the member
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,15 +21,16 @@ from torch import Tensor
 from hesspot.contract import Batch, Model, join_batches
 from hesspot.derivatives import (
     MAX_EDGES,
+    Answers,
     Differentiable,
-    differentiable,
-    differentiable_members,
+    answers,
     evaluate,
     gradient_of,
     hessian,
     hvp,
     scatter_to_atoms,
     sum_structures,
+    weights_of,
 )
 from hesspot.kernel.house_training import TrainedHouse
 from hesspot.models.ensemble import HouseEnsemble, Member
@@ -177,44 +179,29 @@ def _backward_part(
     stressed = [i for i, sample in enumerate(samples) if sample.virial is not None] if means.with_stress else []
     directions = None if probes is None else torch.cat([probe.directions for probe in probes], dim=1)
     labels = _Labels(samples, batch, mode, stressed, probes)
-    answers = _answers(model, batch, mode != "e", directions, bool(stressed))
-    factors = batch.vectors.new_tensor(
-        [
-            means.weights.energy / means.structures,
-            means.weights.forces / means.structures,
-            means.weights.hessian / max(means.with_hessian, 1),
-            means.weights.stress / max(means.with_stress, 1),
-        ]
+    found = _answers(model, batch, forces=mode != "e", directions=directions, virial=bool(stressed))
+    factors = (
+        means.weights.energy / means.structures,
+        means.weights.forces / means.structures,
+        means.weights.hessian / max(means.with_hessian, 1),
+        means.weights.stress / max(means.with_stress, 1),
     )
-    loss, sums = batch.vectors.new_zeros(()), batch.vectors.new_zeros(4)
-    for member, answer in enumerate(answers):
-        terms = labels.terms(answer)
-        sums += terms.detach().sum(1) / len(answers)
-        loss = loss + (factors @ terms @ _member_weights(samples, member, terms)) / len(answers)
-    torch.autograd.backward(loss, inputs=_weights_of(model))
+    n_members = len(found.members)
+    sums, slopes = batch.vectors.new_zeros(4), []
+    for member, answer in enumerate(found.members):
+        counts = _member_weights(samples, member, batch.vectors) / n_members
+        terms, slope = labels.compared(answer, [factor * counts for factor in factors])
+        sums += terms.sum(1) / n_members
+        slopes.append(slope)
+    found.backward(slopes)
     energy, forces, curvature, stress = sums.tolist()
     return LossTerms(
         energy, forces, curvature, stress, len(samples), len(samples) if probes is not None else 0, len(stressed)
     )
 
 
-def _weights_of(model: Model | TrainedHouse) -> list[Tensor]:
-    """What gradients are accumulated in: they are not sought for the positions, which is costly."""
-    if isinstance(model, TrainedHouse):
-        return model.parameters
-    assert isinstance(model, torch.nn.Module)
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def _answers(
-    model: Model | TrainedHouse, batch: Batch, forces: bool, directions: Tensor | None, virial: bool
-) -> Sequence[Differentiable]:
-    """Of the model, or of each member of a committee."""
-    if isinstance(model, TrainedHouse):
-        return model.differentiable_members(batch, forces=forces, directions=directions, virial=virial)
-    if isinstance(model, HouseEnsemble):
-        return differentiable_members(model, batch, forces=forces, directions=directions, virial=virial)
-    return [differentiable(model, batch, forces=forces, directions=directions, virial=virial)]
+def _answers(model: Model | TrainedHouse, batch: Batch, **asked: Any) -> Answers:
+    return model.answers(batch, **asked) if isinstance(model, TrainedHouse) else answers(model, batch, **asked)
 
 
 def _member_weights(samples: Sequence[Sample], member: int, like: Tensor) -> Tensor:
@@ -245,33 +232,44 @@ class _Labels:
         self.stressed = torch.tensor(stressed, dtype=torch.int64, device=device)
         self.virials = torch.stack([v for i in stressed if (v := samples[i].virial) is not None]) if stressed else None
 
-    def terms(self, answer: Differentiable) -> Tensor:
-        """ΔE²/n, Σ|ΔF|²/(3n), |ΔH·v|²/(3n)², Σ(ΔW)²/(9n): (4, n_structures), zeros where there is no label."""
-        none = torch.zeros_like(self.sizes)
-        terms = [(answer.energy - self.energy) ** 2 / self.sizes, none, none, none]
-        if self.forces is not None and answer.forces is not None:
-            terms[1] = sum_structures(((answer.forces - self.forces) ** 2).sum(1), self.batch) / (3 * self.sizes)
-        if self.products is not None and answer.hvp is not None:
-            errors = self._measured(answer.hvp - self.products)
-            squares = (errors**2).mean(0).sum(1)
-            terms[2] = sum_structures(squares, self.batch) / (3 * self.sizes) ** 2
-        if self.virials is not None and answer.virial is not None:
-            squares = ((answer.virial[self.stressed] - self.virials) ** 2).sum((1, 2))
-            terms[3] = none.index_add(0, self.stressed, squares) / (9 * self.sizes)
-        return torch.stack(terms)
+    def compared(self, answer: Differentiable, factors: Sequence[Tensor]) -> tuple[Tensor, Differentiable]:
+        """The terms of an answer, and the derivatives of Σ factors·terms with respect to it.
 
-    def _measured(self, errors: Tensor) -> Tensor:
-        """Errors of products (k, n_atoms, 3) in the metrics of their structures."""
+        Terms are ΔE²/n, Σ|ΔF|²/(3n), |ΔH·v|²/(3n)², Σ(ΔW)²/(9n): (4, n_structures), zeros where there is no label;
+        factors: one (n_structures,) for each of them.
+        """
+        n, structure = self.sizes, self.batch.structure
+        terms = self.sizes.new_zeros(4, len(n))
+        error = answer.energy.detach() - self.energy
+        terms[0] = error**2 / n
+        slope = Differentiable(2.0 * factors[0] * error / n)
+        if self.forces is not None and answer.forces is not None:
+            error = answer.forces.detach() - self.forces
+            terms[1] = sum_structures((error**2).sum(1), self.batch) / (3 * n)
+            slope = replace(slope, forces=(2.0 * factors[1] / (3 * n))[structure, None] * error)
+        if self.products is not None and answer.hvp is not None:
+            error = answer.hvp.detach() - self.products
+            measured, back = self._measured(error)
+            terms[2] = sum_structures((measured**2).mean(0).sum(1), self.batch) / (3 * n) ** 2
+            slope = replace(slope, hvp=(2.0 * factors[2] / (3 * n) ** 2 / len(error))[structure, None] * back)
+        if self.virials is not None and answer.virial is not None:
+            error = torch.zeros_like(answer.virial).index_copy(
+                0, self.stressed, answer.virial.detach()[self.stressed] - self.virials
+            )
+            terms[3] = (error**2).sum((1, 2)) / (9 * n)
+            slope = replace(slope, virial=(2.0 * factors[3] / (9 * n))[:, None, None] * error)
+        return terms, slope
+
+    def _measured(self, errors: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors e of products (k, n_atoms, 3) in the metrics A of their structures: Aᵀe, and A Aᵀe."""
         if all(metric is None for metric in self.metrics):
-            return errors
-        parts = errors.split(self.batch.atoms_per_structure().tolist(), dim=1)
-        return torch.cat(
-            [
-                part if metric is None else (part.flatten(1) @ metric).reshape(part.shape)
-                for part, metric in zip(parts, self.metrics, strict=True)
-            ],
-            dim=1,
-        )
+            return errors, errors
+        found, back = [], []
+        for part, metric in zip(errors.split(self.sizes.long().tolist(), dim=1), self.metrics, strict=True):
+            own = part if metric is None else (part.flatten(1) @ metric).view(part.shape)
+            found.append(own)
+            back.append(part if metric is None else (own.flatten(1) @ metric.T).view(part.shape))
+        return torch.cat(found, dim=1), torch.cat(back, dim=1)
 
 
 def _hessian_cost(sample: Sample) -> int:
@@ -292,7 +290,7 @@ def _backward_hessians(model: Model, samples: Sequence[Sample], means: _Means, m
             squared = _backward_columns(model, member, samples[0], factor * float(counts[0]))
         else:
             per_structure = _hessian_terms(member, samples, create_graph=True)
-            torch.autograd.backward(factor * (counts * per_structure).sum(), inputs=_weights_of(model))
+            torch.autograd.backward(factor * (counts * per_structure).sum(), inputs=weights_of(model))
             squared = float(per_structure.detach().sum())
         terms.hessian += squared / len(members)
     return terms
@@ -311,53 +309,64 @@ def _backward_columns(model: Model, member: Model, sample: Sample, factor: float
         along = direction[batch.neighbors] - direction[batch.centers]
         product = scatter_to_atoms(gradient_of((gradient * along).sum(), vectors, create_graph=True), batch)
         squared = (((product.flatten() - expected) @ metric) ** 2).sum() / len(sample.hessian) ** 2
-        torch.autograd.backward(factor * squared, inputs=_weights_of(model), retain_graph=True)
+        torch.autograd.backward(factor * squared, inputs=weights_of(model), retain_graph=True)
         total += float(squared.detach())
     return total
 
 
 @dataclass(frozen=True)
-class _Column:
-    """Column `number` of a structure's Hessian in its metric, which is the product with a direction of the metric."""
+class _Columns:
+    """Columns `first` … `last` - 1 of a structure's Hessian in its metric: products with directions of the metric."""
 
     sample: Sample
-    number: int
+    first: int
+    last: int
 
 
-def _column_groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[_Column]]:
+def _column_groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[_Columns]]:
     """All columns, with at most `max_edges` edges in the copies of the structures of a group (one at least)."""
-    group: list[_Column] = []
+    group: list[_Columns] = []
     edges = 0
     for sample in samples:
-        for number in range(3 * sample.graph.n_atoms):
-            if group and edges + sample.graph.n_edges > max_edges:
+        first, n_columns, own = 0, 3 * sample.graph.n_atoms, max(sample.graph.n_edges, 1)
+        while first < n_columns:
+            fitting = min((max_edges - edges) // own, n_columns - first)
+            if fitting < 1 and group:
                 yield group
                 group, edges = [], 0
-            group.append(_Column(sample, number))
-            edges += sample.graph.n_edges
+                continue
+            last = first + max(fitting, 1)
+            group.append(_Columns(sample, first, last))
+            edges += (last - first) * own
+            first = last
     if group:
         yield group
 
 
-def _backward_column_group(model: TrainedHouse, columns: Sequence[_Column], means: _Means) -> LossTerms:
+def _backward_column_group(model: TrainedHouse, groups: Sequence[_Columns], means: _Means) -> LossTerms:
     """The part of the full-Hessian terms in these columns: a copy of the structure for each, with its direction."""
-    batch = join_batches([column.sample.graph for column in columns], columns[0].sample.graph.n_elements)
-    metrics = {id(c.sample): _metric_of(c.sample) for c in columns}
-    directions = torch.cat([metrics[id(c.sample)][:, c.number].reshape(-1, 3) for c in columns])
-    expected = {id(c.sample): h @ metrics[id(c.sample)] for c in columns if (h := c.sample.hessian) is not None}
-    sizes = [3 * column.sample.graph.n_atoms for column in columns]
-    answers = model.differentiable_members(batch, directions=directions.unsqueeze(0))
-    loss, total = batch.vectors.new_zeros(()), 0.0
-    for member, answer in enumerate(answers):
+    copies = [columns.sample.graph for columns in groups for _ in range(columns.first, columns.last)]
+    batch = join_batches(copies, copies[0].n_elements)
+    metrics = [_metric_of(columns.sample) for columns in groups]
+    directions = [metric.T[columns.first : columns.last] for metric, columns in zip(metrics, groups, strict=True)]
+    found = model.answers(batch, directions=torch.cat([each.flatten() for each in directions]).view(1, -1, 3))
+    n_members = len(found.members)
+    factor = means.weights.hessian / means.with_hessian / n_members
+    total, slopes = 0.0, []
+    for member, answer in enumerate(found.members):
         assert answer.hvp is not None
-        for column, product in zip(columns, answer.hvp[0].flatten().split(sizes), strict=True):
-            error = product - expected[id(column.sample)][:, column.number]
-            squared = ((error @ metrics[id(column.sample)]) ** 2).sum() / len(error) ** 2
-            counts = column.sample.member_weights
-            loss = loss + (1.0 if counts is None else counts[member]) * squared
-            total += float(squared.detach())
-    torch.autograd.backward(means.weights.hessian / means.with_hessian / len(answers) * loss, inputs=_weights_of(model))
-    return LossTerms(hessian=total / len(answers))
+        parts = answer.hvp.flatten().split([each.numel() for each in directions])
+        pieces = []
+        for columns, metric, along, products in zip(groups, metrics, directions, parts, strict=True):
+            assert columns.sample.hessian is not None
+            measured = (products.view(along.shape) - along @ columns.sample.hessian) @ metric
+            total += float((measured**2).sum()) / len(metric) ** 2
+            counts = columns.sample.member_weights
+            weight = factor if counts is None else factor * float(counts[member])
+            pieces.append((2.0 * weight / len(metric) ** 2 * measured @ metric.T).flatten())
+        slopes.append(Differentiable(batch.vectors.new_zeros(batch.n_structures), hvp=torch.cat(pieces).view(1, -1, 3)))
+    found.backward(slopes)
+    return LossTerms(hessian=total / n_members)
 
 
 def _metric_of(sample: Sample) -> Tensor:
@@ -396,7 +405,8 @@ def _evaluate_group(model: Model, samples: Sequence[Sample], mode: str, max_edge
     stressed = [i for i, s in enumerate(samples) if s.virial is not None] if mode != "e" else []
     found = evaluate(model, batch, virial=bool(stressed), max_edges=max_edges)
     answer = Differentiable(found.energy, found.forces, None, found.virial)
-    energy, forces, _, stress = _Labels(samples, batch, mode, stressed).terms(answer).sum(1).tolist()
+    none = [torch.zeros_like(found.energy)] * 4
+    energy, forces, _, stress = _Labels(samples, batch, mode, stressed).compared(answer, none)[0].sum(1).tolist()
     terms = LossTerms(energy, forces, 0.0, stress, len(samples), 0, len(stressed))
     if mode == "efh":
         known = [sample for sample in samples if sample.hessian is not None]

@@ -9,20 +9,26 @@ G being the gradient of a matrix of weights, elements are nearly independent, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hesspot.models.flat_weights import FlatWeights
 from hesspot.training.config import OptimizerSection
 
 #: Decay of the means of gradients, of their squares, and of GGᵀ and GᵀG.
 MEMORY = 0.95
 
-#: Steps between two updates of the eigenbases.
-REFRESH = 10
+#: Steps between two updates of the bases: at first, then a tenth of the steps done, and at last.
+REFRESHES = (10, 100)
+
+#: Of bases and means. A step is as good with seven digits, and costs half.
+PRECISION = torch.float32
+
+#: Directions of a matrix's longer side that are a basis.
+RANK = 64
 
 #: Added to root mean squares of gradients.
 EPSILON = 1e-8
@@ -32,80 +38,130 @@ LOWEST = 0.01
 
 
 class Soap(torch.optim.Optimizer):
-    """Decoupled weight decay as in AdamW.
+    """Decoupled weight decay as in AdamW; what is no matrix is stepped by Adam.
 
-    A parameter of more than two dimensions is a stack of matrices, a vector is a matrix of one row. Matrices of one
-    shape are stepped together, as one stack, whose state is that of its first parameter. The first step sets the
-    eigenbases up and moves nothing.
+    Of the longer side of a matrix the `RANK` strongest directions are a basis, and what is beyond them is stepped by
+    Adam as it is: the networks' first layers are wide, most of what they read is correlated, and bases of all of it
+    would cost more than the gradient. The first step sets the bases up and moves nothing.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.0):
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+    def __init__(self, weights: FlatWeights, lr: float, weight_decay: float = 0.0):
+        super().__init__([weights.values], {"lr": lr, "weight_decay": weight_decay})
+        self._weights = weights
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for stack in _stacks(group["params"]):
-                gradient = torch.cat([_matrices(p.grad if p.grad is not None else torch.zeros_like(p)) for p in stack])
-                state = self.state[stack[0]]
-                if not state:
-                    state.update(_first_state(gradient))
-                    continue
-                torch._foreach_mul_(stack, 1.0 - group["lr"] * group["weight_decay"])
-                steps = _direction(state, gradient).split([_matrices(p).shape[0] for p in stack])
-                moves = [step.reshape(p.shape) for step, p in zip(steps, stack, strict=True)]
-                torch._foreach_add_(stack, moves, alpha=-group["lr"])
+        (group,) = self.param_groups
+        (values,) = group["params"]
+        gradient, state = values.grad.to(PRECISION), self.state[values]
+        parts = [stack.view(gradient) for stack in self._weights.stacks]
+        rest = gradient[self._weights.n_matrices :]
+        if not state:
+            state |= {"step": 0, "refresh": REFRESHES[0], "stacks": [_first_state(part) for part in parts]}
+            state["rest"] = _means(rest)
+            return
+        state["step"] += 1
+        if refreshed := state["step"] == state["refresh"]:
+            state["refresh"] += min(max(REFRESHES[0], state["step"] // 10), REFRESHES[1])
+        unbias = 1.0 - MEMORY ** state["step"]
+        move = torch.empty_like(gradient)
+        for stack, part, own in zip(self._weights.stacks, parts, state["stacks"], strict=True):
+            stack.view(move).copy_(_direction(own, part, unbias, refreshed))
+        move[self._weights.n_matrices :] = _adam(state["rest"], rest, unbias)
+        values.mul_(1.0 - group["lr"] * group["weight_decay"]).sub_(move, alpha=group["lr"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As of every optimizer, which would turn all numbers of the state into those of the weights."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            state.update(_precise(state))
 
 
-def _matrices(parameter: Tensor) -> Tensor:
-    """(n, rows, columns)."""
-    matrix = torch.atleast_2d(parameter)
-    return matrix.reshape(-1, *matrix.shape[-2:])
+def _precise(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(PRECISION)
+    if isinstance(value, dict):
+        return {key: _precise(each) for key, each in value.items()}
+    return [_precise(each) for each in value] if isinstance(value, list) else value
 
 
-def _stacks(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
-    """Those whose matrices have one shape, in the order of the first of each."""
-    stacks: dict[tuple[int, ...], list[Tensor]] = {}
-    for parameter in parameters:
-        stacks.setdefault(tuple(torch.atleast_2d(parameter).shape[-2:]), []).append(parameter)
-    return list(stacks.values())
+def _means(like: Tensor) -> dict[str, Tensor]:
+    return {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
+
+
+def _adam(means: dict[str, Tensor], gradient: Tensor, unbias: float, floor: Tensor | float = EPSILON) -> Tensor:
+    """Adam's step of rate one; floor: added to the root mean squares."""
+    means["mean"].lerp_(gradient, 1.0 - MEMORY)
+    means["square"].lerp_(gradient * gradient, 1.0 - MEMORY)
+    scale = (means["square"] / unbias).sqrt_().add_(floor).mul_(unbias)
+    return torch.div(means["mean"], scale, out=scale)
+
+
+def _long_rows(matrices: Tensor) -> Tensor:
+    """Transposed if they have more rows than columns."""
+    return matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
 
 
 def _first_state(gradient: Tensor) -> dict[str, Any]:
-    state: dict[str, Any] = {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
-    for side, square in _squares(gradient).items():
-        state |= {side: square, f"{side}_basis": torch.linalg.eigh(square).eigenvectors}
-    return state
+    """Bases (n, rows, rows) and (n, columns, up to RANK) of the two sides.
+
+    Means of GGᵀ and GᵀG are kept in these bases: `left_square` LᵀGGᵀL, and `right_square` GᵀGR.
+    """
+    gradient = _long_rows(gradient)
+    n, rows, columns = gradient.shape
+    left, _, right = torch.linalg.svd(gradient, full_matrices=False)
+    rank = min(columns, RANK)
+    if rows < rank:  # no gradient has been along the others
+        random = torch.randn(columns, rank - rows, dtype=gradient.dtype, generator=torch.Generator().manual_seed(0))
+        more = torch.cat([right.mT, random.to(gradient.device).expand(n, -1, -1)], dim=2)
+        right = torch.linalg.qr(more).Q.mT
+    right = right[:, :rank].mT.contiguous()
+    turned = left.mT @ gradient
+    inside = turned @ right
+    state: dict[str, Any] = {"left": left, "right": right, **_means(inside)}
+    state |= {"left_square": turned @ turned.mT, "right_square": turned.mT @ inside}
+    return state | ({"beyond": _means(gradient)} if rank < columns else {})
 
 
-def _squares(gradient: Tensor) -> dict[str, Tensor]:
-    return {"left": gradient @ gradient.mT, "right": gradient.mT @ gradient}
+def _direction(state: dict[str, Any], gradient: Tensor, unbias: float, refresh: bool) -> Tensor:
+    """Adam's step of rate one in the bases, where `mean` and `square` are, turned back."""
+    left, right = state["left"], state["right"]
+    turned = left.mT @ _long_rows(gradient)
+    inside = turned @ right
+    rounding = 8.0 * torch.finfo(gradient.dtype).eps  # of products, which is no direction to step in
+    floor = (state["square"].amax((1, 2), keepdim=True) / unbias).sqrt_().mul_(rounding).add_(EPSILON)
+    step = _adam(state, inside, unbias, floor) @ right.mT
+    if "beyond" in state:
+        step += _adam(state["beyond"], torch.baddbmm(turned, inside, right.mT, alpha=-1.0), unbias, floor)
+    step = left @ step
+    state["left_square"].lerp_(turned @ turned.mT, 1.0 - MEMORY)
+    state["right_square"].lerp_(turned.mT @ inside, 1.0 - MEMORY)
+    if refresh:
+        _turn(state)
+    return step.mT if step.shape != gradient.shape else step
 
 
-def _direction(state: dict[str, Any], gradient: Tensor) -> Tensor:
-    """Adam's step of rate one in the eigenbases, where `mean` and `square` are, turned back."""
-    state["step"] += 1
-    left, right = state["left_basis"], state["right_basis"]
-    turned = left.mT @ gradient @ right
-    state["mean"].lerp_(turned, 1.0 - MEMORY)
-    state["square"].lerp_(turned**2, 1.0 - MEMORY)
-    for side, square in _squares(gradient).items():
-        state[side].lerp_(square, 1.0 - MEMORY)
-    unbias = 1.0 - MEMORY ** state["step"]
-    step = state["mean"] / unbias / ((state["square"] / unbias).sqrt() + EPSILON)
-    if state["step"] % REFRESH == 0:
-        for side in ("left", "right"):
-            state[f"{side}_basis"] = torch.linalg.qr(state[side] @ state[f"{side}_basis"]).Q
-        new_left, new_right = state["left_basis"], state["right_basis"]
-        state["mean"] = new_left.mT @ (left @ state["mean"] @ right.mT) @ new_right
-    return left @ step @ right.mT
+def _turn(state: dict[str, Any]) -> None:
+    """New bases, by one step of orthogonal iteration from the old ones, and the means in them."""
+    right = state["right"]
+    mean = state["mean"] @ right.mT
+    if "beyond" in state:
+        mean += state["beyond"]["mean"]
+    turn = torch.linalg.qr(state["left_square"]).Q
+    state["left"], state["left_square"] = state["left"] @ turn, turn.mT @ state["left_square"] @ turn
+    state["right"] = torch.linalg.qr(state["right_square"]).Q
+    state["right_square"] = state["right_square"] @ (right.mT @ state["right"])
+    mean = turn.mT @ mean
+    state["mean"] = mean @ state["right"]
+    if "beyond" in state:
+        state["beyond"]["mean"] = torch.baddbmm(mean, state["mean"], state["right"].mT, alpha=-1.0)
 
 
-def make_optimizer(weights: list[Tensor], settings: OptimizerSection) -> torch.optim.Optimizer:
+def make_optimizer(weights: FlatWeights, settings: OptimizerSection) -> torch.optim.Optimizer:
     """The configured optimizer of all weights of a model."""
     if settings.method == "soap":
         return Soap(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True)
+    return torch.optim.AdamW([weights.values], lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 @dataclass

@@ -8,7 +8,7 @@ Started without torchrun, there is one process and nothing is communicated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 
@@ -38,16 +38,10 @@ class Processes:
         """This process's part of a list."""
         return slice(self.rank, None, self.size)
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace each parameter's gradient by the sum over processes; none counts as zeros."""
-        if self.size == 1:
-            return
-        chosen = [parameter for parameter in parameters if parameter.requires_grad]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in chosen]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        for parameter, part in zip(chosen, torch.split(flat, [p.numel() for p in chosen]), strict=True):
-            parameter.grad = part.view_as(parameter)
+    def sum_gradient(self, gradient: Tensor) -> None:
+        """Replace it by the sum over processes."""
+        if self.size > 1:
+            dist.all_reduce(gradient)
 
     def sum_terms(self, terms: LossTerms) -> LossTerms:
         """The terms of all shares together."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hesspot.errors import UserError
 from hesspot.kernel import KernelModel
 from hesspot.kernel.house_training import TrainedHouse, what_training_lacks
 from hesspot.models.architectures import name_of
-from hesspot.training.checkpoint import load_checkpoint
+from hesspot.models.flat_weights import FlatWeights
+from hesspot.training.checkpoint import FIRST_RESUMED, load_checkpoint
 from hesspot.training.config import LossSection, TrainingConfig
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
 from hesspot.training.optimizer import Schedule, make_optimizer
@@ -38,9 +38,10 @@ class Trainer:
         self.model = first_model(config, self.data, start, device)
         self.average = copy.deepcopy(self.model)
         self.backend = choose_backend(config.backend, self.model)
+        self._weights, self._averages = (
+            FlatWeights(each.parameters(), each.matrices()) for each in (self.model, self.average)
+        )
         self._differentiated = self._differentiable()
-        self._weights: list[Tensor] = list(self.model.parameters())
-        self._averages: list[Tensor] = list(self.average.parameters())
         self.optimizer = make_optimizer(self._weights, config.optimizer)
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -48,7 +49,7 @@ class Trainer:
 
     def _differentiable(self) -> Any:
         """The model as the backend differentiates it; the kernel's copy has the shifts and the scales of now."""
-        return TrainedHouse(self.model, self.config.threads) if self.backend == "kernel" else self.model
+        return TrainedHouse(self.model, self._weights, self.config.threads) if self.backend == "kernel" else self.model
 
     def weights(self) -> LossSection:
         """The loss weights of this epoch: that of the Hessian grows over the first `ramp_epochs`."""
@@ -99,7 +100,7 @@ class Trainer:
 
     def _train_step(self, batch: list[Sample], weights: LossSection) -> LossTerms:
         config = self.config
-        self.optimizer.zero_grad(set_to_none=True)
+        self._weights.gradient.zero_()
         own = backward(
             self._differentiated,
             batch,
@@ -111,8 +112,8 @@ class Trainer:
             self.processes.share,
         )
         terms = self.processes.sum_terms(own)
-        self.processes.sum_gradients(self._weights)
-        norm = torch.nn.utils.clip_grad_norm_(self._weights, config.optimizer.gradient_clip)
+        self.processes.sum_gradient(self._weights.gradient)
+        norm = torch.nn.utils.clip_grad_norm_([self._weights.values], config.optimizer.gradient_clip)
         if not (math.isfinite(terms.total(weights, config.mode)) and bool(torch.isfinite(norm))):
             rate = self.optimizer.param_groups[0]["lr"]
             raise UserError(
@@ -121,8 +122,7 @@ class Trainer:
             )
         self.optimizer.step()
         decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(self._averages, self._weights, 1.0 - decay)
+        self._averages.values.data.lerp_(self._weights.values.data, 1.0 - decay)
         self.step += 1
         return terms
 
@@ -158,6 +158,11 @@ class Trainer:
             raise UserError(
                 f"the data of the run in {place} have changed since it was started; "
                 "resume with the old ones, or choose another --out"
+            )
+        if state["version"] < FIRST_RESUMED:
+            raise UserError(
+                f"the run in {place} was made by an older hesspot, whose optimizer kept other things; finish it with "
+                f"that one, or begin another run with start_from: {place}"
             )
         if state["backend"] != self.backend:
             raise UserError(

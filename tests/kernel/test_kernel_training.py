@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hesspot.contract import build_batch
-from hesspot.derivatives import differentiable, differentiable_members
+from hesspot.derivatives import Differentiable, answers, differentiable
 from hesspot.errors import UserError
 from hesspot.kernel import KernelModel, instruction_sets
 from hesspot.kernel.house_training import TrainedHouse, what_training_lacks
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
+from hesspot.models.flat_weights import FlatWeights
 from hesspot.models.house import HouseConfig, HouseModel
 
 ROUNDING = 1e-10  # relative to the largest derivative: sums of some ten thousand float64 products in another order
@@ -49,36 +50,42 @@ def batch_of(model, seed=0):
 
 
 def random_loss(answers, terms, seed=5):
-    """Of random labels, of the terms that are asked for; with another weight for each member."""
+    """Of random labels, of the terms that are asked for, with another weight for each member; and its derivatives with
+    respect to the answers."""
     generator = torch.Generator().manual_seed(seed)
-    total = 0.0
+    total, slopes = 0.0, []
     for number, answer in enumerate(answers, 1):
+        own = {"energy": torch.zeros_like(answer.energy.detach())}
         for term in terms:
-            values = getattr(answer, term)
+            values = getattr(answer, term).detach()
             labels = torch.randn(values.shape, dtype=torch.float64, generator=generator)
             if term == "energy":
-                labels = labels + values.detach().round()
+                labels = labels + values.round()
             total = total + number * ((values - labels) ** 2).sum()
-    return total
+            own[term] = 2.0 * number * (values - labels)
+        slopes.append(Differentiable(**own))
+    return total, slopes
 
 
-def gradients_of(model, differentiate, batch, terms, directions):
+def gradients_of(model, trained, batch, terms, directions):
+    """By the kernel, or with None for it by torch."""
     asked = {"forces": "forces" in terms, "virial": "virial" in terms}
     if "hvp" in terms:
         asked |= {"forces": True, "directions": directions}
-    loss = random_loss(differentiate(batch, **asked), terms)
-    return loss, torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+    model.zero_grad(set_to_none=False)
+    found = answers(model, batch, **asked) if trained is None else trained.answers(batch, **asked)
+    loss, slopes = random_loss(found.members, terms)
+    found.backward(slopes)
+    return loss, [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
 
 
-def in_torch(model):
-    if isinstance(model, HouseEnsemble):
-        return lambda *args, **kwargs: differentiable_members(model, *args, **kwargs)
-    return lambda *args, **kwargs: [differentiable(model, *args, **kwargs)]
+def trained_by_kernel(model, threads=1):
+    return TrainedHouse(model, FlatWeights(model.parameters(), model.matrices()), threads)
 
 
 def assert_equal(model, batch, terms, directions=None, threads=1):
-    loss, expected = gradients_of(model, in_torch(model), batch, terms, directions)
-    mine, found = gradients_of(model, TrainedHouse(model, threads).differentiable_members, batch, terms, directions)
+    loss, expected = gradients_of(model, None, batch, terms, directions)
+    mine, found = gradients_of(model, trained_by_kernel(model, threads), batch, terms, directions)
     largest = max(float(each.abs().max()) for each in expected)
     assert largest > SIGNAL
     torch.testing.assert_close(mine, loss, rtol=ROUNDING, atol=0.0)
@@ -124,19 +131,19 @@ def test_the_gradient_is_that_of_differences():
     model = make()
     batch = batch_of(model)
     directions, terms = directions_of(batch, 1), ("energy", "forces", "hvp")
-    trained = TrainedHouse(model)
+    trained = trained_by_kernel(model)
 
     def loss_along(tangents, step):
         with torch.no_grad():
             for parameter, tangent in zip(model.parameters(), tangents, strict=True):
                 parameter.add_(step * tangent)
-        answers = trained.differentiable_members(batch, directions=directions)
+        found = trained.answers(batch, directions=directions).members
         with torch.no_grad():
             for parameter, tangent in zip(model.parameters(), tangents, strict=True):
                 parameter.sub_(step * tangent)
-        return float(random_loss(answers, terms).detach())
+        return float(random_loss(found, terms)[0])
 
-    _, gradient = gradients_of(model, trained.differentiable_members, batch, terms, directions)
+    _, gradient = gradients_of(model, trained, batch, terms, directions)
     torch.manual_seed(0)
     tangents = [torch.randn_like(parameter) for parameter in model.parameters()]
     expected = sum(float((g * t).sum()) for g, t in zip(gradient, tangents, strict=True))
@@ -153,9 +160,7 @@ def test_threads_give_the_same_bits(terms):
         atoms.rattle(0.1, seed=seed)
     batch = build_batch(structures, model.elements, model.cutoff)
     found = [
-        gradients_of(model, TrainedHouse(model, threads).differentiable_members, batch, terms, directions_of(batch, 1))[
-            1
-        ]
+        gradients_of(model, trained_by_kernel(model, threads), batch, terms, directions_of(batch, 1))[1]
         for threads in (1, 2, 5)
     ]
     for others in found[1:]:
@@ -165,12 +170,12 @@ def test_threads_give_the_same_bits(terms):
 def test_the_weights_are_those_of_now():
     model = make()
     batch = batch_of(model)
-    trained = TrainedHouse(model)
-    before = trained.differentiable_members(batch)[0].energy.detach()
+    trained = trained_by_kernel(model)
+    before = trained.answers(batch).members[0].energy
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.01)
-    after = trained.differentiable_members(batch)[0].energy.detach()
+    after = trained.answers(batch).members[0].energy
     assert (after - before).abs().max() > SIGNAL
     torch.testing.assert_close(after, differentiable(model, batch).energy.detach(), rtol=ROUNDING, atol=0.0)
 

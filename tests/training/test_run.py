@@ -625,3 +625,14 @@ def test_the_current_gpu_is_put_back(dataset_file, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="it ends"):
         train(config(dataset_file), tmp_path, show=False)
     assert current == [1]
+
+
+def test_a_run_of_an_older_version_is_begun_anew_from_its_model(dataset_file, tmp_path):
+    train(config(dataset_file, epochs=2), tmp_path / "old", show=False)
+    for name in ("last.pt", "best.pt"):
+        kept = torch.load(tmp_path / "old" / name, weights_only=True)
+        torch.save({**kept, "version": 2}, tmp_path / "old" / name)
+    with pytest.raises(UserError, match="made by an older hesspot"):
+        train(config(dataset_file, epochs=2), tmp_path / "old", resume=True, show=False)
+    again = config(dataset_file, epochs=2, start_from=str(tmp_path / "old"))
+    assert train(again, tmp_path / "new", show=False).epochs == 2
