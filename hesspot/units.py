@@ -32,7 +32,7 @@ SQRT_EV_PER_A2_AMU = math.sqrt(1.0 / AMU_A2_PER_FS2) / (2.0 * math.pi * SPEED_OF
 #: one cm⁻¹ as an energy hcν̃ in eV.
 INVERSE_CM = 2.0 * math.pi * HBAR * SPEED_OF_LIGHT
 
-#: Names of energies and lengths that files are written in, lower case, without spaces: eV and Å for one of each.
+#: Names of units that files are written in, lower case, without spaces: what one of each is in eV and Å.
 ENERGIES = {
     "ev": 1.0,
     "mev": 1e-3,
@@ -44,18 +44,22 @@ ENERGIES = {
     "kcal/mol": KCAL_PER_MOL,
     "kj/mol": KCAL_PER_MOL / 4.184,
 }
+PRESSURES = {"gpa": 1e9 * JOULE / METER**3, "kbar": 1e8 * JOULE / METER**3, "pa": JOULE / METER**3}
 LENGTHS = {"å": 1.0, "angstrom": 1.0, "ang": 1.0, "a": 1.0, "bohr": BOHR, "a0": BOHR, "nm": 10.0}
 
 
 def energy_per_length(text: str, power: int) -> float:
     """What one unit such as ``Hartree/bohr^2`` is in eV/Å^power; KeyError for an unknown one.
 
-    `power` 0 takes an energy, 1 a force, 2 a Hessian, 3 a stress; ``**2``, ``^2`` and ``²`` mean the same.
+    `power` 0 takes an energy, 1 a force, 2 a Hessian, 3 a stress, which may be in GPa, kbar or Pa, too; ``**2``,
+    ``^2`` and ``²`` mean the same.
     """
     text = text.strip().lower().replace(" ", "").replace("**", "").replace("^", "")
     text = text.replace("²", "2").replace("³", "3")
     if power == 0:
         return ENERGIES[text]
+    if power == 3 and text in PRESSURES:
+        return PRESSURES[text]
     if power > 1:
         if not text.endswith(str(power)):
             raise KeyError(text)

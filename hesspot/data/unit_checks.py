@@ -8,14 +8,14 @@ A mistake of units trains a model that is wrong by a factor, without a word. Wha
    compositions are what their atoms have in Hartree, they are no eV.
 
 What right files seldom show is a doubt: shortest distances unlike bonds, Hessians unlike those of bonds, energies of
-one composition that look like Hartree, or far above zero.
+one composition that look like Hartree, or far above zero, and stresses that energies of close cells contradict.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -24,8 +24,10 @@ import numpy as np
 from ase.data import covalent_radii
 
 from hesspot.data.atomic_energies import energy_of_atoms
+from hesspot.data.factor import Factor
 from hesspot.data.readers.options import Units
 from hesspot.data.record import Record
+from hesspot.data.stress_check import StressCheck
 from hesspot.data.sum_rules import SPARSE, isolated_positions, turned
 from hesspot.neighbors import find_edges, mean_spacing
 
@@ -42,8 +44,6 @@ HESSIANS = (3.0, 400.0)
 QUOTIENTS = (0.67, 1.5)
 #: Quotients that a remedy must lead to.
 RIGHT = (0.8, 1.25)
-#: Cosine of both sides of a rule; below it they differ by more than a factor, which is no matter of units.
-PROPORTIONAL = 0.9
 #: Å, displacement of an atom between close structures with bonds of usual lengths; eV, change of energy; how many pairs
 #: are needed.
 CLOSE, CHANGE, PAIRS = 0.3, 1e-3, 5
@@ -86,40 +86,17 @@ class Complaint(NamedTuple):
         return f"{self.evidence}: {self.remedy}"
 
 
-@dataclass
-class _Factor:
-    """A factor between two numbers that should be equal: sums over what is added, one pair or many."""
-
-    count: int = 0
-    found_found: float = 0.0
-    found_expected: float = 0.0
-    expected_expected: float = 0.0
-
-    def add(self, found: np.ndarray | float, expected: np.ndarray | float) -> None:
-        self.count += 1
-        self.found_found += float(np.sum(np.square(found)))
-        self.found_expected += float(np.sum(found * expected))
-        self.expected_expected += float(np.sum(np.square(expected)))
-
-    @property
-    def value(self) -> float | None:
-        """The factor by least squares; None where found and expected differ by more than a factor."""
-        size = (self.found_found * self.expected_expected) ** 0.5
-        if size == 0.0 or abs(self.found_expected) < PROPORTIONAL * size:
-            return None
-        return self.found_expected / self.expected_expected
-
-
 class UnitCheck:
     """Takes the records of one source one by one, in eV and Å by `units`; keeps numbers of a few structures alone."""
 
     def __init__(self, units: Units | None = None) -> None:
-        self._units, self._key = units or Units(), "NAME"
+        self._units = units or Units()
+        self._keys: Mapping[str, str] = {}
         self._count = 0
         self._bonds: list[float] = []
         self._hessians: list[float] = []
         self._rotations: list[tuple[float, float]] = []
-        self._pairs = _Factor()
+        self._pairs, self._stresses = Factor(), StressCheck(self._units)
         self._energies: dict[bytes, tuple[float, float]] = {}
         self._per_atom: list[tuple[float, float]] = []
         self._recent: OrderedDict[tuple[bytes, int | None, int | None], deque[Record]] = OrderedDict()
@@ -129,7 +106,7 @@ class UnitCheck:
     def add(self, record: Record, keys: Mapping[str, str] | None = None) -> None:
         """One record more; `keys` of the source that its labels stand under, by field."""
         self._count += 1
-        self._key = (keys or {}).get("forces", self._key)
+        self._keys = keys or self._keys
         self._has_forces |= record.forces is not None
         self._has_hessians |= record.hessian is not None
         passed = self._count > SAMPLED and self._count % THINNED > 1
@@ -160,6 +137,7 @@ class UnitCheck:
         key = (record.numbers.tobytes(), record.charge, record.multiplicity)
         others = self._recent.setdefault(key, deque(maxlen=KEPT))
         self._recent.move_to_end(key)
+        self._stresses.add(record, others[-1] if others else None)
         steps = [(other, step) for other in others if (step := _step(other, record)) is not None]
         if steps:
             best, step = min(steps, key=lambda each: float(np.abs(each[1]).max()))
@@ -189,7 +167,9 @@ class UnitCheck:
 
     def doubts(self) -> list[Complaint]:
         """What is odd, though right files may show it; nothing where something is refused."""
-        return [] if self.refusals() else [*self._bond_lengths(), *self._hessian_sizes(), *self._energy_sizes()]
+        if self.refusals():
+            return []
+        return [*self._bond_lengths(), *self._hessian_sizes(), *self._energy_sizes(), *self._odd_stresses()]
 
     def _rotation(self) -> float | None:
         """The median quotient of H·(e×r) and −e×F; None of too few structures."""
@@ -216,7 +196,7 @@ class UnitCheck:
     def _contradiction(self, quotient: float, labels: str, evidence: str) -> Iterator[Complaint]:
         evidence = evidence.format(quotient)
         if quotient < 0:
-            remedy = f"they are gradients, pass --keys gradient={self._key}"
+            remedy = f"they are gradients, pass --keys gradient={self._keys.get('forces', 'NAME')}"
             yield Complaint(f"signs of {labels}", f"forces have the wrong sign, {evidence}", remedy)
         elif not QUOTIENTS[0] <= quotient <= QUOTIENTS[1]:
             sentence = f"{labels} are in units that do not fit, {evidence}"
@@ -268,6 +248,10 @@ class UnitCheck:
         elif self._per_atom and (median := float(np.median([energy for energy, _ in self._per_atom]))) > HIGHEST:
             sentence = f"energies of {median:.6g} eV/atom are far above zero"
             yield Complaint("total energies", sentence, "find out what they are relative to")
+
+    def _odd_stresses(self) -> Iterator[Complaint]:
+        if (found := self._stresses.doubt(self._keys)) is not None:
+            yield Complaint("units of stresses", *found)
 
     def _remedy(self) -> str:
         """The units, of as few words as possible, with which all that is known of the source fits."""
@@ -364,7 +348,7 @@ def rotation_quotient(record: Record) -> float | None:
     positions = isolated_positions(record.positions, record.cell, record.pbc)
     if positions is None:
         return None
-    factor = _Factor()
+    factor = Factor()
     factor.add(turned(positions - positions.mean(axis=0)) @ record.hessian, -turned(record.forces))
     return factor.value
 

@@ -12,7 +12,6 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
-from ase.data import chemical_symbols
 from ase.spacegroup import crystal
 from typer.testing import CliRunner
 
@@ -58,14 +57,15 @@ def molecules() -> list[Atoms]:
     return [atoms for name in g2.names if len(atoms := molecule(name)) > 1]
 
 
+#: Of which ASE builds a crystal.
+CRYSTALS = (
+    "Li Be C Ne Na Mg Al Si Ar K Ca Sc Ti V Cr Fe Co Ni Cu Zn Ge As Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Xe "
+    "Cs Ba La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po Ac Th U Np"
+)
+
+
 def elements() -> list[Atoms]:
-    found = []
-    for symbol in chemical_symbols[1:]:
-        try:
-            found.append(bulk(symbol))
-        except (ValueError, KeyError, RuntimeError, NotImplementedError):  # no crystal of this element is known to ASE
-            continue
-    return found
+    return [bulk(symbol) for symbol in CRYSTALS.split()]
 
 
 def compounds() -> list[Atoms]:
@@ -310,6 +310,60 @@ def test_pairs_are_found_in_any_order_and_across_faces() -> None:
     assert check(moving) == NOTHING
     refusals, _ = check(scaled(moving, energy=1 / KCAL_PER_MOL))
     assert "energies and forces" in refusals[0]
+
+
+# Stresses
+
+
+@cache
+def pressed() -> list[Record]:
+    """Crystals of copper and gold under changing strain, from ASE's effective medium theory."""
+    from ase.calculators.emt import EMT
+
+    random, found = np.random.default_rng(3), []
+    for symbol in ("Cu", "Au"):
+        for i in range(8):
+            atoms = bulk(symbol, cubic=True)
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) * (0.98 + 0.01 * (i % 5)) + 0.01 * random.normal(size=(3, 3))))
+            atoms.set_scaled_positions(bulk(symbol, cubic=True).get_scaled_positions())
+            atoms.positions += 0.03 * random.normal(size=atoms.positions.shape)
+            atoms.calc = EMT()
+            atoms.get_stress()
+            found.append(Record.from_atoms(atoms, f"{symbol}{i}"))
+    return found
+
+
+@pytest.mark.parametrize("unit", ["GPa", "kbar", "Hartree/bohr^3"])
+def test_stresses_in_another_unit_are_doubted_and_the_remedy_ends_it(unit: str, tmp_path: Path) -> None:
+    import ase.io
+
+    assert check(pressed()) == NOTHING
+    path = tmp_path / "it.xyz"
+    ase.io.write(path, [r.to_atoms() for r in scaled(pressed(), stress=1 / Units.parse({"stress": unit}).stress)])
+    told = converted(path)
+    assert "stresses are odd, energies of close cells change by" in " ".join(told.split())
+    (said,) = re.findall(r"pass (--units \S+)", " ".join(told.split()))
+    assert said == f"--units stress={unit}"
+    assert "odd" not in converted(path, *said.split())
+    for found, expected in zip(Dataset.read(tmp_path / "out.h5"), pressed(), strict=True):
+        np.testing.assert_allclose(found.stress, expected.stress, rtol=1e-6, atol=1e-8)
+
+
+def test_stresses_of_the_other_sign_and_virials_are_doubted() -> None:
+    refusals, (doubt,) = check(scaled(pressed(), stress=-1.0))
+    assert refusals == []
+    assert "pressures in eV/Å^3" in doubt
+    found = UnitCheck()
+    for record in scaled(pressed()[:8], stress=-np.linalg.det(pressed()[0].cell)):
+        found.add(record, {"stress": "w"})
+    assert "they are virials, pass --keys virial=w" in str(found.doubts()[0])
+
+
+def test_large_stresses_alone_are_doubted() -> None:
+    lone = pressed()[:1]
+    assert check(lone) == NOTHING
+    _, (doubt,) = check(scaled(lone, stress=100.0))
+    assert "stress=GPa" in doubt
 
 
 # Total energies
