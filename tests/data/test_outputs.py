@@ -277,6 +277,29 @@ def test_psi4_puts_triples_in_the_place_of_the_energy_without(tmp_path: Path, po
     is_springs(record, point, "energy", PRINTED)
 
 
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        ("NWChem", " CCSD(2)_T total energy / hartree =       {}\n"),
+        ("Q-Chem", " QCISD         total energy  =   {} au\n"),
+        ("GAMESS", "          CISD  STATE 1  ENERGY=   {}\n"),
+        ("DALTON", "@    Final CASSCF energy:    {}\n"),
+    ],
+)
+def test_energies_of_methods_that_cclib_does_not_read_are_no_scf_energies(
+    tmp_path: Path, points: list[Springs], program: str, line: str
+) -> None:
+    text = PROGRAMS[program](points[2:])
+    end = text.rindex("\n", 0, -1) + 1
+    higher = line.format("-76.51234567")
+    path = write(tmp_path / "job.out", text[:end] + higher + text[end:])
+    with pytest.raises(UserError, match=r"energy -76\.51234567 Hartree, which cclib does not read, and -76\.\d+ of"):
+        read(path)
+    for same in (line.format(f"{points[2].energy():.10f}"), higher.lower().replace("energy", "corr. energy")):
+        write(path, text[:end] + same + text[end:])
+        is_springs(read(path)[0], points[2], "energy forces hessian", PRINTED)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_energies_of_two_methods_at_one_geometry_are_left_out(
     tmp_path: Path, points: list[Springs], capsys: pytest.CaptureFixture[str]

@@ -67,6 +67,15 @@ _ARCHIVE = re.compile(
     rb"\\(?:HF|MP2|MP3|MP4[A-Z]*|MP5|CISD|QCISD(?:\(T\))?|CCD|CCSD(?:\(T\))?|BD(?:\(T\))?)=(?:-?\d+\.\d+,)*(-?\d+\.\d+)"
 )
 
+#: Correlated methods in lines with an energy, and what is no total energy of the method asked for among these lines.
+_CORRELATED = re.compile(
+    rb"\b(?:RI-?)?(?:MP[2-5]|Q?CISD|CID|FCI|CCS?DT?|CC[23]|MRCI|MCSCF|CASSCF|CASPT2|NEVPT2)\b[^\n]*", re.IGNORECASE
+)
+_NO_TOTAL = re.compile(rb"SCS|SOS|spin|corr(?:elation|ection|\.) *energy|\[T\]|iter", re.IGNORECASE)
+_TOTAL = re.compile(rb"energy.*?\s(-\d+\.\d{5,})|E?\([A-Z0-9()]+\) *= *(-\d+\.\d{5,})", re.IGNORECASE)
+#: Part of the energy by which correlation changes it at most.
+_CORRELATION = 0.05
+
 
 #: What is taken from cclib when it has read everything; all else is noted as it comes.
 _KEPT = ("atomnos", "atommasses", "natom", "charge", "mult", "metadata", "vibfreqs")
@@ -199,6 +208,8 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         )
     if program == "Gaussian":
         _compare_with_archive(path, points)
+    elif program != "Molpro":
+        _require_highest(path, points)
     without = sum(point.gradient is None and point.hessian is None for point in points)
     if without:
         warn(f"{path}: {without} of {len(points)} geometries have an energy alone; {_remedy(program)}")
@@ -224,6 +235,24 @@ def _compare_with_archive(path: Path, points: list[_Point]) -> None:
     warn(f"{path}: the last energy is {energies[-1].decode()} in the archive, {energy:.8f} before it: all are left out")
     for point in points:
         point.scf, point.perturbed, point.coupled, point.total = [], None, None, None
+
+
+def _require_highest(path: Path, points: list[_Point]) -> None:
+    """UserError if the last correlated energy of the output is none that was read: cclib does not know every method."""
+    energies = [energy for point in points if (energy := point.energy()) is not None]
+    last: tuple[str, float] | None = None
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        for match in _CORRELATED.finditer(view):
+            line = view[view.rfind(b"\n", 0, match.start()) + 1 : match.end()]
+            if _NO_TOTAL.search(line) is None and (total := _TOTAL.search(line)) is not None:
+                value = float(total[1] or total[2])
+                if any(abs(value - energy) < _CORRELATION * abs(energy) for energy in energies):
+                    last = match[0].split()[0].decode(), value
+    if last is not None and all(abs(last[1] - energy) > SAME_ENERGY for energy in energies):
+        raise UserError(
+            f"{path} has the {last[0]} energy {last[1]:.8f} Hartree, which cclib does not read, and {energies[-1]:.8f} "
+            "of another method: write its structures as extended XYZ with the energy that their forces belong to"
+        )
 
 
 def _remedy(program: str) -> str:
