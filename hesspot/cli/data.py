@@ -180,11 +180,15 @@ def _write_plot(findings: "Sequence[Finding]", path: Path) -> None:
 
 @app.command()
 def convert(
-    sources: Annotated[list[Path], typer.Argument(help="files or folders of one format")],
+    sources: Annotated[list[Path], typer.Argument(help="files or folders")],
     out: Annotated[Path, typer.Option(help="the dataset to write")],
     file_format: Annotated[
         str | None,
-        typer.Option("--format", help="one of hesspot's, which an unknown name lists, or one of ASE's"),
+        typer.Option(
+            "--format",
+            help="of all sources, where it is not told by what they hold: hesspot, fchk, orca, pyscf, deepmd, lmdb, "
+            "columns, output, gamess-dat, cp2k, deepmd-hdf5, qcschema, phonopy, turbomole, ase, or a name of ASE's",
+        ),
     ] = None,
     units: Annotated[str, typer.Option(help="such as energy=Hartree,length=bohr; the rest follows, or is given")] = "",
     keys: Annotated[
@@ -205,7 +209,12 @@ def convert(
     elements: Elements = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a dataset from files of other programs, in eV and Å."""
+    """Write a dataset from files of other programs, in eV and Å, as in
+
+    hesspot data convert *.fchk --out set.h5 --split 0.8,0.1,0.1
+
+    What is read of each format, and how layouts and units are told: docs/converting-data.md.
+    """
     from hesspot.console import Progress, say, warn
     from hesspot.data.convert import convert_to
     from hesspot.data.label_summary import LabelSummary

@@ -24,7 +24,7 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
 from hesspot.data import Dataset, Record, shipped
 from hesspot.data.convert import convert
-from hesspot.data.readers import Options, Units, read_labelled, recognise, rows
+from hesspot.data.readers import FORMATS, Options, Units, read_labelled, recognise, rows
 from hesspot.data.readers.convergence import require_converged
 from hesspot.data.readers.pyscf import record_from_pyscf
 from hesspot.errors import UserError
@@ -860,6 +860,11 @@ def test_an_unknown_file_is_told_what_is_known(tmp_path: Path) -> None:
         UserError, match=r"no format that is known: --format names one of hesspot, fchk, .*, or one of ASE's"
     ):
         read(path)
+
+
+def test_the_help_names_every_format() -> None:
+    told = CliRunner().invoke(app, ["data", "convert", "--help"], env={"COLUMNS": "300"}).output
+    assert ", ".join(FORMATS) in " ".join(told.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("compressed", [False, True])
