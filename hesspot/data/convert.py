@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hesspot.data.dataset import Dataset
-from hesspot.data.dataset_file import Head, writing_dataset
+from hesspot.data.dataset_file import LABELS, Head, writing_dataset
 from hesspot.data.levels import LEVEL_GIVEN, different_levels
 from hesspot.data.readers import FIXED_UNITS, Options, orca, read_labelled, recognise
 from hesspot.data.readers.contents import head_of, program_of
@@ -52,9 +52,16 @@ def convert_to(
     if split is not None:
         require_fractions(split, split_by)
     levels: list[str] = []
+    labelled = False
     with writing_dataset(Path(out)) as writer:
         for record in _converted([Path(each) for each in sources], options, levels, **how):
             writer.add(record)
+            labelled = labelled or any(getattr(record, label) is not None for label in LABELS)
+        if not labelled:
+            raise UserError(
+                f"{' and '.join(map(str, sources))} has no energy, no forces and no Hessian that is read: say where "
+                "they are with --keys energy=NAME,forces=NAME,hessian=NAME, or compute them with `hesspot label`"
+            )
         writer.level_of_theory = _one_level(writer.heads, levels, level)
         writer.provenance = {**_provenance(sources, level), **(provenance or {})}
         if split is not None:

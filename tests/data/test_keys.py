@@ -7,11 +7,11 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from hesspot.data import Record
-from hesspot.data.convert import convert
+from hesspot.data.convert import convert, convert_to
 from hesspot.data.readers import Options
 from hesspot.errors import UserError
 
@@ -20,6 +20,8 @@ POSITIONS = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.8]])
 STRESS = np.array([[1.0, 0.1, 0.2], [0.1, 2.0, 0.3], [0.2, 0.3, 3.0]]) * 1e-2
 #: Eight decimals are printed.
 PRINTED = 1e-7
+
+WATER = molecule("H2O")
 
 
 def read(path: Path, keys: dict[str, str] | None = None, **keywords: object) -> list[Record]:
@@ -142,3 +144,46 @@ def test_other_energies_of_one_calculation_are_no_other_calculation(tmp_path: Pa
     path = hydrogen(tmp_path / "a.xyz", {"forces": FORCES}, {"total_energy": -1.0, "free_energy": -1.1})
     (record,) = read(path)
     assert (record.energy, record.forces is None) == (-1.0, False)
+
+
+def test_a_set_without_any_label_is_not_written(tmp_path: Path) -> None:
+    """As MD17's arrays were, under names that were not known; with them named, they are read."""
+    shape, numbers = WATER.positions, WATER.numbers
+    np.savez(tmp_path / "it.npz", z=numbers, R=shape[None], total=[-2079.0], f_all=np.zeros((1, 3, 3)))
+    with pytest.raises(UserError, match="has no energy, no forces and no Hessian that is read: say where they are"):
+        convert_to(tmp_path / "out.h5", [tmp_path / "it.npz"], Options())
+    assert not (tmp_path / "out.h5").exists()
+    (record,) = convert_to(
+        tmp_path / "out.h5", [tmp_path / "it.npz"], Options(keys={"energy": "total", "forces": "f_all"})
+    )
+    assert record.energy == -2079.0 and record.forces is not None
+
+
+def test_published_layouts(tmp_path: Path) -> None:
+    """MD17 (z, R, E, F), rMD17 (nuclear_charges, coords, …), SPICE (conformations), rows of 3n numbers."""
+    shapes = np.stack([WATER.positions + 0.01 * i for i in range(4)])
+    energy, forces = np.arange(4.0), np.full((4, 3, 3), 0.25)
+    for z, r, e, f in (
+        ("z", "R", "E", "F"),
+        ("nuclear_charges", "coords", "energies", "forces"),
+        ("atomic_numbers", "conformations", "energy", "forces"),
+    ):
+        np.savez(tmp_path / "it.npz", **{z: WATER.numbers, r: shapes, e: energy[:, None], f: forces})
+        np.savez(
+            tmp_path / "rows.npz", **{z: WATER.numbers, r: shapes.reshape(4, 9), e: energy, f: forces.reshape(4, 9)}
+        )
+        for name in ("it", "rows"):
+            records = convert([tmp_path / f"{name}.npz"], Options(), check_units=False).records
+            for i, record in enumerate(records):
+                np.testing.assert_array_equal(record.positions, shapes[i])
+                np.testing.assert_array_equal(record.forces, forces[i])
+                assert record.energy == i
+
+
+def test_names_that_change_within_a_file_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [WATER.copy(), WATER.copy()]
+    frames[0].info["REF_energy"], frames[1].info["energy_dft"] = -1.0, -2.0
+    ase.io.write(tmp_path / "it.xyz", frames)
+    convert([tmp_path / "it.xyz"], Options(), check_units=False)
+    told = "energy of some structures are under REF_energy and of others under energy_dft"
+    assert told in " ".join(capsys.readouterr().err.split())

@@ -10,7 +10,7 @@ from ase.io.formats import UnknownFileTypeError
 
 from hesspot.console import warn
 from hesspot.data.dataset import Dataset
-from hesspot.data.dataset_file import FORMAT
+from hesspot.data.dataset_file import FORMAT, LABELS
 from hesspot.data.readers import (
     ase_file,
     columns,
@@ -150,14 +150,20 @@ def read_labelled(path: str | Path, options: Options, file_format: str | None = 
     _refuse_unused(path, name, options)
     count = 0
     notes: Counter[str] = Counter()
+    keys: dict[str, dict[str, None]] = {}
     try:
         for raw in FORMATS[name](path, options):
             count += 1
             notes.update(raw.notes)
+            for field, key in raw.keys.items():
+                keys.setdefault(field, {})[key] = None
             yield raw
     except UnknownFileTypeError as error:
         raise UserError(f"{path} is in no format that is known: {_KNOWN}") from error
     finally:
+        for field, names in keys.items():
+            if field in LABELS and len({name.lower() for name in names}) > 1:
+                warn(f"{path}: {field} of some structures are under {' and of others under '.join(names)}")
         for note, structures in notes.items():
             warn(f"{path}: {note}" + (f" ({structures} structures)" if structures > 1 else ""))
     if count == 0:

@@ -1,7 +1,7 @@
 """Plain HDF5 and NPZ: arrays under names, with a map from fields to names where the names are unusual.
 
 Two layouts are told apart by the shape of the positions: (n, 3) is one structure, and a group of its own for each;
-(m, n, 3) are m structures in stacked arrays, of one composition or filled up with atoms of number 0 or −1.
+(m, n, 3), or (m, 3n), are m structures in stacked arrays, of one composition or filled up with atoms of number 0 or −1.
 Structures of different sizes in one flat array, (Σn, 3), need `counts`; in HDF5 they may also be of variable length.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hesspot.data.readers.keys import find_keys, unread, usual_keys
+from hesspot.data.readers.keys import find_keys, some, unread, usual_keys
 from hesspot.data.readers.options import Options, Units
 from hesspot.data.readers.raw import Raw, numbers_of, periodic_along
 from hesspot.data.readers.rows import Blocks, read_rows
@@ -35,15 +35,19 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         return
     try:
         with h5py.File(path, "r") as file:
-            found = False
+            found, others = False, list[str]()
             for group, inherited in _groups(file, {}):
                 own = _arrays(group, options)
                 if not _has_positions(own, options):
+                    others += [name for name in own if name not in others]
                     continue
                 found = True
                 yield from _structures({**inherited, **group.attrs, **own}, path, group.name.strip("/"), options)
             if not found:
-                raise UserError(f"{path} has no positions under a usual name: say where with --keys positions=NAME")
+                raise UserError(
+                    f"{path} has no positions under a usual name: it has {some(others)}, say where with --keys "
+                    "positions=NAME"
+                )
     except OSError as error:
         raise UserError(f"{path} cannot be read as HDF5, it is truncated or damaged: fetch it again") from error
 
@@ -98,19 +102,20 @@ def _structures(columns: Mapping[str, Any], path: Path, where: str, options: Opt
     found = find_keys(fields, columns, options.keys, place)
     if missing := " and ".join(field for field in ("numbers", "positions") if field not in found):
         raise UserError(
-            f"{place} has no {missing} under a usual name: it has {', '.join(columns)}, "
+            f"{place} has no {missing} under a usual name: it has {some(columns)}, "
             f"set --keys {missing.replace(' and ', '=NAME,')}=NAME"
         )
     labels = {field: columns[key] for field, key in found.items() if field in (*_LABELS, *_TEXTS)}
     numbers, positions = _values(columns[found["numbers"]]), columns[found["positions"]]
+    rows = np.ndim(positions) == 2 and np.ndim(numbers) == 1 and positions.shape[1] == 3 * len(numbers) > 3
     counts = _values(columns[found["counts"]]).ravel() if "counts" in found else np.zeros(0, dtype=np.int64)
     structures: Iterator[_Structure]
-    alone = np.ndim(positions) == 2 and len(counts) < 2
+    alone = np.ndim(positions) == 2 and len(counts) < 2 and not rows
     many = 1 if alone else len(counts) if len(counts) > 1 else len(positions)
     electrons = {
         field: _one_each(field, _values(columns[found[field]]), many, place) for field in _ELECTRONS if field in found
     }
-    if np.ndim(positions) == 3:
+    if np.ndim(positions) == 3 or rows:
         structures = _stacked(numbers, positions, labels, place)
     elif _is_array(positions) and h5py.check_vlen_dtype(positions.dtype) is not None:
         structures = _variable(numbers, positions, labels)
@@ -152,8 +157,8 @@ def _one_each(field: str, values: np.ndarray, structures: int, place: str) -> np
 
 
 def _stacked(numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], place: str) -> Iterator[_Structure]:
-    """Arrays (m, n, …); atoms with the number 0 or −1, or no symbol, are left out."""
-    frames, width = positions.shape[:2]
+    """Arrays (m, n, …), positions also (m, 3n); atoms with the number 0 or −1, or no symbol, are left out."""
+    frames, width = len(positions), int(np.prod(positions.shape[1:])) // 3
     if numbers.size not in (width, frames * width):
         raise UserError(
             f"{place} has atomic numbers of shape {numbers.shape}: {(width,)} or {(frames, width)} are read"
@@ -162,7 +167,7 @@ def _stacked(numbers: np.ndarray, positions: Any, labels: Mapping[str, Any], pla
     shared = _shared(labels, frames, {"masses": (width,)}, place)
     places, blocks = Blocks(positions), {key: Blocks(values) for key, values in labels.items() if key not in shared}
     for i, row in enumerate(every):
-        yield _without_padding(row, places[i], shared | {key: block[i] for key, block in blocks.items()})
+        yield _without_padding(row, places[i].reshape(-1, 3), shared | {key: block[i] for key, block in blocks.items()})
 
 
 def _shared(

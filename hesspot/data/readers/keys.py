@@ -7,14 +7,17 @@ from hesspot.electrons import CHARGE_KEYS, MULTIPLICITY_KEYS, SPIN_KEYS
 from hesspot.errors import UserError
 
 _PLAIN = {
-    "energy": ("energy", "energies", "total_energy", "potential_energy", "e_tot", "u0"),
-    "forces": ("forces", "force"),
-    "gradient": ("gradient", "gradients", "grad", "grads"),
+    "energy": ("energy", "energies", "total_energy", "potential_energy", "e_tot", "u0", "e"),
+    "forces": ("forces", "force", "f"),
+    "gradient": ("gradient", "gradients", "grad", "grads", "total_gradient"),
     "hessian": ("hessian", "hessians", "hess"),
     "stress": ("stress",),
     "virial": ("virial", "virials"),
-    "numbers": ("numbers", "atomic_numbers", "z", "species", "elements", "symbols", "atomic_number", "atnums"),
-    "positions": ("positions", "coordinates", "coords", "coord", "pos", "r", "geometry", "xyz"),
+    "numbers": (
+        *("numbers", "atomic_numbers", "z", "species", "elements", "symbols", "atomic_number", "atnums"),
+        "nuclear_charges",
+    ),
+    "positions": ("positions", "coordinates", "coords", "coord", "pos", "r", "geometry", "xyz", "conformations"),
     "cell": ("cell", "box", "lattice"),
     "pbc": ("pbc",),
     "masses": ("masses", "mass"),
@@ -130,8 +133,14 @@ def _source(field: str, key: str) -> str | None:
     return None
 
 
+def some(names: Iterable[str]) -> str:
+    """The first of many names, for a sentence."""
+    names = list(names)
+    told = ", ".join(names[:MOST_NAMED]) or "no arrays"
+    return told + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+
+
 def unread(names: Iterable[str]) -> tuple[str, ...]:
     """The note on arrays that are in a file and are not read; none where there are none."""
     names = sorted(names)
-    told = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
-    return (f"{told} not read, --keys FIELD=NAME reads what is a label",) if names else ()
+    return (f"{some(names)} not read, --keys FIELD=NAME reads what is a label",) if names else ()
