@@ -862,6 +862,22 @@ def test_an_unknown_file_is_told_what_is_known(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_dump_of_lammps_has_forces_and_no_energy(tmp_path: Path) -> None:
+    """ASE gives it the energy 0."""
+    (tmp_path / "it.lammpstrj").write_text(
+        "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n2\nITEM: BOX BOUNDS pp pp pp\n0 9\n0 9\n0 9\n"
+        "ITEM: ATOMS id type element x y z fx fy fz\n1 1 O 0 0 0 0.5 0 0\n2 2 H 0 0 1 -0.5 0 0\n"
+    )
+    (record,) = read(tmp_path / "it.lammpstrj")
+    assert record.energy is None
+    np.testing.assert_array_equal(record.forces, [[0.5, 0, 0], [-0.5, 0, 0]])
+
+
+def test_an_unknown_name_of_a_format_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--format fchkk is not known: use one of hesspot, fchk, .* or one of ASE's"):
+        read(FILES / "water.fchk", file_format="fchkk")
+
+
 def test_the_help_names_every_format() -> None:
     told = CliRunner().invoke(app, ["data", "convert", "--help"], env={"COLUMNS": "300"}).output
     assert ", ".join(FORMATS) in " ".join(told.replace("│", " ").split())

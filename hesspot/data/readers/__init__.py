@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
-from ase.io.formats import UnknownFileTypeError
+from ase.io.formats import UnknownFileTypeError, ioformats
 
 from hesspot.console import warn
 from hesspot.data.dataset import Dataset
@@ -144,6 +144,8 @@ def read_labelled(path: str | Path, options: Options, file_format: str | None = 
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path} is empty: fetch or write it again")
     if name not in FORMATS:
+        if name not in ioformats:
+            raise UserError(f"--format {name} is not known: use one of {', '.join(FORMATS)}, or one of ASE's")
         name, options = "ase", replace(options, ase_format=name)
     if name == "ase" and path.is_file() and (known := text_format(path)) is not None:
         name = known  # ASE reads of some programs the energy of another method, of a part of the atoms, of a failed SCF

@@ -47,6 +47,8 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
         name = options.ase_format or filetype(str(path))
         require_converged(path, name)
         for i, atoms in enumerate(iterate_structures(path, options.ase_format, options.elements)):
+            if name.startswith("lammps-dump") and atoms.calc is not None:
+                atoms.calc.results.pop("energy", None)  # a dump has none, and ASE gives 0
             yield _raw(atoms, f"structure {i} of {path}", f"{path.stem}_{i}", units, options)
     except (UserError, UnknownFileTypeError):
         raise
