@@ -58,10 +58,7 @@ def convert_to(
             writer.add(record)
             labelled = labelled or any(getattr(record, label) is not None for label in LABELS)
         if not labelled:
-            raise UserError(
-                f"{' and '.join(map(str, sources))} has no energy, no forces and no Hessian that is read: say where "
-                "they are with --keys energy=NAME,forces=NAME,hessian=NAME, or compute them with `hesspot label`"
-            )
+            raise UserError(_without_labels([Path(each) for each in sources], how.get("file_format")))
         writer.level_of_theory = _one_level(writer.heads, levels, level)
         writer.provenance = {**_provenance(sources, level), **(provenance or {})}
         if split is not None:
@@ -114,6 +111,17 @@ def _converted(
             raise UserError(f"{source}: {complaint}; --no-unit-check takes the numbers as they are")
         for complaint in units.doubts():
             doubt(f"{source}: {complaint}")
+
+
+def _without_labels(sources: Sequence[Path], file_format: str | None) -> str:
+    """What is wrong with sources that hold structures alone."""
+    named = any((file_format or recognise(source)) not in FIXED_UNITS for source in sources)
+    remedy = "say where they are with --keys energy=NAME,forces=NAME,hessian=NAME, or " if named else ""
+    told = ", ".join(map(str, sources[:3])) + (", …" if len(sources) > 3 else "")
+    return (
+        f"no energy, no forces and no Hessian is read of {told}: {remedy}give files of calculations that have them, or "
+        "compute them with `hesspot label`"
+    )
 
 
 def _provenance(sources: Sequence[str | Path], level: str | None) -> dict[str, Any]:

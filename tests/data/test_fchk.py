@@ -17,6 +17,7 @@ from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 PRINTED = 1e-8  # relative: nine digits
 POINT_ENERGY = 1e-6 * HARTREE  # energies of points are rounded so
 SAME_FREQUENCY = 0.1  # cm⁻¹
+FILES = Path(__file__).parent / "files"
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +270,20 @@ def test_numbers_of_fortran(path_of_water: list[Record], tmp_path: Path) -> None
     path.write_text(text)
     (record,) = read(path)
     np.testing.assert_allclose(record.forces[:2], path_of_water[0].forces[:2], atol=1e-6)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_hessian_of_a_file_of_many_geometries_is_of_the_one_before_it(
+    before: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Q-Chem writes anharmonic and moving jobs."""
+    text = (FILES / "water.fchk").read_text()
+    start = text.index("Current cartesian coordinates")
+    other = entry("Current cartesian coordinates", 0.5 * np.arange(9))
+    path = tmp_path / "many.fchk"
+    path.write_text(text[:start] + other + text[start:] if before else text + other)
+    (record,) = convert([path], Options()).records
+    (expected,) = convert([FILES / "water.fchk"], Options()).records
+    np.testing.assert_array_equal(record.positions, expected.positions)
+    assert record.hessian is not None
+    assert "1 geometries without energies are left out" in " ".join(capsys.readouterr().err.split())

@@ -150,13 +150,17 @@ def test_a_set_without_any_label_is_not_written(tmp_path: Path) -> None:
     """As MD17's arrays were, under names that were not known; with them named, they are read."""
     shape, numbers = WATER.positions, WATER.numbers
     np.savez(tmp_path / "it.npz", z=numbers, R=shape[None], total=[-2079.0], f_all=np.zeros((1, 3, 3)))
-    with pytest.raises(UserError, match="has no energy, no forces and no Hessian that is read: say where they are"):
+    with pytest.raises(UserError, match=r"no energy, no forces and no Hessian is read of .*it\.npz: say where"):
         convert_to(tmp_path / "out.h5", [tmp_path / "it.npz"], Options())
     assert not (tmp_path / "out.h5").exists()
     (record,) = convert_to(
         tmp_path / "out.h5", [tmp_path / "it.npz"], Options(keys={"energy": "total", "forces": "f_all"})
     )
     assert record.energy == -2079.0 and record.forces is not None
+    text = (Path(__file__).parent / "files" / "water.fchk").read_text()
+    (tmp_path / "it.fchk").write_text(text[: text.index("SCF Energy")])
+    with pytest.raises(UserError, match=r"is read of .*it\.fchk: give files of calculations that have them"):
+        convert_to(tmp_path / "out.h5", [tmp_path / "it.fchk"], Options())
 
 
 def test_published_layouts(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ is a few labelled arrays, all in Hartree and bohr, all in the orientation of the
 
 A file of an optimisation, a scan or a reaction path has the geometries that it went through, with energies (to 1e-6
 Hartree) and gradients. One of them is the Hessian's, which need not be the last: it is found by the sum rule of
-rotations, H·(e×r) = e×g, which only the right gradient and geometry keep.
+rotations, H·(e×r) = e×g, which only the right gradient and geometry keep. Q-Chem writes the geometries one after the
+other, without energies: the one before the Hessian is its own.
 """
 
 import re
@@ -43,6 +44,8 @@ _WANTED = (
     "IRC Reference Energy",
     "Optimization Reference Energy",
 )
+#: Among the entries: how many geometries the file has.
+_GEOMETRIES = "geometries"
 _POINT = re.compile(r"(IRC|Opt) point +(\d+) (Results for each geome|Geometries|Gradient at each geome)")
 #: Jobs, as line 2 names them, that move from point to point.
 _MOVING = re.compile(r"(F|P)?(OPT|TS|SADDLE|SCAN|IRC)|LST", re.IGNORECASE)
@@ -85,6 +88,8 @@ def read(path: Path, options: Options) -> Iterator[Raw]:
     hessian = entries.get("Cartesian Force Constants")
     hessian = None if hessian is None else _full(hessian, n, path)
     energy, level, notes = _energy(lines, entries)
+    if (others := int(entries.get(_GEOMETRIES, 1)) - 1) > 0:
+        notes.append(f"{others} geometries without energies are left out, as Q-Chem writes them: its output has both")
     current = _Point(_rows(entries["Current cartesian coordinates"], n, path), energy, None)
     current.gradient = _gradient(entries, current.positions, hessian, path)
     points, told = _points(entries, current, n, lines[1][:10], path)
@@ -228,6 +233,10 @@ def _entries(lines: list[str], path: Path) -> dict[str, Any]:
             raise UserError(f"{path} has no numbers under {label!r}: it is truncated or damaged") from error
         if len(values) != count:
             raise UserError(f"{path} has {len(values)} of {count} numbers of {label!r}: it is truncated")
+        if label == "Current cartesian coordinates":
+            entries[_GEOMETRIES] = entries.get(_GEOMETRIES, 0) + 1
+            if "Cartesian Force Constants" in entries:
+                continue
         entries[label] = np.array(values)
     return entries
 

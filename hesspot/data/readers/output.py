@@ -304,7 +304,8 @@ def _parse(path: Path, program: str) -> tuple[Any, list[_Point]]:
     except Exception as error:  # cclib raises whatever its parsing runs into
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
-            f"{path} is of a {program} that cclib cannot read ({reason}), or it is damaged: {_remedy(program)}"
+            f"{path} is of a {program} that cclib cannot read ({reason}), or it is damaged: "
+            + (_remedy(program) if program == "Gaussian" else "write its structures as extended XYZ with their labels")
         ) from error
     finally:
         job.inputfile.close()
