@@ -201,19 +201,25 @@ def join_batches(batches: Sequence[Batch], n_elements: int) -> Batch:
     """Several batches as one, in their order; an empty sequence gives an empty batch."""
     if len(batches) == 1:
         return batches[0]
-    none = torch.zeros(0, dtype=torch.int64)
-    atoms = np.cumsum([0, *(batch.n_atoms for batch in batches)]).tolist()
-    structures = np.cumsum([0, *(batch.n_structures for batch in batches)]).tolist()
-
-    def joined(parts: list[Tensor], empty: Tensor) -> Tensor:
-        return torch.cat(parts) if parts else empty
-
+    if not batches:
+        none = torch.zeros(0, dtype=torch.int64)
+        return Batch(none, none, none, torch.zeros(0, 3, dtype=torch.float64), none, 0, n_elements)
+    n_atoms, n_edges, n_structures = (
+        [getattr(batch, name) for batch in batches] for name in ("n_atoms", "n_edges", "n_structures")
+    )
+    device = batches[0].vectors.device
+    first_atoms = _before(n_atoms, n_edges).to(device)
     return Batch(
-        species=joined([batch.species for batch in batches], none),
-        centers=joined([b.centers + first for b, first in zip(batches, atoms, strict=False)], none),
-        neighbors=joined([b.neighbors + first for b, first in zip(batches, atoms, strict=False)], none),
-        vectors=joined([batch.vectors for batch in batches], torch.zeros(0, 3, dtype=torch.float64)),
-        structure=joined([b.structure + first for b, first in zip(batches, structures, strict=False)], none),
-        n_structures=structures[-1],
+        species=torch.cat([batch.species for batch in batches]),
+        centers=torch.cat([batch.centers for batch in batches]) + first_atoms,
+        neighbors=torch.cat([batch.neighbors for batch in batches]) + first_atoms,
+        vectors=torch.cat([batch.vectors for batch in batches]),
+        structure=torch.cat([batch.structure for batch in batches]) + _before(n_structures, n_atoms).to(device),
+        n_structures=sum(n_structures),
         n_elements=n_elements,
     )
+
+
+def _before(counts: list[int], repeats: list[int]) -> Tensor:
+    """For each batch the sum of what those before it count, as many times as `repeats` says."""
+    return torch.from_numpy(np.repeat(np.cumsum([0, *counts[:-1]]), repeats))

@@ -206,6 +206,8 @@ def _answers(model: Model | TrainedHouse, batch: Batch, **asked: Any) -> Answers
 
 def _member_weights(samples: Sequence[Sample], member: int, like: Tensor) -> Tensor:
     """How much each structure counts for a member, (n_structures,)."""
+    if all(sample.member_weights is None for sample in samples):
+        return like.new_ones(len(samples))
     return torch.stack(
         [like.new_ones(()) if s.member_weights is None else s.member_weights[member].to(like) for s in samples]
     )

@@ -21,6 +21,9 @@ from hesspot.training.config import OptimizerSection
 #: Decay of the means of gradients, of their squares, and of GGᵀ and GᵀG.
 MEMORY = 0.95
 
+#: Steps after which a gradient counts for little in these means: those of GGᵀ and GᵀG leave earlier ones out.
+FORGOTTEN = 40
+
 #: Steps between two updates of the bases: at first, then a tenth of the steps done, and at last.
 REFRESHES = (10, 100)
 
@@ -28,7 +31,7 @@ REFRESHES = (10, 100)
 PRECISION = torch.float32
 
 #: Directions of a matrix's longer side that are a basis.
-RANK = 64
+RANK = 48
 
 #: Added to root mean squares of gradients.
 EPSILON = 1e-8
@@ -61,12 +64,13 @@ class Soap(torch.optim.Optimizer):
             state["rest"] = _means(rest)
             return
         state["step"] += 1
-        if refreshed := state["step"] == state["refresh"]:
+        until_refresh = state["refresh"] - state["step"]
+        if until_refresh == 0:
             state["refresh"] += min(max(REFRESHES[0], state["step"] // 10), REFRESHES[1])
         unbias = 1.0 - MEMORY ** state["step"]
         move = torch.empty_like(gradient)
         for stack, part, own in zip(self._weights.stacks, parts, state["stacks"], strict=True):
-            stack.view(move).copy_(_direction(own, part, unbias, refreshed))
+            stack.view(move).copy_(_direction(own, part, unbias, until_refresh))
         move[self._weights.n_matrices :] = _adam(state["rest"], rest, unbias)
         values.mul_(1.0 - group["lr"] * group["weight_decay"]).sub_(move, alpha=group["lr"])
 
@@ -123,8 +127,11 @@ def _first_state(gradient: Tensor) -> dict[str, Any]:
     return state | ({"beyond": _means(gradient)} if rank < columns else {})
 
 
-def _direction(state: dict[str, Any], gradient: Tensor, unbias: float, refresh: bool) -> Tensor:
-    """Adam's step of rate one in the bases, where `mean` and `square` are, turned back."""
+def _direction(state: dict[str, Any], gradient: Tensor, unbias: float, until_refresh: int) -> Tensor:
+    """Adam's step of rate one in the bases, where `mean` and `square` are, turned back.
+
+    until_refresh: steps until the bases are renewed.
+    """
     left, right = state["left"], state["right"]
     turned = left.mT @ _long_rows(gradient)
     inside = turned @ right
@@ -134,9 +141,10 @@ def _direction(state: dict[str, Any], gradient: Tensor, unbias: float, refresh: 
     if "beyond" in state:
         step += _adam(state["beyond"], torch.baddbmm(turned, inside, right.mT, alpha=-1.0), unbias, floor)
     step = left @ step
-    state["left_square"].lerp_(turned @ turned.mT, 1.0 - MEMORY)
-    state["right_square"].lerp_(turned.mT @ inside, 1.0 - MEMORY)
-    if refresh:
+    if until_refresh <= FORGOTTEN:
+        state["left_square"].lerp_(turned @ turned.mT, 1.0 - MEMORY)
+        state["right_square"].lerp_(turned.mT @ inside, 1.0 - MEMORY)
+    if until_refresh == 0:
         _turn(state)
     return step.mT if step.shape != gradient.shape else step
 

@@ -113,8 +113,10 @@ class Trainer:
         )
         terms = self.processes.sum_terms(own)
         self.processes.sum_gradient(self._weights.gradient)
-        norm = torch.nn.utils.clip_grad_norm_([self._weights.values], config.optimizer.gradient_clip)
-        if not (math.isfinite(terms.total(weights, config.mode)) and bool(torch.isfinite(norm))):
+        norm = float(torch.linalg.vector_norm(self._weights.gradient))
+        if norm > config.optimizer.gradient_clip:
+            self._weights.gradient.mul_(config.optimizer.gradient_clip / norm)
+        if not (math.isfinite(terms.total(weights, config.mode)) and math.isfinite(norm)):
             rate = self.optimizer.param_groups[0]["lr"]
             raise UserError(
                 f"the loss is not a finite number in epoch {self.epoch + 1} (learning rate {rate:.2g}); "
