@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import weakref
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,16 @@ class _Edges(ctypes.Structure):
     ]
 
 
+class _SoapStack(ctypes.Structure):
+    """`hesspot_soap_stack` of hesspot_kernel.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("count", "rows", "columns", "rank", "transposed")),
+        *((name, _POINTER) for name in ("weights", "gradient", "left", "right", "mean", "square")),
+        *((name, _POINTER) for name in ("beyond_mean", "beyond_square", "left_square", "right_square")),
+    ]
+
+
 class NoKernel(UserError):
     """A model, or packed weights, that no kernel evaluates."""
 
@@ -70,9 +81,16 @@ def _library() -> ctypes.CDLL:
     library.hesspot_model_add_weight_gradient.argtypes = [_POINTER, _POINTER, ctypes.c_int] + [_POINTER] * 6
     for name in ("evaluate", "members", "hvp"):
         getattr(library, f"hesspot_model_{name}").argtypes = [_POINTER] * 5
-    library.hesspot_edges_size.restype = ctypes.c_int64
-    if library.hesspot_edges_size() != ctypes.sizeof(_Edges):
-        raise UserError(f"the compiled part {library._name} has edges of another size than Python; {REMEDY}")
+    library.hesspot_soap_step.argtypes = [
+        *(_POINTER, ctypes.c_int64, ctypes.c_int),
+        *[ctypes.c_double] * 5,
+        *(ctypes.c_int, ctypes.c_int, _POINTER),
+    ]
+    for name, structure in (("edges", _Edges), ("soap_stack", _SoapStack)):
+        size = getattr(library, f"hesspot_{name}_size")
+        size.restype = ctypes.c_int64
+        if size() != ctypes.sizeof(structure):
+            raise UserError(f"the compiled part {library._name} has another {name} than Python; {REMEDY}")
     return library
 
 
@@ -110,6 +128,36 @@ def shape_of(block: bytes) -> dict[str, Any]:
     _call(_library().hesspot_shape, block, len(block), ctypes.byref(text))
     shape: dict[str, Any] = json.loads(text.value or b"")
     return shape
+
+
+def soap_step(
+    stacks: Sequence[tuple[Tensor, Tensor, Mapping[str, Tensor]]],
+    *,
+    memory: float,
+    unbias: float,
+    epsilon: float,
+    rate: float,
+    decay: float,
+    gather: bool,
+    threads: int,
+) -> None:
+    """One step of SOAP of stacks of matrices: weights (n, rows, columns), their gradient, and their state.
+
+    The state is as `hesspot.training.optimizer` has it; hesspot_kernel.h tells the other arguments.
+    """
+    made = (_SoapStack * len(stacks))()
+    for one, (weights, gradient, state) in zip(made, stacks, strict=True):
+        count, rank, columns = state["right"].shape
+        one.count, one.rows, one.columns, one.rank = count, state["left"].shape[1], columns, rank
+        one.transposed = weights.shape[1] != one.rows
+        one.weights, one.gradient = weights.data_ptr(), gradient.data_ptr()
+        for name in ("left", "right", "mean", "square", "beyond_mean", "beyond_square", "left_square", "right_square"):
+            if name in state:
+                assert state[name].is_contiguous()
+                setattr(one, name, state[name].data_ptr())
+    single = int(stacks[0][2]["left"].dtype == torch.float32) if stacks else 0
+    numbers = memory, unbias, epsilon, rate, decay
+    _call(_library().hesspot_soap_step, made, len(stacks), single, *numbers, int(gather), threads)
 
 
 def version(architecture: Architecture) -> int:

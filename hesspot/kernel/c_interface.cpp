@@ -3,10 +3,14 @@
 #include "hesspot_kernel.h"
 
 #include "block.h"
+#include "soap.h"
 
+#include <algorithm>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <vector>
 
 using namespace hesspot;
 
@@ -76,6 +80,52 @@ void need_weights(const KernelModel &model) {
   if (!model.n_weights())
     throw std::invalid_argument("a model in single precision, or whose kernel "
                                 "does not train it, has no weights to give");
+}
+
+/// The matrices of a stack, behind those that are there.
+template <typename Real>
+void append(std::vector<SoapMatrix<Real>> &matrices,
+            const hesspot_soap_stack &stack) {
+  const auto rows = static_cast<std::size_t>(stack.rows),
+             columns = static_cast<std::size_t>(stack.columns),
+             rank = static_cast<std::size_t>(stack.rank);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(stack.count); i++) {
+    const auto own = [i](auto *all, std::size_t size) {
+      using Kept = std::conditional_t<
+          std::is_const_v<std::remove_pointer_t<decltype(all)>>, const Real,
+          Real>;
+      return all ? static_cast<Kept *>(all) + i * size : nullptr;
+    };
+    matrices.push_back(
+        {rows, columns, rank, stack.transposed != 0,
+         stack.weights + i * rows * columns,
+         stack.gradient + i * rows * columns, own(stack.left, rows * rows),
+         own(stack.right, rank * columns), own(stack.mean, rows * rank),
+         own(stack.square, rows * rank), own(stack.beyond_mean, rows * columns),
+         own(stack.beyond_square, rows * columns),
+         own(stack.left_square, rows * rows),
+         own(stack.right_square, rank * columns)});
+  }
+}
+
+template <typename Real>
+void step_stacks(const hesspot_soap_stack *stacks, std::int64_t n_stacks,
+                 const SoapStep &step, std::size_t threads) {
+  std::vector<SoapMatrix<Real>> matrices;
+  for (std::int64_t i = 0; i < n_stacks; i++) {
+    const hesspot_soap_stack &own = stacks[i];
+    if (own.count < 1 || own.rows < 1 || own.rank < 1 ||
+        own.columns < std::max(own.rows, own.rank))
+      throw std::invalid_argument(
+          "stack " + std::to_string(i) + " has " + std::to_string(own.count) +
+          " matrices of " + std::to_string(own.rows) + " rows and " +
+          std::to_string(own.columns) + " columns with a basis of " +
+          std::to_string(own.rank) +
+          "; there must be one of each, and no more rows or directions than "
+          "columns");
+    append(matrices, own);
+  }
+  soap_step(matrices.data(), matrices.size(), step, threads);
 }
 
 } // namespace
@@ -205,4 +255,21 @@ int hesspot_model_add_weight_gradient(
         {of_energies, of_gradient, directions, of_products}, weight_gradient);
   });
 }
+
+int hesspot_soap_step(const hesspot_soap_stack *stacks, int64_t n_stacks,
+                      int single_precision, double memory, double unbias,
+                      double epsilon, double rate, double decay, int gather,
+                      int threads, const char **error) {
+  return guarded(error, [&] {
+    if (threads < 1)
+      throw std::invalid_argument(std::to_string(threads) +
+                                  " threads cannot be; there must be one");
+    const SoapStep step = {memory, unbias, epsilon, rate, decay, gather != 0};
+    (single_precision ? step_stacks<float>
+                      : step_stacks<double>)(stacks, n_stacks, step,
+                                             static_cast<std::size_t>(threads));
+  });
+}
+
+int64_t hesspot_soap_stack_size(void) { return sizeof(hesspot_soap_stack); }
 }

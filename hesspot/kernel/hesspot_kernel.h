@@ -153,6 +153,36 @@ HESSPOT_API int hesspot_model_add_weight_gradient(
     const double *directions, const double *of_products,
     double *weight_gradient, const char **error);
 
+/** Matrices of one shape with the state of their optimizer SOAP, one behind the
+ * other; all by rows. rows <= columns: those of the state. */
+struct hesspot_soap_stack {
+  int64_t count, rows, columns;
+  int64_t rank;           /**< directions in the basis of the columns */
+  int64_t transposed;     /**< 1 if weights are (columns, rows) */
+  double *weights;        /**< (count, rows, columns) */
+  const double *gradient; /**< the same */
+  const void *left;       /**< (count, rows, rows), columns are directions */
+  const void *right;      /**< (count, rank, columns), rows are directions */
+  void *mean, *square;    /**< (count, rows, rank), in these bases */
+  void *beyond_mean, *beyond_square; /**< (count, rows, columns), or null */
+  void *left_square, *right_square;  /**< like left and right */
+};
+
+/** One step of these matrices; state is float with `single_precision`, else
+ * double. memory: decay of the means; unbias: 1 - memory^steps; epsilon: added
+ * to root mean squares; rate: of learning; decay: of the weights in this step;
+ * gather: 1 to renew the squares. `threads` matrices at once, to the same last
+ * bit. HESSPOT_INVALID for numbers below 1, and for more rows or directions
+ * than columns. */
+HESSPOT_API int hesspot_soap_step(const struct hesspot_soap_stack *stacks,
+                                  int64_t n_stacks, int single_precision,
+                                  double memory, double unbias, double epsilon,
+                                  double rate, double decay, int gather,
+                                  int threads, const char **error);
+
+/** The size of such a stack, for callers that lay it out themselves. */
+HESSPOT_API int64_t hesspot_soap_stack_size(void);
+
 #ifdef __cplusplus
 }
 #endif

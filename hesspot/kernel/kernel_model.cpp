@@ -122,6 +122,8 @@ const char *instruction_sets() {
   return names.c_str();
 }
 
+std::size_t chosen_instruction_set() { return chosen_set().place; }
+
 KernelModel::KernelModel(std::size_t n_elements)
     : n_elements_(n_elements), instructions_(chosen_set().name),
       instruction_set_(chosen_set().place), team_(std::make_unique<Team>(1)) {}

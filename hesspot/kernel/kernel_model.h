@@ -19,6 +19,11 @@ namespace hesspot {
 /// separated by spaces.
 const char *instruction_sets();
 
+/// Which of HESSPOT_INSTRUCTION_SETS is used, counted from 0: the best one, or
+/// the one that the environment variable HESSPOT_INSTRUCTIONS names.
+/// std::runtime_error if that is one that the processor lacks.
+std::size_t chosen_instruction_set();
+
 class KernelModel {
 public:
   virtual ~KernelModel() = default;

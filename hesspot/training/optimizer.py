@@ -9,12 +9,14 @@ G being the gradient of a matrix of weights, elements are nearly independent, an
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hesspot.kernel import soap_step
 from hesspot.models.flat_weights import FlatWeights
 from hesspot.training.config import OptimizerSection
 
@@ -45,34 +47,44 @@ class Soap(torch.optim.Optimizer):
 
     Of the longer side of a matrix the `RANK` strongest directions are a basis, and what is beyond them is stepped by
     Adam as it is: the networks' first layers are wide, most of what they read is correlated, and bases of all of it
-    would cost more than the gradient. The first step sets the bases up and moves nothing.
+    would cost more than the gradient. The first step sets the bases up and moves nothing. On CPUs the kernel makes the
+    steps, which torch would in many small operations. threads: of the kernel.
     """
 
-    def __init__(self, weights: FlatWeights, lr: float, weight_decay: float = 0.0):
+    def __init__(self, weights: FlatWeights, lr: float, weight_decay: float = 0.0, threads: int = 1):
         super().__init__([weights.values], {"lr": lr, "weight_decay": weight_decay})
-        self._weights = weights
+        self._weights, self._threads = weights, threads
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         (group,) = self.param_groups
         (values,) = group["params"]
-        gradient, state = values.grad.to(PRECISION), self.state[values]
-        parts = [stack.view(gradient) for stack in self._weights.stacks]
-        rest = gradient[self._weights.n_matrices :]
+        state = self.state[values]
+        rest = values.grad[self._weights.n_matrices :].to(PRECISION)
         if not state:
-            state |= {"step": 0, "refresh": REFRESHES[0], "stacks": [_first_state(part) for part in parts]}
-            state["rest"] = _means(rest)
+            gradients = [stack.view(values.grad).to(PRECISION) for stack in self._weights.stacks]
+            state |= {"step": 0, "refresh": REFRESHES[0], "stacks": [_first_state(each) for each in gradients]}
+            state["rest"] = {"mean": torch.zeros_like(rest), "square": torch.zeros_like(rest)}
             return
         state["step"] += 1
         until_refresh = state["refresh"] - state["step"]
+        decay, unbias = group["lr"] * group["weight_decay"], 1.0 - MEMORY ** state["step"]
+        stacks = [
+            (stack.view(values.data), stack.view(values.grad), own)
+            for stack, own in zip(self._weights.stacks, state["stacks"], strict=True)
+        ]
+        settings = {"unbias": unbias, "rate": group["lr"], "decay": decay, "gather": until_refresh <= FORGOTTEN}
+        if values.device.type == "cpu":
+            soap_step(stacks, memory=MEMORY, epsilon=EPSILON, threads=self._threads, **settings)
+        else:
+            step_in_torch(stacks, **settings)
+        others = values.data[self._weights.n_matrices :]
+        move = _adam(state["rest"]["mean"], state["rest"]["square"], rest, unbias, EPSILON)
+        others.mul_(1.0 - decay).sub_(move, alpha=group["lr"])
         if until_refresh == 0:
             state["refresh"] += min(max(REFRESHES[0], state["step"] // 10), REFRESHES[1])
-        unbias = 1.0 - MEMORY ** state["step"]
-        move = torch.empty_like(gradient)
-        for stack, part, own in zip(self._weights.stacks, parts, state["stacks"], strict=True):
-            stack.view(move).copy_(_direction(own, part, unbias, until_refresh))
-        move[self._weights.n_matrices :] = _adam(state["rest"], rest, unbias)
-        values.mul_(1.0 - group["lr"] * group["weight_decay"]).sub_(move, alpha=group["lr"])
+            for own in state["stacks"]:
+                _turn(own)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As of every optimizer, which would turn all numbers of the state into those of the weights."""
@@ -89,16 +101,12 @@ def _precise(value: Any) -> Any:
     return [_precise(each) for each in value] if isinstance(value, list) else value
 
 
-def _means(like: Tensor) -> dict[str, Tensor]:
-    return {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
-
-
-def _adam(means: dict[str, Tensor], gradient: Tensor, unbias: float, floor: Tensor | float = EPSILON) -> Tensor:
+def _adam(mean: Tensor, square: Tensor, gradient: Tensor, unbias: float, floor: Tensor | float) -> Tensor:
     """Adam's step of rate one; floor: added to the root mean squares."""
-    means["mean"].lerp_(gradient, 1.0 - MEMORY)
-    means["square"].lerp_(gradient * gradient, 1.0 - MEMORY)
-    scale = (means["square"] / unbias).sqrt_().add_(floor).mul_(unbias)
-    return torch.div(means["mean"], scale, out=scale)
+    mean.lerp_(gradient, 1.0 - MEMORY)
+    square.lerp_(gradient * gradient, 1.0 - MEMORY)
+    scale = (square / unbias).sqrt_().add_(floor).mul_(unbias)
+    return torch.div(mean, scale, out=scale)
 
 
 def _long_rows(matrices: Tensor) -> Tensor:
@@ -106,10 +114,12 @@ def _long_rows(matrices: Tensor) -> Tensor:
     return matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
 
 
-def _first_state(gradient: Tensor) -> dict[str, Any]:
-    """Bases (n, rows, rows) and (n, columns, up to RANK) of the two sides.
+def _first_state(gradient: Tensor) -> dict[str, Tensor]:
+    """Of matrices with their longer side as columns: (n, rows, columns).
 
-    Means of GGᵀ and GᵀG are kept in these bases: `left_square` LᵀGGᵀL, and `right_square` GᵀGR.
+    left (n, rows, rows): a basis L of the rows, in its columns; right (n, up to RANK, columns): a basis R of the
+    columns, or of the strongest directions of these, in its rows. Means of GGᵀ and GᵀG are kept in these bases,
+    left_square LᵀGGᵀL and right_square RGᵀG.
     """
     gradient = _long_rows(gradient)
     n, rows, columns = gradient.shape
@@ -117,58 +127,60 @@ def _first_state(gradient: Tensor) -> dict[str, Any]:
     rank = min(columns, RANK)
     if rows < rank:  # no gradient has been along the others
         random = torch.randn(columns, rank - rows, dtype=gradient.dtype, generator=torch.Generator().manual_seed(0))
-        more = torch.cat([right.mT, random.to(gradient.device).expand(n, -1, -1)], dim=2)
-        right = torch.linalg.qr(more).Q.mT
-    right = right[:, :rank].mT.contiguous()
+        right = torch.linalg.qr(torch.cat([right.mT, random.to(gradient.device).expand(n, -1, -1)], dim=2)).Q.mT
+    right = right[:, :rank]
     turned = left.mT @ gradient
-    inside = turned @ right
-    state: dict[str, Any] = {"left": left, "right": right, **_means(inside)}
-    state |= {"left_square": turned @ turned.mT, "right_square": turned.mT @ inside}
-    return state | ({"beyond": _means(gradient)} if rank < columns else {})
+    inside = turned @ right.mT
+    state = {"left": left, "right": right, "mean": torch.zeros_like(inside), "square": torch.zeros_like(inside)}
+    state |= {"left_square": turned @ turned.mT, "right_square": inside.mT @ turned}
+    if rank < columns:
+        state |= {"beyond_mean": torch.zeros_like(gradient), "beyond_square": torch.zeros_like(gradient)}
+    return {name: each.contiguous() for name, each in state.items()}
 
 
-def _direction(state: dict[str, Any], gradient: Tensor, unbias: float, until_refresh: int) -> Tensor:
-    """Adam's step of rate one in the bases, where `mean` and `square` are, turned back.
+def step_in_torch(
+    stacks: Sequence[tuple[Tensor, Tensor, dict[str, Tensor]]], unbias: float, rate: float, decay: float, gather: bool
+) -> None:
+    """What `hesspot.kernel.soap_step` does, on any device."""
+    for weights, gradient, state in stacks:
+        left, right, square = state["left"], state["right"], state["square"]
+        turned = left.mT @ _long_rows(gradient).to(PRECISION)
+        inside = turned @ right.mT
+        rounding = 8.0 * torch.finfo(PRECISION).eps  # of products, which is no direction to step in
+        largest = torch.lerp(square, inside * inside, 1.0 - MEMORY).amax((1, 2), keepdim=True)
+        floor = (largest / unbias).sqrt_().mul_(rounding).add_(EPSILON)
+        move = _adam(state["mean"], square, inside, unbias, floor) @ right
+        if "beyond_mean" in state:
+            beyond = torch.baddbmm(turned, inside, right, alpha=-1.0)
+            move += _adam(state["beyond_mean"], state["beyond_square"], beyond, unbias, floor)
+        if gather:
+            state["left_square"].lerp_(turned @ turned.mT, 1.0 - MEMORY)
+            state["right_square"].lerp_(inside.mT @ turned, 1.0 - MEMORY)
+        move = left @ move
+        weights.mul_(1.0 - decay).sub_(move if move.shape == weights.shape else move.mT, alpha=rate)
 
-    until_refresh: steps until the bases are renewed.
-    """
-    left, right = state["left"], state["right"]
-    turned = left.mT @ _long_rows(gradient)
-    inside = turned @ right
-    rounding = 8.0 * torch.finfo(gradient.dtype).eps  # of products, which is no direction to step in
-    floor = (state["square"].amax((1, 2), keepdim=True) / unbias).sqrt_().mul_(rounding).add_(EPSILON)
-    step = _adam(state, inside, unbias, floor) @ right.mT
-    if "beyond" in state:
-        step += _adam(state["beyond"], torch.baddbmm(turned, inside, right.mT, alpha=-1.0), unbias, floor)
-    step = left @ step
-    if until_refresh <= FORGOTTEN:
-        state["left_square"].lerp_(turned @ turned.mT, 1.0 - MEMORY)
-        state["right_square"].lerp_(turned.mT @ inside, 1.0 - MEMORY)
-    if until_refresh == 0:
-        _turn(state)
-    return step.mT if step.shape != gradient.shape else step
 
-
-def _turn(state: dict[str, Any]) -> None:
+def _turn(state: dict[str, Tensor]) -> None:
     """New bases, by one step of orthogonal iteration from the old ones, and the means in them."""
     right = state["right"]
-    mean = state["mean"] @ right.mT
-    if "beyond" in state:
-        mean += state["beyond"]["mean"]
+    mean = state["mean"] @ right
+    if "beyond_mean" in state:
+        mean += state["beyond_mean"]
     turn = torch.linalg.qr(state["left_square"]).Q
-    state["left"], state["left_square"] = state["left"] @ turn, turn.mT @ state["left_square"] @ turn
-    state["right"] = torch.linalg.qr(state["right_square"]).Q
-    state["right_square"] = state["right_square"] @ (right.mT @ state["right"])
+    new = {"left": state["left"] @ turn, "left_square": turn.mT @ state["left_square"] @ turn}
+    new["right"] = torch.linalg.qr(state["right_square"].mT).Q.mT
+    new["right_square"] = (new["right"] @ right.mT) @ state["right_square"]
     mean = turn.mT @ mean
-    state["mean"] = mean @ state["right"]
-    if "beyond" in state:
-        state["beyond"]["mean"] = torch.baddbmm(mean, state["mean"], state["right"].mT, alpha=-1.0)
+    new["mean"] = mean @ new["right"].mT
+    if "beyond_mean" in state:
+        new["beyond_mean"] = torch.baddbmm(mean, new["mean"], new["right"], alpha=-1.0)
+    state.update({name: each.contiguous() for name, each in new.items()})
 
 
-def make_optimizer(weights: FlatWeights, settings: OptimizerSection) -> torch.optim.Optimizer:
+def make_optimizer(weights: FlatWeights, settings: OptimizerSection, threads: int = 1) -> torch.optim.Optimizer:
     """The configured optimizer of all weights of a model."""
     if settings.method == "soap":
-        return Soap(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return Soap(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, threads=threads)
     return torch.optim.AdamW([weights.values], lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 

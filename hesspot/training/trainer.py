@@ -42,7 +42,7 @@ class Trainer:
             FlatWeights(each.parameters(), each.matrices()) for each in (self.model, self.average)
         )
         self._differentiated = self._differentiable()
-        self.optimizer = make_optimizer(self._weights, config.optimizer)
+        self.optimizer = make_optimizer(self._weights, config.optimizer, config.threads)
         self.schedule = Schedule(config.optimizer)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch, self.step = 0, 0

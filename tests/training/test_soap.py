@@ -1,8 +1,12 @@
 """Risk: a step that is not the published one, or that gains nothing where the loss is badly conditioned."""
 
+import copy
+
 import pytest
 import torch
 
+from hesspot.errors import UserError
+from hesspot.kernel import instruction_sets, soap_step
 from hesspot.models.flat_weights import FlatWeights
 from hesspot.training import optimizer as module
 from hesspot.training.config import OptimizerSection, parse_config
@@ -147,6 +151,52 @@ def test_steps_in_a_basis_and_beyond_it_are_those_of_adam_in_each(monkeypatch):
     torch.testing.assert_close(
         (start - found) / RATE, u @ (inside.sign() @ vh + beyond.sign()), atol=ROUNDING * 10, rtol=0
     )
+
+
+@pytest.mark.parametrize("instructions", ["avx512", "avx2", "baseline"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_the_kernel_steps_as_torch_does(instructions, precision, monkeypatch):
+    """Stacks of all forms, on one thread and on three; the second are the same bits."""
+    if instructions not in instruction_sets():
+        pytest.skip(f"this processor has no {instructions}")
+    monkeypatch.setattr(module, "PRECISION", precision)
+    monkeypatch.setattr(module, "RANK", 7)
+    stacks = []
+    for number, shape in enumerate([(3, 5, 40), (2, 33, 6), (1, 6, 6), (2, 7, 19)]):
+        weights, gradient = random(*shape, seed=number), random(*shape, seed=10 + number)
+        stacks.append((weights, gradient, module._first_state(gradient.to(precision))))
+    ways = [copy.deepcopy(stacks) for _ in range(3)]
+    settings = {"rate": 0.01, "decay": 1e-3, "gather": True}
+    for step in range(1, 4):
+        for number in range(len(stacks)):
+            gradient = random(*stacks[number][1].shape, seed=100 * step + number)
+            for way in ways:
+                way[number][1].copy_(gradient)
+        unbias = 1.0 - module.MEMORY**step
+        module.step_in_torch(ways[0], unbias=unbias, **settings)
+        for way, threads in ((ways[1], 1), (ways[2], 3)):
+            rounding = {"memory": module.MEMORY, "epsilon": module.EPSILON}
+            soap_step(way, unbias=unbias, threads=threads, **rounding, **settings)
+    for expected, found, shared in zip(*ways, strict=True):
+        assert float((expected[0] - random(*expected[0].shape)).abs().max()) > RATE
+        tolerance = {"rtol": 0, "atol": 5000 * torch.finfo(precision).eps}
+        torch.testing.assert_close(found[0], expected[0], **tolerance)
+        assert torch.equal(found[0], shared[0])
+        for name, value in expected[2].items():
+            scale = float(value.abs().max())
+            torch.testing.assert_close(found[2][name] / scale, value / scale, **tolerance, msg=name)
+            assert torch.equal(found[2][name], shared[2][name])
+
+
+def test_stacks_that_cannot_be_are_refused():
+    weights = random(1, 4, 5)
+    state = module._first_state(weights.float())
+    settings = {"memory": 0.9, "unbias": 0.1, "epsilon": 0.0, "rate": 0.1, "decay": 0.0, "gather": False}
+    with pytest.raises(UserError, match="0 threads cannot be"):
+        soap_step([(weights, weights, state)], threads=0, **settings)
+    state["right"] = random(1, 6, 5).float()
+    with pytest.raises(UserError, match="a basis of 6"):
+        soap_step([(weights, weights, state)], threads=1, **settings)
 
 
 @pytest.mark.usefixtures("in_float64")
