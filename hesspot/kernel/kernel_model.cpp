@@ -48,7 +48,7 @@ const InstructionSet &chosen_set() {
 }
 
 /// Their work is several times what waking a thread costs.
-constexpr std::size_t CENTERS_WORTH_A_THREAD = 64;
+constexpr std::size_t CENTERS_WORTH_A_THREAD = 32;
 
 /// Whether all `n` numbers are below `end` and none is below zero. Without a
 /// branch, so that it costs nothing beside what is done with them.
@@ -105,7 +105,7 @@ template <typename Work> void share(Team &team, const Edges &edges, Work work) {
 }
 
 /// Centres whose sums over weights are one term of the whole.
-constexpr std::size_t CENTERS_OF_A_SUM = 128;
+constexpr std::size_t CENTERS_OF_A_SUM = 32;
 
 } // namespace
 
