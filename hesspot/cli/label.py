@@ -49,7 +49,7 @@ def label(
     elements: Elements = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compute labels of closed-shell structures; a stopped run continues when started again."""
+    """Compute energies, forces and Hessians of structures; a stopped run continues when started again."""
     from hesspot.console import say
     from hesspot.errors import UserError
     from hesspot.extras import install_hint

@@ -81,7 +81,7 @@ def check_input(atoms: Atoms, method: Method, name: str = "", *, hessian: bool =
     """Raise a UserError for a structure or method that cannot be computed."""
     where = f"structure {name!r}" if name else f"the structure {atoms.get_chemical_formula()}"
     if atoms.pbc.any():
-        raise UserError(f"{where} is periodic: labels are computed for molecules only, remove the cell")
+        raise UserError(f"{where} is periodic, PySCF labels molecules only: remove the cell, or take --program tblite")
     open_shell = electrons_of(atoms, where)[1] > 1
     if method.grid[1] not in dft.gen_grid.LEBEDEV_NGRID:
         near = min(dft.gen_grid.LEBEDEV_NGRID, key=lambda points: abs(points - method.grid[1]))
