@@ -77,6 +77,14 @@ class LossSection(Section):
     stress: float = Field(0.1, ge=0, description="of Σ(ΔW)²/(9n), eV², of the virial W = −stress·volume")
 
 
+#: Keys of the section `loss` that count in each mode.
+TERMS = {
+    "e": ("energy",),
+    "ef": ("energy", "forces", "stress"),
+    "efh": ("energy", "forces", "hessian", "stress"),
+}
+
+
 class HessianSection(Section):
     """How Hessians enter an E-F-H loss."""
 
@@ -158,9 +166,7 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _something_counts(self) -> Self:
-        counting = {"e": ("energy",), "ef": ("energy", "forces", "stress")}.get(
-            self.mode, tuple(LossSection.model_fields)
-        )
+        counting = TERMS[self.mode]
         if not any(getattr(self.loss, key) for key in counting):
             raise ValueError(
                 f"the loss weights of mode {self.mode} ({', '.join(counting)}) are all zero, so that nothing is "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -247,6 +248,12 @@ def train(
         config = parse_config(_plain(config), f"for {folder}")
     with torch_threads(config.threads), device_kept():
         trainer = Trainer(config)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if config.threads * trainer.processes.size > cores and trainer.processes.writes:
+            asked = f"threads: {config.threads}"
+            if trainer.processes.size > 1:
+                asked += f" in each of {trainer.processes.size} processes"
+            warn(f"{asked} is more than the {cores} cores that this run may use; fewer would be faster")
         if trainer.backend == "kernel":
             torch.set_num_threads(1)  # whose operations are too small to be shared, and would round in another order
         with held(folder, "the run") if trainer.processes.writes else nullcontext():

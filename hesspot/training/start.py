@@ -71,6 +71,8 @@ def read_training_data(
     validation = validation if len(validation) else training
     _check_training_set(config, training)
     if warnings:
+        if config.loss.stress and "stress" in config.loss.model_fields_set and not training.have_virials:
+            warn(f"loss.stress is {config.loss.stress:g}, but no training structure of {config.data} has a stress")
         if start is not None and start["level_of_theory"] != dataset.level_of_theory:
             warn(
                 f"the model of {config.start_from} was trained on {start['level_of_theory']}, these data are of "

@@ -18,7 +18,7 @@ from hesspot.kernel.house_training import TrainedHouse, what_training_lacks
 from hesspot.models.architectures import name_of
 from hesspot.models.flat_weights import FlatWeights
 from hesspot.training.checkpoint import FIRST_RESUMED, load_checkpoint
-from hesspot.training.config import LossSection, TrainingConfig
+from hesspot.training.config import TERMS, LossSection, TrainingConfig
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
 from hesspot.training.optimizer import Schedule, make_optimizer
 from hesspot.training.parallel import Processes
@@ -119,14 +119,36 @@ class Trainer:
         if not (math.isfinite(terms.total(weights, config.mode)) and math.isfinite(norm)):
             rate = self.optimizer.param_groups[0]["lr"]
             raise UserError(
-                f"the loss is not a finite number in epoch {self.epoch + 1} (learning rate {rate:.2g}); "
-                "lower optimizer.learning_rate and check the labels with `hesspot data check`"
+                f"the loss{self._not_finite(batch, weights)} is not a finite number, or its gradient is not, in epoch "
+                f"{self.epoch + 1} (learning rate {rate:.2g}); lower optimizer.learning_rate and check the labels with "
+                "`hesspot data check`"
             )
         self.optimizer.step()
         decay = min(config.optimizer.average, (1.0 + self.step) / (10.0 + self.step))
         self._averages.values.data.lerp_(self._weights.values.data, 1.0 - decay)
         self.step += 1
         return terms
+
+    def _not_finite(self, batch: list[Sample], weights: LossSection) -> str:
+        """The first structure and term whose loss or gradient is not finite by itself, in words; empty if none is."""
+        config = self.config
+        none = dict.fromkeys(LossSection.model_fields, 0.0)
+        for sample in batch:
+            for term in TERMS[config.mode]:
+                self._weights.gradient.zero_()
+                own = weights.model_copy(update={**none, term: getattr(weights, term)})
+                loss = backward(
+                    self._differentiated,
+                    [sample],
+                    config.mode,
+                    own,
+                    config.hessian,
+                    self.generator,
+                    config.max_edges,
+                )
+                if not (math.isfinite(getattr(loss, term)) and bool(self._weights.gradient.isfinite().all())):
+                    return f" of the term {term} of structure {sample.name}"
+        return ""
 
     def validate(self) -> LossTerms:
         """The validation terms of the averaged weights, with full Hessians in mode efh."""

@@ -133,7 +133,7 @@ def test_threads_take_part():
 def test_threads_end_with_their_model():
     """They start with a call that needs them: no more than its atoms are worth, however many are allowed."""
     model = make()
-    batch = build_batch([molecule("C6H6")] * 17, model.elements, model.cutoff)
+    batch = build_batch([molecule("C6H6")] * 8, model.elements, model.cutoff)
     before = threads_of_this_process()
     kernels = [KernelModel.of(model) for _ in range(3)]
     for kernel in kernels:

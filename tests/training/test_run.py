@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -519,8 +520,25 @@ def test_a_checkpoint_of_another_kind(dataset_file, tmp_path):
 
 def test_a_loss_that_blows_up_stops_the_run(dataset_file, tmp_path):
     settings = config(dataset_file, optimizer={"epochs": 50, "learning_rate": 1e300, "warmup_epochs": 0})
-    with pytest.raises(UserError, match=r"loss is not a finite number in epoch \d+ .* lower optimizer.learning_rate"):
+    with pytest.raises(UserError, match=r"finite number, .* in epoch \d+ .* lower optimizer.learning_rate"):
         train(settings, tmp_path, show=False)
+
+
+@pytest.mark.parametrize("backend", ["kernel", "torch"])
+@pytest.mark.parametrize(("mode", "term", "label"), [("ef", "forces", "forces"), ("efh", "hessian", "hessian")])
+def test_the_structure_and_the_term_that_are_not_finite_are_named(dataset_file, backend, mode, term, label):
+    trainer = Trainer(config(dataset_file, mode=mode, backend=backend))
+    kept = trainer.data.training._kept
+    kept[3] = replace(kept[3], **{label: 1e200 * getattr(kept[3], label)})  # whose square is beyond all numbers
+    with pytest.raises(UserError, match=rf"the loss of the term {term} of structure {kept[3].name} is not a finite"):
+        trainer.train_epoch()
+
+
+def test_more_threads_than_cores_and_a_weight_without_labels_are_told(dataset_file, tmp_path, capsys):
+    train(config(dataset_file, epochs=1, threads=1000, loss={"stress": 0.5}), tmp_path, show=False)
+    told = capsys.readouterr().err
+    assert "threads: 1000 is more than the" in told
+    assert "loss.stress is 0.5, but no training structure" in told
 
 
 def test_shifts_are_the_atomic_energies():
