@@ -1,4 +1,4 @@
-"""`hesspot label`: energies, forces, stresses and Hessians from quantum chemistry."""
+"""`hesspot label`: energies, forces, stresses and Hessians from quantum chemistry or any calculator of ASE."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from hesspot.cli.options import Elements, Overwrite, symbols_of
 if TYPE_CHECKING:
     from hesspot.reference.method import LabelMethod
 
-PROGRAMS = ("pyscf", "tblite")
+PROGRAMS = ("pyscf", "tblite", "ase")
 
 
 def label(
     source: Annotated[Path, typer.Argument(help="structures, in any format that ASE reads")],
     out: Annotated[Path, typer.Option(help="the dataset to write (HDF5)")],
-    program: Annotated[str, typer.Option(help="pyscf: Kohn-Sham; tblite: extended tight binding")] = "pyscf",
+    program: Annotated[
+        str, typer.Option(help="pyscf: Kohn-Sham; tblite: extended tight binding; ase: any calculator")
+    ] = "pyscf",
     method: Annotated[str | None, typer.Option(help="tblite: GFN1-xTB or GFN2-xTB", show_default="GFN2-xTB")] = None,
     xc: Annotated[str | None, typer.Option(help="PySCF: functional, by PySCF's name", show_default="B3LYP")] = None,
     basis: Annotated[str | None, typer.Option(help="PySCF: basis set", show_default="6-31G(d)")] = None,
@@ -28,6 +30,21 @@ def label(
     grid: Annotated[
         str | None, typer.Option(help="PySCF: radial,angular points of the integration grid", show_default="75,434")
     ] = None,
+    calculator: Annotated[
+        str | None, typer.Option(help="ase: module:factory or file.py:function, such as ase.calculators.emt:EMT")
+    ] = None,
+    calculator_args: Annotated[
+        list[str] | None, typer.Option(help="ase: key=value, again for each, or all in JSON: {…}", metavar="KEY=VALUE")
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(help="ase: level of theory, in words", show_default="calculator and arguments")
+    ] = None,
+    step: Annotated[
+        float | None, typer.Option(help="ase: Å, of differences of forces", show_default="from their noise")
+    ] = None,
+    allow_nonconservative: Annotated[
+        bool, typer.Option("--allow-nonconservative", help="ase: label with forces that are no gradient, too")
+    ] = False,
     hessian: Annotated[bool, typer.Option("--hessian/--no-hessian", help="whole Hessians, too")] = True,
     products: Annotated[
         int, typer.Option(help="Hessian products with so many random directions, two gradients each")
@@ -54,25 +71,39 @@ def label(
     from hesspot.errors import UserError
     from hesspot.extras import install_hint
 
-    kohn_sham = {"--xc": xc, "--basis": basis, "--cart/--spherical": cart, "--grid": grid}
+    of_program: dict[str, dict[str, Any]] = {
+        "pyscf": {"--xc": xc, "--basis": basis, "--cart/--spherical": cart, "--grid": grid},
+        "tblite": {"--method": method},
+        "ase": {
+            "--calculator": calculator,
+            "--calculator-args": calculator_args or None,
+            "--level": level,
+            "--step": step,
+            "--allow-nonconservative": allow_nonconservative or None,
+        },
+    }
+    if program not in PROGRAMS:
+        raise UserError(f"--program {program} is not known: use one of {', '.join(PROGRAMS)}")
+    for other, options in of_program.items():
+        given = next((key for key, value in options.items() if value is not None), None)
+        if given and other != program:
+            own = " and ".join(list(of_program[program])[:2])
+            raise UserError(f"{given} belongs to --program {other}: {program} takes {own}")
     try:
+        level_of_theory: LabelMethod
         if program == "pyscf":
-            if method is not None:
-                raise UserError(f"--method {method} belongs to --program tblite: give --xc and --basis to PySCF")
-            level = _pyscf_method(xc, basis, cart, grid)
+            level_of_theory = _pyscf_method(xc, basis, cart, grid)
         elif program == "tblite":
-            if given := [key for key, value in kohn_sham.items() if value is not None]:
-                raise UserError(f"{given[0]} belongs to --program pyscf: give --method to tblite")
-            level = _tblite_method(method)
+            level_of_theory = _tblite_method(method)
         else:
-            raise UserError(f"--program {program} is not known: use one of {', '.join(PROGRAMS)}")
+            level_of_theory = _ase_method(calculator, calculator_args or [], level, step, allow_nonconservative)
         from hesspot.reference.labelling import label_file
     except ModuleNotFoundError as error:
         raise UserError(f"labels need {error.name}, which is not installed: {install_hint('reference')}") from error
     dataset = label_file(
         source,
         out,
-        level,
+        level_of_theory,
         hessian=hessian,
         products=products,
         part=part,
@@ -109,3 +140,20 @@ def _tblite_method(method: str | None) -> LabelMethod:
         return TbliteMethod.model_validate({"method": method} if method is not None else {})
     except ValidationError as error:
         raise UserError(f"--method {method} is not known to tblite here: use GFN1-xTB or GFN2-xTB") from error
+
+
+def _ase_method(
+    calculator: str | None, arguments: list[str], level: str | None, step: float | None, allow_nonconservative: bool
+) -> LabelMethod:
+    from hesspot.errors import UserError
+    from hesspot.reference.ase_labels import AseMethod
+    from hesspot.reference.calculator_factory import FORM, CalculatorFactory, parse_arguments
+
+    if calculator is None:
+        raise UserError(f"--program ase needs --calculator: {FORM}")
+    return AseMethod(
+        calculator=CalculatorFactory(name=calculator, arguments=parse_arguments(arguments)),
+        level=level,
+        step=step,
+        allow_nonconservative=allow_nonconservative,
+    )

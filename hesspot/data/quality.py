@@ -29,6 +29,12 @@ CONTRADICTION = 5e-3
 OUTLIER = 12.0
 
 
+#: eV/Å, and part of the root-mean-square force: between forces and the slope of the energy (property
+#: `gradient_mismatch`). Truncation of the differences leaves less, direct predictions of forces more.
+GRADIENT = 5e-3, 2e-3
+#: eV/Å², which errors of softer curvature are measured by.
+SOFTEST = 1e-2
+
 #: eV/Å²; what is broken in a Hessian is measured by its largest element, or by this where all are softer.
 SOFT = 5.0
 
@@ -47,6 +53,8 @@ class Limits:
             0.003, Hessians of other geometries of a molecule 0.03 to 0.3.
         asymmetry: of the Hessian before it was symmetrised (property `asymmetry`), likewise. Programs leave 0.003.
         noise: cm⁻¹, root mean square error of a structure's frequencies; more is told.
+        differences: estimated error of curvature from differences of forces (properties `product_error` and
+            `hessian_error`), part of its root mean square; a tenth of it is told.
         stationary: eV/Å, largest force at a minimum or saddle point; the usual criterion of optimisers.
     """
 
@@ -54,6 +62,7 @@ class Limits:
     rotation: float = 1e-2
     asymmetry: float = 2e-2
     noise: float = 0.1
+    differences: float = 0.1
     stationary: float = 2.5e-2
 
 
@@ -106,10 +115,30 @@ def check_record(record: Record, limits: Limits = USUAL) -> list[Finding]:
             add("imaginary modes too many or too few", max(least - wanted, wanted - most, 0), 0)
         if len(record) > 1:
             add("Hessian of zeros", float(not record.hessian.any()), 0)
+    findings += _differences(record, limits)
     residual = record.properties.get("cphf_residual")
     if isinstance(residual, float):
         add("residual of the CPHF equations", residual, RESIDUAL)
     return findings
+
+
+def _differences(record: Record, limits: Limits) -> Iterator[Finding]:
+    """Curvature from differences of forces, by what its maker has found of its error."""
+    curvatures = [("hessian", "a Hessian", record.hessian), ("product", "Hessian products", record.products)]
+    for key, words, values in curvatures:
+        error = record.properties.get(f"{key}_error")
+        if values is None or not isinstance(error, float):
+            continue
+        share = error / max(float(np.sqrt(np.mean(values**2))), SOFTEST)
+        yield Finding(record.name, f"error of {words} from differences, part of all", share, limits.differences)
+        if share <= limits.differences:
+            test = f"noise of {words} from differences, part of all"
+            yield Finding(record.name, test, share, limits.differences / 10, "noise")
+    mismatch = record.properties.get("gradient_mismatch")
+    if isinstance(mismatch, float) and record.forces is not None:
+        size = float(np.sqrt(np.mean(record.forces**2)))
+        test = "forces that are not the gradient of the energy, eV/Å"
+        yield Finding(record.name, test, mismatch, max(GRADIENT[0], GRADIENT[1] * size))
 
 
 def check_dataset(

@@ -1,24 +1,23 @@
 """Labels for a file of structures: resumable, in parallel, with progress."""
 
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from hesspot.console import Progress, say
 from hesspot.data import KINDS, Dataset, Record
 from hesspot.data.record import TAG
 from hesspot.data.split import usual_split
-from hesspot.electrons import electrons_of
+from hesspot.electrons import electrons_of, stated_electrons
 from hesspot.errors import UserError
 from hesspot.files import held, require_free
 from hesspot.pool import executor
+from hesspot.reference.force_lines import random_directions
 from hesspot.reference.method import LabelMethod, NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.structures import read_structures
@@ -63,7 +62,8 @@ def label_file(
         raise UserError(f"--products {products} is not possible: use 0 or more")
     tell = partial(say, stderr=True)
     structures = read_structures(source, elements)
-    wanted = [_record(atoms, i, source, part or "train", kind, system) for i, atoms in enumerate(structures)]
+    states = electrons_of if method.counts_electrons else stated_electrons
+    wanted = [_record(atoms, i, source, part or "train", kind, system, states) for i, atoms in enumerate(structures)]
     Dataset(wanted, method.level_of_theory).validate(str(source))
     division = ""
     if part is None and (undecided := [i for i, atoms in enumerate(structures) if "part" not in atoms.info]):
@@ -78,6 +78,7 @@ def label_file(
         require_free(out, overwrite)
         if division:
             tell(f"{division}; --part marks all alike")
+        store.method = method = _prepared(method, wanted, hessian or products > 0, store, tell)
         finished = {
             record.name: store.get(record.name, record, hessian=hessian, products=products) for record in wanted
         }
@@ -85,10 +86,12 @@ def label_file(
         if len(missing) < len(wanted):
             tell(f"{len(wanted) - len(missing)} of {len(wanted)} structures are taken from {store.folder}")
 
+        reasons: list[str] = []
         with Progress("labels", len(wanted), len(wanted) - len(missing)) as progress:
             for record, reason in _label_all(missing, method, hessian, products, min(jobs, max(len(missing), 1)), mpi):
                 if reason:
                     tell(f"{record.name}: left out, {reason}")
+                    reasons.append(f"{record.name}: {reason}")
                 else:
                     store.put(record)
                     finished[record.name] = record
@@ -103,21 +106,43 @@ def label_file(
             if (done := finished[record.name]) is not None
         ]
         if not records:
-            raise UserError(f"no structure of {source} converged, {out} is not written: check the geometries")
+            raise UserError(
+                f"no structure of {source} could be labelled, {out} is not written ({reasons[0]}): check the geometries"
+            )
         dataset = assemble(records, method, out, source=source.name)
         if len(records) == len(wanted):
             store.remove()
         else:
-            tell(f"{len(wanted) - len(records)} of {len(wanted)} structures did not converge and are left out")
+            tell(f"{len(wanted) - len(records)} of {len(wanted)} structures could not be labelled and are left out")
         return dataset
 
 
-def _record(atoms: Atoms, index: int, source: Path, part: str, kind: str, system: str | None) -> Record:
-    """The structure without any labels that the file may hold."""
+def _prepared(
+    method: LabelMethod, records: list[Record], curvature: bool, store: PartStore, tell: Callable[[str], None]
+) -> LabelMethod:
+    """As `LabelMethod.prepare`; nothing is left of a method that stops it before anything was labelled."""
+    try:
+        return method.prepare(records, curvature=curvature, folder=store.folder, say=tell)
+    except UserError:
+        if store.is_empty():
+            store.remove()
+        raise
+
+
+def _record(
+    atoms: Atoms,
+    index: int,
+    source: Path,
+    part: str,
+    kind: str,
+    system: str | None,
+    states: Callable[[Atoms, str], tuple[int | None, int | None]],
+) -> Record:
+    """The structure without any labels that the file may hold; `states` tells its charge and multiplicity."""
     bare = atoms.copy()
     bare.info = {}
     name = str(atoms.info.get("name", f"{source.stem}_{index:05d}"))
-    charge, multiplicity = electrons_of(atoms, f"structure {name!r} of {source}")
+    charge, multiplicity = states(atoms, f"structure {name!r} of {source}")
     stated = str(atoms.info.get("kind", kind))
     own_word = stated if "kind" in atoms.info and stated not in KINDS else ""
     return Record.from_atoms(
@@ -135,7 +160,11 @@ def _record(atoms: Atoms, index: int, source: Path, part: str, kind: str, system
 def complete(record: Record, method: LabelMethod, *, hessian: bool, products: int = 0) -> Record:
     """The record with its labels; NotConverged where there are none."""
     labels = method.labels(record.atoms_only(), hessian=hessian)
-    directions = random_directions(record, products) if products else None
+    directions, found = None, None
+    more: dict[str, float | str] = {}
+    if products:
+        directions = random_directions(record.name, len(record), products)
+        found, more = method.products(record.atoms_only(), labels, directions)
     return replace(
         record,
         energy=labels.energy,
@@ -143,30 +172,9 @@ def complete(record: Record, method: LabelMethod, *, hessian: bool, products: in
         stress=labels.stress,
         hessian=labels.hessian,
         directions=directions,
-        products=None if directions is None else hessian_products(record, method, directions),
-        properties=record.properties | labels.properties,
+        products=found,
+        properties=record.properties | labels.properties | more,
     )
-
-
-def random_directions(record: Record, count: int) -> np.ndarray:
-    """(count, n, 3) directions of length √(3n), uniform on the sphere; the same for the same name."""
-    rng = np.random.default_rng(zlib.crc32(record.name.encode()))
-    directions = rng.normal(size=(count, 3 * len(record)))
-    directions *= np.sqrt(3 * len(record)) / np.linalg.norm(directions, axis=1, keepdims=True)
-    return directions.reshape(count, -1, 3)
-
-
-def hessian_products(record: Record, method: LabelMethod, directions: np.ndarray) -> np.ndarray:
-    """H·v in eV/Å² of each direction, (k, n, 3): central differences of forces, two calculations each."""
-    products = []
-    for direction in directions:
-        forces = []
-        for sign in (1.0, -1.0):
-            atoms = record.atoms_only()
-            atoms.positions += sign * method.product_step * direction
-            forces.append(method.labels(atoms, hessian=False).forces)
-        products.append((forces[1] - forces[0]) / (2.0 * method.product_step))
-    return np.array(products)
 
 
 def _label(record: Record, method: LabelMethod, hessian: bool, products: int) -> tuple[Record, str]:

@@ -1,10 +1,15 @@
 """What every maker of labels has in common, whatever the program behind it."""
 
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field
+
+from hesspot.data import Record
+from hesspot.reference.force_lines import central_difference
 
 
 class NotConverged(Exception):
@@ -32,8 +37,8 @@ class LabelMethod(Protocol):
         """As a dataset names it."""
 
     @property
-    def product_step(self) -> float:
-        """Å; root-mean-square displacement of a coordinate in the differences that give Hessian products."""
+    def counts_electrons(self) -> bool:
+        """Whether charge and multiplicity must be known: an odd number of electrons needs a statement then."""
 
     def provenance(self) -> dict[str, Any]:
         """Program, version and settings; finished labels are taken again only where this is the same."""
@@ -41,8 +46,43 @@ class LabelMethod(Protocol):
     def check_input(self, atoms: Atoms, name: str, *, hessian: bool) -> None:
         """Raise a UserError for a structure or settings that cannot be computed."""
 
+    def prepare(self, records: Sequence[Record], *, curvature: bool, folder: Path, say: Callable[[str], None]) -> Self:
+        """The method with all that it must know before the first structure, kept in `folder`; UserError for what stops
+        it."""
+
     def labels(self, atoms: Atoms, *, hessian: bool) -> Labels:
         """Labels on one thread; NotConverged where there are none."""
+
+    def products(
+        self, atoms: Atoms, labels: Labels, directions: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, float | str]]:
+        """H·v (k, n, 3) in eV/Å² of directions (k, n, 3), and properties; `labels` are those of `atoms`."""
+
+
+class QuantumChemistry:
+    """What programs of quantum chemistry have in common, whose noise is known."""
+
+    counts_electrons: ClassVar[bool] = True
+    product_step: ClassVar[float]
+
+    def prepare(self, records: Sequence[Record], *, curvature: bool, folder: Path, say: Callable[[str], None]) -> Self:
+        return self
+
+    def labels(self, atoms: Atoms, *, hessian: bool) -> Labels:
+        raise NotImplementedError
+
+    def products(
+        self, atoms: Atoms, labels: Labels, directions: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, float | str]]:
+        """Central differences of forces, two calculations each."""
+
+        def forces_at(positions: np.ndarray) -> np.ndarray:
+            moved = atoms.copy()
+            moved.positions = positions
+            return self.labels(moved, hessian=False).forces
+
+        products = [central_difference(forces_at, atoms.positions, v, self.product_step) for v in directions]
+        return np.array(products), {}
 
 
 def impose_acoustic_sum_rule(hessian: np.ndarray) -> np.ndarray:

@@ -69,6 +69,9 @@ class PartStore:
     def put(self, record: Record) -> None:
         Dataset([record], self.method.level_of_theory, self.method.provenance()).write(self._file(record.name))
 
+    def is_empty(self) -> bool:
+        return not any(self.folder.glob("*.h5"))
+
     def remove(self) -> None:
         shutil.rmtree(self.folder)
 

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -34,7 +34,7 @@ from pyscf.hessian import rhf, uhf
 from hesspot.data.sum_rules import acoustic_defect, rotational_defect
 from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
-from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
+from hesspot.reference.method import Labels, NotConverged, QuantumChemistry, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 
 #: Unstable solutions that are followed down before a structure is given up.
@@ -44,7 +44,7 @@ FOLLOWED = 5
 CORE_EXPONENT = 1.0
 
 
-class Method(BaseModel):
+class Method(QuantumChemistry, BaseModel):
     """The level of theory; the defaults are Gaussian's B3LYP/6-31G(d), which has Cartesian d functions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,10 +62,8 @@ class Method(BaseModel):
         kind = "Cartesian" if self.cart else "spherical"
         return f"KS {self.xc}/{self.basis} ({kind} d functions, grid {self.grid[0]} x {self.grid[1]}, PySCF)"
 
-    @property
-    def product_step(self) -> float:
-        """Å; truncation and noise of the gradient both leave about 0.001 eV/Å²."""
-        return 2e-3
+    #: Å; truncation and noise of the gradient both leave about 0.001 eV/Å².
+    product_step: ClassVar[float] = 2e-3
 
     def provenance(self) -> dict[str, Any]:
         return {"program": f"pyscf {version('pyscf')}", "method": self.model_dump(mode="json")}

@@ -17,11 +17,11 @@ from tblite.interface import Calculator, Result
 from hesspot.data.sum_rules import acoustic_defect, rotational_defect
 from hesspot.electrons import electrons_of
 from hesspot.errors import UserError
-from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
+from hesspot.reference.method import Labels, NotConverged, QuantumChemistry, impose_acoustic_sum_rule
 from hesspot.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 
 
-class TbliteMethod(BaseModel):
+class TbliteMethod(QuantumChemistry, BaseModel):
     """A tight-binding method and what decides the noise of its labels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,7 @@ class TbliteMethod(BaseModel):
         return f"{self.method} (tblite)"
 
     @property
-    def product_step(self) -> float:
+    def product_step(self) -> float:  # type: ignore[override]
         return self.step * BOHR
 
     def provenance(self) -> dict[str, Any]:

@@ -117,12 +117,15 @@ class Zero:
     """A maker of labels that are all zero."""
 
     level_of_theory = "none"
-    product_step = 1e-3
+    counts_electrons = True
 
     def provenance(self) -> dict[str, str]:
         return {}
 
     def check_input(self, *_: object, **__: object) -> None: ...
+
+    def prepare(self, *_: object, **__: object) -> "Zero":
+        return self
 
     def labels(self, atoms, *, hessian: bool):
         from hesspot.reference.method import Labels
