@@ -142,7 +142,9 @@ class TrainingConfig(Section):
     allow_mixed_charges: bool = Field(False, description="train on structures of several total charges")
     mode: Literal["e", "ef", "efh"] = Field("efh", description="energies, and forces, and Hessians")
     seed: int = Field(0, description="of the first weights, the order of structures, the directions")
-    start_from: str | None = Field(None, description="folder of a run whose best model is trained on", examples=["run"])
+    start_from: str | None = Field(
+        None, description="run folder, model file or shipped:NAME that is trained on", examples=["run"]
+    )
     replay: ReplaySection | None = None
     device: str = Field("cpu", description="of torch: cpu, cuda, cuda:1")
     tensorboard: bool = Field(False, description="write events for TensorBoard")

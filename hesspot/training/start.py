@@ -57,7 +57,7 @@ def read_training_data(
 ) -> TrainingData:
     """Read what a configuration names; UserError for what it cannot be trained on.
 
-    start: the checkpoint of the run that this one starts from; warnings: say on stderr what is odd about the labels.
+    start: the model that the run starts from, as of `read_start`; warnings: say on stderr what is odd about the labels.
     """
     dataset = read_data(config.data, config.allow_mixed_levels)
     require_one_charge(dataset.heads, config.allow_mixed_charges)

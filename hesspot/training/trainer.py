@@ -17,13 +17,14 @@ from hesspot.kernel import KernelModel
 from hesspot.kernel.house_training import TrainedHouse, what_training_lacks
 from hesspot.models.architectures import name_of
 from hesspot.models.flat_weights import FlatWeights
-from hesspot.training.checkpoint import FIRST_RESUMED, load_checkpoint
+from hesspot.training.checkpoint import FIRST_RESUMED
 from hesspot.training.config import TERMS, LossSection, TrainingConfig
 from hesspot.training.loss import LossTerms, backward, evaluate_terms
 from hesspot.training.optimizer import Schedule, make_optimizer
 from hesspot.training.parallel import Processes
 from hesspot.training.samples import Sample, in_groups
 from hesspot.training.start import first_model, read_training_data, with_shape_of
+from hesspot.training.starting_point import read_start
 
 
 class Trainer:
@@ -31,7 +32,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig):
         self.processes = Processes(config.device)
-        start = None if config.start_from is None else load_checkpoint(Path(config.start_from) / "best.pt")
+        start = None if config.start_from is None else read_start(config.start_from)
         self.config = config = with_shape_of(config, start)
         device = self.processes.device
         self.data = read_training_data(config, start, device, warnings=self.processes.writes)

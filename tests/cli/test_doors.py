@@ -44,7 +44,7 @@ COMMANDS = {
 #: Files, and the commands that may take them.
 KINDS = {
     "labels.h5": ("verify, data", "data info", "data check", "data convert", "train, data"),
-    "house.pt": ("verify", "ipi-input", "ipi-hessian", "export"),
+    "house.pt": ("train, start", "verify", "ipi-input", "ipi-hessian", "export"),
     "picture.png": (),
     "folder": (),
     "missing": (),
