@@ -8,6 +8,7 @@ import typer
 import hesspot
 from hesspot.cli import data, lammps
 from hesspot.cli.export import export
+from hesspot.cli.ipi_frames import ipi_frames
 from hesspot.cli.ipi_hessian import ipi_hessian
 from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
@@ -48,6 +49,7 @@ app.command("verify")(verify)
 app.add_typer(lammps.app, name="lammps")
 app.command("ipi-input")(ipi_input)
 app.command("ipi-hessian")(ipi_hessian)
+app.command("ipi-frames")(ipi_frames)
 
 
 def main() -> None:

@@ -161,7 +161,8 @@ def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings:
         of_members = f"<weights>[{', '.join(['1.0'] * len(models))}]</weights>"
     if settings.threshold:
         of_members += f"""
-    <!-- structures whose members' energies differ by more (standard deviation) are written: JSON, Bohr -->
+    <!-- structures whose members' energies differ by more (standard deviation) are written: JSON, Bohr; run.sh makes
+         doubtful.xyz of them, as `hesspot ipi-frames` does -->
     <active_thresh units='electronvolt'>{settings.threshold}</active_thresh>
     <active_output>doubtful</active_output>"""
     members = "\n    ".join(

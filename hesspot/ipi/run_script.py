@@ -14,7 +14,9 @@ from hesspot.errors import UserError
 from hesspot.files import write_atomically
 
 #: Files of a run: what it is made of, what it goes on from, and what it writes.
-_OF_A_RUN = re.compile(r"input\.xml|start\.xyz|run\.sh|hessian\.dat|dynmat\.dat|RESTART|EXIT|(l\d+_)?simulation\..+")
+_OF_A_RUN = re.compile(
+    r"input\.xml|start\.xyz|run\.sh|doubtful\.xyz|hessian\.dat|dynmat\.dat|RESTART|EXIT|(l\d+_)?simulation\..+"
+)
 
 #: Those that a run goes on from, or ends at.
 _STATE = re.compile(r"RESTART|EXIT|simulation\.checkpoint.*")
@@ -56,6 +58,9 @@ end() {
     kill -9 "$process" 2>/dev/null || true
   done
   rm -rf "$sockets"
+  if [ -s simulation.doubtful ]; then
+    hesspot ipi-frames simulation.doubtful --template start.xyz --out doubtful.xyz --overwrite || true
+  fi
 }
 trap end EXIT
 trap 'exit 129' HUP

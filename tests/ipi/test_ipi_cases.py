@@ -13,8 +13,10 @@ from hesspot.cli.main import app
 from hesspot.contract import build_batch
 from hesspot.errors import UserError
 from hesspot.export import read_model, write_model
+from hesspot.export.file import members_of
 from hesspot.ipi.cases import CASES
 from hesspot.models.ensemble import Member
+from hesspot.structures import read_structures
 from hesspot.units import HARTREE, HARTREE_PER_BOHR, IPI_AMU
 
 pytestmark = pytest.mark.ipi
@@ -149,7 +151,13 @@ def test_a_committee_in_one_file(ensemble, molecule, tmp_path):
         np.testing.assert_allclose(forces, wanted, rtol=0, atol=PRINTED)
     assert abs(np.loadtxt(folder / "simulation.out")[0, 5] - energies.mean()) < PRINTED * HARTREE
     assert structures_evaluated(folder) == 4 * 3
-    assert "uncertainty" in (folder / "simulation.doubtful").read_text()
+    frames = read_structures(folder / "doubtful.xyz")
+    assert len(frames) == 1 + 2 * 4  # the beads begin at one place
+    for frame in frames:
+        assert str(frame.symbols) == str(start.symbols) and not frame.pbc.any()
+        batch = build_batch([frame], committee.elements, committee.cutoff)
+        energies = [float(derivatives.evaluate(member, batch).energy[0]) for member in members_of(committee)]
+        assert abs(frame.info["energy_deviation"] - np.std(energies, ddof=1)) < PRINTED * HARTREE
 
 
 def matrices(n_beads, kelvin, centroid=None):
