@@ -38,6 +38,9 @@ def serve(
         Literal["none", "hvp", "hessian", "committee"],
         typer.Option(help="curvature, or the members of a committee, for i-PI's extras (JSON, atomic units)"),
     ] = "none",
+    lone_atoms: Annotated[
+        Literal["error", "allow"], typer.Option(help="what an atom is that leaves all others, beyond the cutoff")
+    ] = "error",
     expect: Annotated[
         str | None, typer.Option(help="elements in i-PI's order: symbols that repeat ('O H H'), or i-PI's own file")
     ] = None,
@@ -71,7 +74,10 @@ def serve(
         check_expected(atoms, expect)
     directions = periodic_directions(atoms, template, pbc)
     stated = stated_electrons(atoms, f"the template {template}")
-    settings = EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin, extras, threads, *stated)
+    start = atoms if lone_atoms == "error" else None
+    settings = EvaluatorSettings(
+        model, tuple(atoms.symbols), directions, dtype, device, skin, extras, threads, start, *stated
+    )
     failed = failed or Path(f"hesspot-ipi-failed-{os.getpid()}.xyz")
     serve_until_the_end(settings, atoms, failed, transport, restarts, split)
 

@@ -31,7 +31,7 @@ class Edges:
     """The edges of the centres `first` … `last - 1` of structures with `lists`, counting atoms through all structures.
 
     species (n_atoms,) of one structure; cutoff Å; allowed: Å that an atom may be away from its list's reference;
-    periodic: whether cells matter.
+    periodic: whether cells matter; lone_refused: whether an atom without a neighbour within the cutoff is an error.
     near (n_near,) are the edges within the cutoff, as indices into centers, neighbors (n_listed,); vectors
     (n_near, 3) Å. A model with n_members gives energies (n_members, n_centers) eV and their gradient
     (n_members, n_near, 3) eV/Å: by its `function`, called in `evaluate`, or from whoever calls `find` and `sum`.
@@ -48,6 +48,7 @@ class Edges:
         last: int,
         n_members: int = 1,
         function: CFunction | None = None,
+        lone_refused: bool = False,
     ):
         n_structures, n_atoms = len(lists), species.size
         _need("species", species, np.int64, n_atoms)
@@ -100,6 +101,7 @@ class Edges:
             first_center=first,
             n_centers=last - first,
             n_members=n_members,
+            lone_refused=int(lone_refused),
             cutoff_squared=cutoff**2,
             coincident_squared=COINCIDENT**2,
             allowed_squared=allowed**2,
@@ -135,7 +137,7 @@ class Edges:
 
     def find(self, positions: np.ndarray, cells: np.ndarray, anyhow: bool) -> bool:
         """Set the edges of positions (n_structures, n_atoms, 3), cells (n_structures, 3, 3) Å; False if the lists may
-        miss one, unless `anyhow`. EvaluationError for atoms on one place."""
+        miss one, unless `anyhow`. EvaluationError for atoms on one place, and for lone ones that are refused."""
         self._set(positions, cells)
         task, answer = self._pointers
         self._library.hesspot_edges_find(task, int(anyhow), answer)
@@ -183,6 +185,13 @@ class Edges:
         if status == Status.COINCIDENT:
             structure, i = divmod(int(self.centers[where]), n_atoms)
             raise EvaluationError(f"atoms {i} and {int(self.neighbors[where]) % n_atoms} are on one place", structure)
+        if status == Status.LONE:
+            structure, atom = divmod(where, n_atoms)
+            raise EvaluationError(
+                f"atom {atom} has no neighbour within {self._task.cutoff_squared**0.5:g} Å, the model's cutoff: it was "
+                "lost, and the model knows nothing of its energy (--lone-atoms allow takes it)",
+                structure,
+            )
         if status == Status.NOT_FINITE:
             raise EvaluationError("the model gave an energy, force or virial that is not finite", where)
         if status == Status.NO_MEMORY:

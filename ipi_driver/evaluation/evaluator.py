@@ -32,6 +32,7 @@ JOINED = 8
 class Evaluator:
     """Evaluates batches of structures with the same species and boundary conditions.
 
+    lone_refused: an atom without a neighbour within the cutoff is an error.
     `evaluated` counts the structures computed, `received` those asked for: equal ones are computed once.
     `model_seconds` is the CPU time of this thread in the model and its gradient.
     """
@@ -45,6 +46,7 @@ class Evaluator:
         device: torch.device | str = "cpu",
         skin: float = SKIN,
         extras: ExtrasKind = "none",
+        lone_refused: bool = False,
     ):
         self.model = model
         self.symbols = list(symbols)
@@ -53,7 +55,7 @@ class Evaluator:
         self.device = torch.device(device)
         self.lists = EdgeListCache(model.cutoff, skin, self.pbc)
         self.calls = self.received = self.evaluated = 0
-        self._extras = extras
+        self._extras, self._lone_refused = extras, lone_refused
         self._products = ProductsAlongMotion()
         self.model_seconds = 0.0
         self._periodic = bool(self.pbc.any())
@@ -69,7 +71,8 @@ class Evaluator:
     def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results:
         """positions (n_structures, n_atoms, 3) Å, cells (n_structures, 3, 3) Å with lattice vectors as rows.
 
-        EvaluationError for a structure with non-finite positions, atoms on one place, or a non-finite answer.
+        EvaluationError for a structure with non-finite positions, atoms on one place, lone atoms where these are
+        refused, or a non-finite answer.
         """
         unique, place = distinct(positions, cells)
         self.count(len(positions), len(unique))
@@ -197,6 +200,7 @@ class Evaluator:
                 last,
                 max(len(self._members), 1),
                 self._function,
+                self._lone_refused,
             )
         self._joined[key] = edges
         if len(self._joined) > JOINED:

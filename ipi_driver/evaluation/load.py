@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hesspot.derivatives import hvp
 from hesspot.electrons import require_trained, stated_electrons
 from hesspot.export import FingerprintEntry, LoadedModel, read_model
 from hesspot.export.replay import TOLERANCES, Answer, check_fingerprint, replay
+from hesspot.neighbors import find_edges
 from ipi_driver.evaluation.evaluator import Evaluator
 from ipi_driver.settings import Dtype, EvaluatorSettings
 from ipi_driver.template import Periodicity, periodic_directions, read_template
@@ -35,7 +36,12 @@ def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> E
         model.kernel.set_threads(settings.threads)
     elif settings.threads > 1:
         torch.set_num_threads(settings.threads)
-    evaluator = Evaluator(model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin, settings.extras)
+    keep = settings.start is not None and not _has_lone_atoms(settings.start, settings.pbc, model.cutoff)
+    evaluator = Evaluator(
+        model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin, settings.extras, keep
+    )
+    if settings.start is not None and not keep:
+        log("the template has atoms without a neighbour within the cutoff: lone atoms are taken")
     ask = _answers_of(model, settings)
     if settings.dtype == "float64":
         remedy = f"export it again with the torch that is installed here ({torch.__version__})"
@@ -65,9 +71,15 @@ def open_evaluator(
     template = Path(template)
     atoms = read_template(template)
     directions = periodic_directions(atoms, template, pbc)
-    settings = EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin)
+    settings = EvaluatorSettings(model, tuple(atoms.symbols), directions, dtype, device, skin, start=atoms)
     charge, multiplicity = stated_electrons(atoms, f"the template {template}")
     return load_evaluator(replace(settings, charge=charge, multiplicity=multiplicity), log), atoms
+
+
+def _has_lone_atoms(start: ase.Atoms, pbc: Sequence[bool], cutoff: float) -> bool:
+    directions = np.asarray(pbc) & start.cell.any(axis=1)  # a template need not say i-PI's cell
+    centers, _, _ = find_edges(start.positions, start.cell.array, directions, cutoff, "the template")
+    return len(np.unique(centers)) < len(start)
 
 
 def _answers_of(model: LoadedModel, settings: EvaluatorSettings) -> Callable[[FingerprintEntry], Answer]:

@@ -61,6 +61,8 @@ Answer find_edges(const Task &task) {
         next++;
       }
     }
+    if (task.lone_refused && next == task.first_edge[c])
+      return {LONE, atom, nullptr};
   }
   task.first_edge[task.n_centers] = next;
   return {DONE, next, nullptr};

@@ -19,6 +19,7 @@ using Model = decltype(&hesspot_model_evaluate);
 /// atoms through all structures. Angstrom, eV.
 struct Task {
   std::int64_t n_structures, n_atoms, first_center, n_centers, n_members;
+  std::int64_t lone_refused; ///< whether each atom must have a neighbour
   double cutoff_squared, coincident_squared, allowed_squared, model_seconds;
   double *positions;             ///< (3 n_atoms n_structures)
   double *cells;                 ///< (9 n_structures), lattice vectors as rows
@@ -48,10 +49,11 @@ enum Status : std::int64_t {
   NOT_FINITE = 3, ///< a structure whose answer is no number
   NO_MEMORY = 4,
   INVALID = 5, ///< a task that leads out of its arrays
-  FAILED = 6   ///< the model, for any other cause
+  FAILED = 6,  ///< the model, for any other cause
+  LONE = 7     ///< an atom without a neighbour
 };
 
-/// A status, the edge or the structure that it is about, and of INVALID and
+/// A status, the edge, centre or structure that it is about, and of INVALID and
 /// FAILED a sentence that says why, which the next call overwrites.
 struct Answer {
   std::int64_t status, where;

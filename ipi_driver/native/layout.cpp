@@ -29,6 +29,7 @@ std::string all() {
   MEMBER(Task, first_center);
   MEMBER(Task, n_centers);
   MEMBER(Task, n_members);
+  MEMBER(Task, lone_refused);
   MEMBER(Task, cutoff_squared);
   MEMBER(Task, coincident_squared);
   MEMBER(Task, allowed_squared);
@@ -103,6 +104,7 @@ std::string all() {
   VALUE(NO_MEMORY);
   VALUE(INVALID);
   VALUE(FAILED);
+  VALUE(LONE);
   BEGIN(Step);
   VALUE(UNUSUAL);
   VALUE(ANSWERED);

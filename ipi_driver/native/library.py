@@ -27,6 +27,7 @@ class Status(IntEnum):
     NO_MEMORY = 4
     INVALID = 5
     FAILED = 6
+    LONE = 7
 
 
 class Step(IntEnum):

@@ -147,6 +147,32 @@ def test_a_number_that_is_not_finite_is_never_sent(tmp_path, cliff):
     np.testing.assert_allclose(ase.io.read(tmp_path / "bad.xyz").positions, near, atol=1e-7)
 
 
+@pytest.mark.parametrize("lone", ["error", "allow"])
+def test_a_lost_atom_ends_the_driver_unless_it_may_go(lone, tmp_path, house):
+    atoms = ase.Atoms("OH2", [[0, 0, 0], [0.8, 0.5, 0], [-0.8, 0.5, 0]])
+    lost = atoms.positions + np.array([[0, 0, 0], [0, 0, 0], [0, 13.0, 0]])
+    server = listen(tmp_path / "s_x")
+    options = ["--pbc", "false", "--failed", "bad.xyz", *(["--lone-atoms", lone] if lone == "allow" else [])]
+    with driver(tmp_path, house, atoms, "--unix", "x", "--prefix", f"{tmp_path}/s_", *options) as process:
+        connection, reply = accept(server)
+        for positions in (atoms.positions, atoms.positions + 1e-3):  # the second one goes by the fast lane
+            connection.sendall(init() + posdata(BOX, positions / BOHR) + word("GETFORCE"))
+            reply.forces(3)
+        connection.sendall(posdata(BOX, lost / BOHR) + word("GETFORCE"))
+        if lone == "allow":
+            assert not reply.forces(3)[1].reshape(3, 3)[2].any()
+            connection.sendall(word("EXIT"))
+        else:
+            assert connection.recv(1) == b""
+        connection.close()
+        status, said = ending(process)
+    assert status == int(lone == "error")
+    assert ("atom 2 has no neighbour within 4 Å" in said) == (lone == "error")
+    if lone == "error":
+        assert "bad.xyz" in said and "--lone-atoms allow" in said
+        np.testing.assert_allclose(ase.io.read(tmp_path / "bad.xyz").positions, lost, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -160,7 +160,7 @@ def test_structures_are_what_was_compiled(monkeypatch):
     other = Other()
     monkeypatch.setattr(library, "library", lambda: other)
     for old, new, sentence in [
-        (b"Task 216", b"Task 224", "Task in the compiled part"),
+        (b"Task 224", b"Task 232", "Task in the compiled part"),
         (b"first_center i 16", b"first_center i 24", r"Task\.first_center in the compiled part"),
         (b"STALE 1", b"STALE 2", "Status in the compiled part"),
     ]:

@@ -10,7 +10,9 @@ from hesspot.contract import build_batch
 from hesspot.export import read_model
 from hesspot.neighbors import find_edges
 from ipi_driver.evaluation.evaluator import EvaluationError, Evaluator
+from ipi_driver.evaluation.load import load_evaluator
 from ipi_driver.evaluation.neighbors import EdgeListCache
+from ipi_driver.settings import EvaluatorSettings
 from ipi_driver.template import check_order, periodic_directions, read_template
 
 #: The same float64 operations on vectors that may differ in their last bits.
@@ -122,6 +124,38 @@ def test_a_number_that_the_model_cannot_give_is_caught(cliff):
     with pytest.raises(EvaluationError, match="not finite") as caught:
         evaluator(positions, np.tile(np.eye(3), (2, 1, 1)))
     assert caught.value.index == 1
+
+
+@pytest.mark.parametrize("backend", ["kernel", "torchscript"])
+def test_an_atom_that_is_lost_is_found_where_it_is_to_be(backend, house):
+    """Also across a periodic face, where an image is a neighbour as good as any."""
+    cell, atoms = np.diag([30.0, 30.0, 30.0]), np.array([[0.0, 0, 0], [0, 0, 1.0], [0, 0, 29.0]])
+    lost = np.array([[0.0, 0, 0], [0, 0, 1.0], [0, 0, 15.0]])
+    model = read_model(house, backend=backend)
+    refusing = Evaluator(model, ["O", "H", "H"], [True] * 3, lone_refused=True)
+    taking = Evaluator(model, ["O", "H", "H"], [True] * 3)
+    cells = np.array([cell, cell])
+    together = np.array([atoms, atoms + 0.01])
+    np.testing.assert_array_equal(refusing(together, cells).energy, taking(together, cells).energy)
+    with pytest.raises(EvaluationError, match="atom 2 has no neighbour within 4 Å") as caught:
+        refusing(np.array([atoms, lost]), cells)
+    assert caught.value.index == 1
+    assert np.isfinite(taking(np.array([atoms, lost]), cells).energy).all()
+
+
+@pytest.mark.parametrize("template", [[[0, 0, 0], [0, 0, 1.0]], [[0, 0, 0], [0, 0, 9.0]]])
+def test_atoms_that_are_alone_in_the_template_may_be_so(template, house):
+    """In i-PI's cell, of which the template says nothing."""
+    atoms, said = ase.Atoms("OH", template), []
+    settings = EvaluatorSettings(house, ("O", "H"), (True,) * 3, "float64", "cpu", 0.5, start=atoms)
+    evaluator = load_evaluator(settings, said.append)
+    far, cell = np.array([[[0, 0, 0], [0, 0, 9.0]]]), np.diag([30.0, 30.0, 30.0])[None]
+    if template[1][2] > 4.0:
+        assert np.isfinite(evaluator(far, cell).energy).all()
+        assert any("lone atoms are taken" in line for line in said)
+    else:
+        with pytest.raises(EvaluationError, match="no neighbour"):
+            evaluator(far, cell)
 
 
 @pytest.mark.parametrize("strained", [False, True])
