@@ -25,6 +25,7 @@ INPUTS, LISTS = "hesspot/ipi/inputs.py", "ipi_driver/evaluation/neighbors.py"
 KERNEL, NETWORKS, NUMBERS, BLOCK = (
     f"hesspot/kernel/house_{name}" for name in ("kernel.cpp", "networks.h", "numbers.h", "block.cpp")
 )
+FORCE_LINES = "hesspot/reference/force_lines.py"
 LOOPS, LANE = "ipi_driver/native/edges.cpp", "ipi_driver/native/fast_lane.cpp"
 KERNEL_TESTS = ["tests/kernel"]
 TESTS = {
@@ -35,6 +36,7 @@ TESTS = {
     DRIFT: ["tests/analysis/test_drift.py"],
     INPUTS: ["tests/ipi/test_ipi_inputs.py"],
     LISTS: ["tests/ipi/test_evaluator.py"],
+    FORCE_LINES: ["tests/reference/test_ase_labels.py"],
     KERNEL: KERNEL_TESTS,
     NETWORKS: KERNEL_TESTS,
     NUMBERS: KERNEL_TESTS,
@@ -94,6 +96,12 @@ MUTANTS = [
     Mutant(LISTS, "shrink = float(np.linalg.svd(strain, compute_uv=False)[-1])", "shrink = 1.0"),
     Mutant(LISTS, "positions @ np.linalg.inv(strain)", "positions"),
     Mutant(LISTS, "- 2.0 * room * largest", "- room * largest"),
+    Mutant(FORCE_LINES, "math.factorial(2 * order)", "math.factorial(order)"),
+    Mutant(FORCE_LINES, "max(force_noise, 1e-15)", "max(0.0, 1e-15)"),
+    Mutant(FORCE_LINES, "SHAPE * 2.0 * excess", "0.0 * excess"),
+    Mutant(FORCE_LINES, "math.hypot(noise, truncation / n)", "truncation / n"),
+    Mutant(FORCE_LINES, "slopes[0] + 4.0 * slopes[1]", "slopes[0] + 3.0 * slopes[1]"),
+    Mutant(FORCE_LINES, "12.0 * slope[0]", "14.0 * slope[0]"),
     Mutant(KERNEL, "(fraction * cube) - envelope) * inverse", "(fraction * cube)) * inverse"),
     Mutant(KERNEL, "three * (Y[9] * b[19])", "two * (Y[9] * b[19])"),
     Mutant(KERNEL, "m2_bar[u] += twice * m3[t];", "m2_bar[u] += v32_bar[a] * m3[t];"),
@@ -119,6 +127,7 @@ MUTANTS = [
     Mutant(LOOPS, "squared < task.coincident_squared", "squared < 0.0"),
     Mutant(LOOPS, "const std::int64_t atom = task.first_center + c;", "const std::int64_t atom = c;"),
     Mutant(LOOPS, "finite = finite && std::isfinite(virials[9 * s + i]);", "{}"),
+    Mutant(LOOPS, "task.lone_refused && next", "task.lone_refused && 0 && next"),
     Mutant(LANE, "(3 * column + row)", "(3 * row + column)"),
     Mutant(LANE, "divided(to, 9 * n, lane.hartree);", "divided(to, 9 * n, lane.hartree_per_bohr);"),
     Mutant(LANE, "lane.cells ? 72 : 144", "144"),

@@ -42,6 +42,9 @@ def label(
     step: Annotated[
         float | None, typer.Option(help="ase: Å, of differences of forces", show_default="from their noise")
     ] = None,
+    differences: Annotated[
+        bool, typer.Option("--differences", help="ase: of forces, also where the calculator has Hessians of its own")
+    ] = False,
     allow_nonconservative: Annotated[
         bool, typer.Option("--allow-nonconservative", help="ase: label with forces that are no gradient, too")
     ] = False,
@@ -79,6 +82,7 @@ def label(
             "--calculator-args": calculator_args or None,
             "--level": level,
             "--step": step,
+            "--differences": differences or None,
             "--allow-nonconservative": allow_nonconservative or None,
         },
     }
@@ -96,7 +100,14 @@ def label(
         elif program == "tblite":
             level_of_theory = _tblite_method(method)
         else:
-            level_of_theory = _ase_method(calculator, calculator_args or [], level, step, allow_nonconservative)
+            level_of_theory = _ase_method(
+                calculator,
+                calculator_args or [],
+                level=level,
+                step=step,
+                differences=differences,
+                allow_nonconservative=allow_nonconservative,
+            )
         from hesspot.reference.labelling import label_file
     except ModuleNotFoundError as error:
         raise UserError(f"labels need {error.name}, which is not installed: {install_hint('reference')}") from error
@@ -142,18 +153,12 @@ def _tblite_method(method: str | None) -> LabelMethod:
         raise UserError(f"--method {method} is not known to tblite here: use GFN1-xTB or GFN2-xTB") from error
 
 
-def _ase_method(
-    calculator: str | None, arguments: list[str], level: str | None, step: float | None, allow_nonconservative: bool
-) -> LabelMethod:
+def _ase_method(calculator: str | None, arguments: list[str], **settings: Any) -> LabelMethod:
     from hesspot.errors import UserError
     from hesspot.reference.ase_labels import AseMethod
     from hesspot.reference.calculator_factory import FORM, CalculatorFactory, parse_arguments
 
     if calculator is None:
         raise UserError(f"--program ase needs --calculator: {FORM}")
-    return AseMethod(
-        calculator=CalculatorFactory(name=calculator, arguments=parse_arguments(arguments)),
-        level=level,
-        step=step,
-        allow_nonconservative=allow_nonconservative,
-    )
+    factory = CalculatorFactory(name=calculator, arguments=parse_arguments(arguments))
+    return AseMethod(calculator=factory, **settings)

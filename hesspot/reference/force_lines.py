@@ -24,9 +24,8 @@ Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
 #: Å, between the points of which noise is taken: far enough that single precision tells them apart, near enough that
 #: the sixth derivative of a force leaves 1e-12 eV/Å.
 SPACING = 2e-3
-#: Points on each side, which make one sixth difference, and √(12!)/6! of it, the noise of a value.
+#: Points on each side, which make one sixth difference.
 POINTS = 3
-NOISE_OF_SIXTH = math.sqrt(math.factorial(12)) / math.factorial(6)
 #: 1/Å²: f‴ over H·v of stiff bonds, for the first two steps.
 STIFFENING = 25.0
 #: Å, between which a step lies: positions of large cells have 1e-12 Å of rounding, bonds break beyond.
@@ -98,8 +97,8 @@ def measure(evaluate: Evaluate, positions: np.ndarray, direction: np.ndarray) ->
     """Noise, f‴ and the step that balances them, from eleven calculations on one line of a random direction."""
     near = [evaluate(positions + point * SPACING * direction) for point in range(-POINTS, POINTS + 1)]
     energies, forces = np.array([energy for energy, _ in near]), np.array([forces for _, forces in near])
-    force_noise = _rms(np.diff(forces, 6, axis=0)) / NOISE_OF_SIXTH
-    energy_noise = max(_rms(np.diff(energies, 6)) / NOISE_OF_SIXTH, _rounding(energies))
+    force_noise = _noise(forces, 6)
+    energy_noise = max(_noise(energies, 5), _noise(energies, 6), _rounding(energies))
     stiffness = _rms(forces[0] - forces[-1]) / (2 * POINTS * SPACING)
     trial = _balanced(force_noise, STIFFENING * stiffness)
     outer = {factor: evaluate(positions + factor * trial * direction) for factor in (-2, -1, 1, 2)}
@@ -164,6 +163,12 @@ def _work(
     length = 4.0 * step * float(np.linalg.norm(direction))
     noise = math.hypot(math.sqrt(2.0) * differences.energy_noise, 0.5 * length * differences.force_noise)
     return work / length, noise / length
+
+
+def _noise(values: np.ndarray, order: int) -> float:
+    """Of each value, from differences of this order along the first axis, in which noise has grown by √((2k)!)/k!."""
+    growth = math.sqrt(math.factorial(2 * order)) / math.factorial(order)
+    return _rms(np.diff(values, order, axis=0)) / growth
 
 
 def _balanced(force_noise: float, third: float) -> float:

@@ -249,12 +249,17 @@ def test_a_calculators_own_hessian_is_taken_if_it_is_that_of_its_forces(tmp_path
     hessian = HesspotCalculator(WATER).get_hessian(record.atoms_only())
     expected = (record.directions.reshape(2, -1) @ hessian).reshape(record.products.shape)
     np.testing.assert_allclose(record.products, expected, atol=EXACT)
+    forces_only = own.model_copy(update={"differences": True})
+    (by_forces,) = label_file(file, tmp_path / "f.h5", forces_only, hessian=False, products=2, part="train")
+    assert by_forces.properties["product_error"] < 1e-3
+    np.testing.assert_allclose(by_forces.products, expected, atol=DIFFERENCES)
     (tmp_path / "wrong.py").write_text(
         "from hesspot import HesspotCalculator\n"
         "class Wrong(HesspotCalculator):\n"
         "    def get_hessian(self, atoms=None):\n        return -super().get_hessian(atoms)\n"
     )
     wrong = method(tmp_path / "wrong.py", "Wrong", model=str(WATER))
+    capsys.readouterr()
     (other,) = label_file(file, tmp_path / "b.h5", wrong, hessian=False, products=2, part="train")
     assert "differences are taken" in capsys.readouterr().err
     assert "product_error" in other.properties
@@ -291,8 +296,9 @@ def test_forces_that_are_no_gradient_are_refused_or_flagged(bent: Path, tmp_path
 def test_too_long_a_step_is_found_by_data_check(tmp_path: Path) -> None:
     """Energies at the same points tell what a step leaves."""
     file = written(tmp_path, ethane())
-    rough = emt().model_copy(update={"step": 0.1})
+    rough = emt().model_copy(update={"step": 0.1, "level": "EMT"})
     (record,) = label_file(file, tmp_path / "out.h5", rough, hessian=False, products=2, part="train")
+    assert Dataset.read(tmp_path / "out.h5").level_of_theory == "EMT"
     expected = [extrapolated(EMT(), ethane(), v) for v in record.directions]
     error = np.sqrt(np.mean((record.products - expected) ** 2))
     assert error / ESTIMATE < record.properties["product_error"] < error * ESTIMATE
