@@ -12,6 +12,7 @@ from hesspot.cli.ipi_frames import ipi_frames
 from hesspot.cli.ipi_hessian import ipi_hessian
 from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
+from hesspot.cli.sample import sample
 from hesspot.cli.study import study
 from hesspot.cli.train import train
 from hesspot.cli.verify import verify
@@ -40,6 +41,7 @@ def _options(
     """Options of the program itself; keeps the subcommands' names, however many there are."""
 
 
+app.command("sample")(sample)
 app.command("label")(label)
 app.add_typer(data.app, name="data")
 app.command("train")(train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,13 @@ def build_model(name: str, config: dict[str, Any]) -> Any:
     architecture = ARCHITECTURES[name]
     with torch.random.fork_rng(devices=[]):
         return architecture.model(architecture.config(**config))
+
+
+def describing_model(elements: Sequence[str], seed: int = 0) -> Any:
+    """A model with random weights, whose `descriptors` tell surroundings apart; the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model("house", {"elements": list(elements), "n_channels": 4, "hidden": [1]})
 
 
 def name_of(model: Any) -> str | None:

@@ -14,7 +14,7 @@ ROOMS = {
         *("version", "errors", "extras", "compiled", "console", "units", "files", "processes", "settings", "pool"),
         *("devices", "electrons", "structures", "neighbors", "contract", "derivatives", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators"),
-        *("reference", "training", "lammps", "ipi", "verification"),
+        *("reference", "sampling", "training", "lammps", "ipi", "verification"),
         *("study", "hesspot", "cli", "__main__"),
     ],
     "ipi_driver": ["settings", "template", "native", "wire", "evaluation", "serving", "pes", "cli"],

@@ -1,0 +1,147 @@
+"""From a few structures many, in several ways, and of these the ones that cover most: a file to be labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+
+from hesspot.console import Progress
+from hesspot.data.record import TAG
+from hesspot.errors import UserError
+from hesspot.export.file import eager_model, read_model
+from hesspot.files import replacing, require_free
+from hesspot.models.architectures import describing_model
+from hesspot.reference.calculator_factory import CalculatorFactory
+from hesspot.sampling.selection import farthest, surroundings
+from hesspot.sampling.ways import WAYS, dimers, thermal
+from hesspot.structures import check_structure, read_structures
+
+#: Ways that are not drawn one structure at a time, and what `--way` may name.
+DIMER, THERMAL, START = "dimer", "thermal", "start"
+NAMES = (*WAYS, DIMER, THERMAL)
+
+#: K, where none are given.
+TEMPERATURES = (300.0, 600.0, 1200.0)
+
+
+def sample(
+    source: str | Path,
+    out: str | Path,
+    ways: Mapping[str, int],
+    *,
+    keep: int | None = None,
+    calculator: CalculatorFactory | None = None,
+    temperatures: Sequence[float] = TEMPERATURES,
+    model: str | Path | None = None,
+    seed: int = 0,
+    elements: Sequence[str] | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[ase.Atoms]:
+    """Make structures from all of a file and write them, with these, to extended XYZ.
+
+    Args:
+        ways: how many structures each way makes, spread evenly over the start structures; see `NAMES`.
+        keep: of all, the start structures among them, so many that cover most; None: all.
+        calculator: of the dynamics of `thermal`, at rising `temperatures` (K).
+        model: exported model whose descriptors compare surroundings; one with random weights otherwise.
+    """
+    source, out = Path(source), Path(out)
+    require_free(out, overwrite)
+    starts = read_structures(source, elements)
+    for number, atoms in enumerate(starts):
+        check_structure(atoms, f"structure {number} of {source}")
+    _check(ways, keep, calculator, temperatures, len(starts))
+    rng = np.random.default_rng(seed)
+    frames = [_named(atoms, atoms, START, number, source) for number, atoms in enumerate(starts)]
+    with Progress("structures", len(starts) + sum(ways.values()), len(starts)) as progress:
+        for way, count in ways.items():
+            drawn = _made(way, count, starts, calculator, list(temperatures), rng, say)
+            for number, (start, atoms) in enumerate(drawn):
+                frames.append(_named(atoms, start, way, number, source))
+                progress.advance(note=way)
+    if keep is not None and keep < len(frames):
+        frames = _newest(frames, keep, model)
+    with replacing(out) as part:
+        ase.io.write(part, frames, format="extxyz")
+    return frames
+
+
+def _check(
+    ways: Mapping[str, int],
+    keep: int | None,
+    calculator: CalculatorFactory | None,
+    temperatures: Sequence[float],
+    n_starts: int,
+) -> None:
+    for way, count in ways.items():
+        if way not in NAMES:
+            raise UserError(f"--way {way}={count} is not known; use some of {', '.join(NAMES)}")
+        if count < 1:
+            raise UserError(f"--way {way}={count} is not possible: make 1 or more")
+    if THERMAL in ways and calculator is None:
+        raise UserError("--way thermal is dynamics with a calculator; name one with --calculator module:factory")
+    if THERMAL not in ways and calculator is not None:
+        raise UserError(f"--calculator {calculator.name} is for --way thermal=N, which is not asked for; add it")
+    if not temperatures or min(temperatures) <= 0:
+        raise UserError(f"--temperatures {','.join(map(str, temperatures))} are not possible: give some above 0 K")
+    if keep is not None and keep < 1:
+        raise UserError(f"--keep {keep} is not possible: keep 1 or more")
+
+
+def _made(
+    way: str,
+    count: int,
+    starts: Sequence[ase.Atoms],
+    calculator: CalculatorFactory | None,
+    temperatures: list[float],
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> Iterator[tuple[ase.Atoms, ase.Atoms]]:
+    """Start structure and structure, `count` of them."""
+    if way == DIMER:
+        everything = ase.Atoms(np.concatenate([atoms.numbers for atoms in starts]))
+        yield from ((atoms, atoms) for atoms in dimers(everything, count))
+        return
+    for number, start in enumerate(starts):
+        share = count * (number + 1) // len(starts) - count * number // len(starts)
+        if way != THERMAL:
+            yield from ((start, WAYS[way](start, rng)) for _ in range(share))
+            continue
+        assert calculator is not None
+        made: Any = calculator.make({})
+        done = 0
+        try:
+            for atoms in thermal(start, share, made, temperatures, rng):
+                yield start, atoms
+                done += 1
+        except UserError:
+            raise
+        except Exception as error:  # what a calculator says of one structure ends its dynamics alone
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            say(f"structure {number}: dynamics ended after {done} of {share} structures, {reason}")
+
+
+def _named(atoms: ase.Atoms, start: ase.Atoms, way: str, number: int, source: Path) -> ase.Atoms:
+    """A copy without labels, whose name, tag and system `hesspot label` keeps."""
+    frame = atoms.copy()
+    frame.calc = None
+    same = len(frame) == len(start) and bool((frame.numbers == start.numbers).all())
+    frame.info = {key: value for key, value in start.info.items() if same and key not in ("name", "part", "kind", TAG)}
+    frame.info |= {"name": f"{source.stem}_{way}_{number:05d}", TAG: way, "system": str(frame.symbols.formula)}
+    return frame
+
+
+def _newest(frames: list[ase.Atoms], keep: int, path: str | Path | None) -> list[ase.Atoms]:
+    elements = sorted({symbol for atoms in frames for symbol in atoms.symbols})
+    model: Any = describing_model(elements) if path is None else eager_model(read_model(path))
+    if not hasattr(model, "descriptors"):
+        raise UserError(f"--model {path} has no descriptors of surroundings, which are compared; leave it out")
+    with Progress("surroundings", len(frames)) as progress:
+        described = surroundings(frames, model, progress.advance)
+    return [frames[index] for index in sorted(farthest(frames, described, keep))]

@@ -1,0 +1,169 @@
+"""Risk: structures that are not what they are called or cannot be labelled, or a choice that leaves out what is new."""
+
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.data import covalent_radii
+from typer.testing import CliRunner
+
+from hesspot.cli.main import app
+from hesspot.data import Dataset
+from hesspot.errors import UserError
+from hesspot.export.shipped import find_model
+from hesspot.models.architectures import describing_model
+from hesspot.reference.ase_labels import AseMethod
+from hesspot.reference.calculator_factory import CalculatorFactory
+from hesspot.reference.labelling import label_file
+from hesspot.sampling import ways
+from hesspot.sampling.sample import sample
+from hesspot.sampling.selection import farthest, surroundings
+from hesspot.structures import read_structures
+
+EMT_FACTORY = CalculatorFactory(name="ase.calculators.emt:EMT")
+
+#: Å: extended XYZ has eight digits.
+PRINTED = 1e-7
+
+
+def copper() -> ase.Atoms:
+    return bulk("Cu", cubic=True) * (2, 2, 2)
+
+
+def nearest(atoms: ase.Atoms) -> float:
+    """The least distance of two atoms over the sum of their radii, by ASE's minimum image."""
+    distances = atoms.get_all_distances(mic=True) + 1e3 * np.eye(len(atoms))
+    radii = covalent_radii[atoms.numbers]
+    return float((distances / (radii[:, None] + radii)).min())
+
+
+def test_rattled_structures_are_displaced_and_their_atoms_stay_apart() -> None:
+    rng = np.random.default_rng(0)
+    for start in (copper(), molecule("CH3OH")):
+        moved = [ways.rattled(start, rng) for _ in range(8)]
+        amplitudes = [float(np.sqrt(np.mean((atoms.positions - start.positions) ** 2))) for atoms in moved]
+        assert 0.5 * ways.RATTLED[0] < min(amplitudes) < 0.5 * max(amplitudes) < ways.RATTLED[1]
+        assert min(map(nearest, moved)) >= ways.NEAREST
+
+
+def test_strained_cells_change_volume_and_shape() -> None:
+    rng = np.random.default_rng(1)
+    cells = [ways.strained(copper(), rng).cell for _ in range(8)]
+    ratios = np.array([cell.volume for cell in cells]) / copper().cell.volume
+    assert 0.75 < ratios.min() < 0.97 and 1.03 < ratios.max() < 1.35
+    assert max(abs(angle - 90) for cell in cells for angle in cell.angles()) > 1
+
+
+def test_a_vacancy_is_one_atom_less() -> None:
+    assert len(ways.vacant(copper(), np.random.default_rng(2))) == 31
+
+
+def test_a_contact_brings_two_atoms_together() -> None:
+    rng = np.random.default_rng(3)
+    for start in (copper(), molecule("CH3OH")):
+        for _ in range(5):
+            moved = ways.contact(start, rng)
+            shifts = np.linalg.norm(moved.positions - start.positions, axis=1)
+            assert np.count_nonzero(shifts) == 1
+            assert nearest(moved) < ways.CONTACT[1] * ways.NEIGHBOR * 1.01
+            assert nearest(moved) > 0.2
+
+
+def test_dimers_are_of_all_pairs_and_come_close() -> None:
+    made = list(ways.dimers(molecule("CH3OH"), 18))
+    assert {str(atoms.symbols.formula) for atoms in made} == {"H2", "HC", "HO", "C2", "CO", "O2"}
+    distances = sorted(atoms.get_distance(0, 1) for atoms in made if str(atoms.symbols.formula) == "H2")
+    assert distances[0] < 0.35 and distances[-1] > 1.5
+
+
+def test_dynamics_are_hotter_at_higher_temperature() -> None:
+    frames = list(ways.thermal(copper(), 16, EMT(), [150.0, 1200.0], np.random.default_rng(4)))
+    moved = [np.sqrt(np.mean((atoms.positions - copper().positions) ** 2)) for atoms in frames]
+    assert len(frames) == 16 and not any(atoms.has("momenta") for atoms in frames)
+    # displacements go with √T: twice to three times as large, less what has not settled
+    assert 1.5 < np.mean(moved[10:]) / np.mean(moved[2:8]) < 6.0
+
+
+def test_the_few_that_are_chosen_cover_the_groups() -> None:
+    """Three groups that are far from each other, ten of each hardly different: one of each comes first."""
+    rng = np.random.default_rng(5)
+    groups = [
+        bulk("Cu", a=3.6, cubic=True),
+        bulk("Cu", "bcc", a=2.9, cubic=True),
+        ase.Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]]),
+    ]
+    pool = []
+    for number in range(30):
+        atoms = groups[number % 3].copy()
+        atoms.rattle(1e-3, rng=rng)
+        pool.append(atoms)
+    described = surroundings(pool, describing_model(["Cu"]))
+    chosen = farthest(pool, described, 3)
+    assert chosen[0] == 0 and {index % 3 for index in chosen} == {0, 1, 2}
+    assert sorted(farthest(pool, described, 100)) == list(range(30))
+
+
+def test_the_file_can_be_labelled_and_is_the_same_again(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "cu.xyz", copper())
+    wanted = {"rattle": 3, "strain": 2, "vacancy": 1, "contact": 1, "dimer": 2, "thermal": 3}
+    for name in ("a.xyz", "b.xyz"):
+        sample(tmp_path / "cu.xyz", tmp_path / name, wanted, calculator=EMT_FACTORY, temperatures=[300.0], seed=7)
+    assert (tmp_path / "a.xyz").read_text() == (tmp_path / "b.xyz").read_text()
+    label_file(tmp_path / "a.xyz", tmp_path / "a.h5", AseMethod(calculator=EMT_FACTORY), hessian=False)
+    dataset = Dataset.read(tmp_path / "a.h5")
+    tags = [record.tag for record in dataset]
+    assert {tag: tags.count(tag) for tag in set(tags)} == {**wanted, "start": 1}
+    assert dataset[0].name == "cu_start_00000"
+    np.testing.assert_allclose(dataset[0].positions, copper().positions, atol=PRINTED)
+
+
+def test_a_model_of_ones_own_compares(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "in.xyz", [molecule("H2O"), molecule("H2O2")])
+    kept = sample(tmp_path / "in.xyz", tmp_path / "o.xyz", {"rattle": 6}, keep=4, model=find_model("shipped:water"))
+    assert [len(frame) for frame in kept].count(4) and len(kept) == 4
+    ase.io.write(tmp_path / "cu.xyz", copper())
+    with pytest.raises(UserError, match="Cu"):
+        sample(tmp_path / "cu.xyz", tmp_path / "p.xyz", {"rattle": 2}, keep=1, model=find_model("shipped:water"))
+
+
+def test_dynamics_that_a_calculator_ends_leave_what_is_there(tmp_path: Path, capsys) -> None:
+    (tmp_path / "bad.py").write_text(
+        "from ase.calculators.emt import EMT\n"
+        "class Ends(EMT):\n    calls = 0\n"
+        "    def calculate(self, *words, **more):\n"
+        "        Ends.calls += 1\n"
+        "        if Ends.calls > 100:\n            raise RuntimeError('out of range')\n"
+        "        super().calculate(*words, **more)\n"
+    )
+    ase.io.write(tmp_path / "cu.xyz", bulk("Cu", cubic=True))
+    bad, said = CalculatorFactory(name=f"{tmp_path}/bad.py:Ends"), []
+    frames = sample(tmp_path / "cu.xyz", tmp_path / "o.xyz", {"thermal": 9}, calculator=bad, say=said.append)
+    assert said == ["structure 0: dynamics ended after 2 of 9 structures, RuntimeError: out of range"]
+    assert len(frames) == len(read_structures(tmp_path / "o.xyz")) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--way", "rattle"], "--way rattle is no number"),
+        (["--way", "rattle=2", "--way", "rattle=3"], "stands twice"),
+        (["--way", "melt=2"], "--way melt=2 is not known; use some of rattle, strain"),
+        (["--way", "rattle=0"], "make 1 or more"),
+        (["--way", "strain=2"], "periodic in all directions"),
+        (["--way", "thermal=2"], "name one with --calculator"),
+        (["--way", "rattle=2", "--calculator", "ase.calculators.emt:EMT"], "is for --way thermal=N"),
+        (["--way", "rattle=2", "--keep", "0"], "--keep 0"),
+        (["--way", "thermal=2", "--calculator", "ase.calculators.emt:EMT", "--temperatures", "x"], "are no numbers"),
+        (["--way", "thermal=2", "--calculator", "nothing_here:EMT"], "pip install nothing_here"),
+    ],
+)
+def test_bad_input_gives_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "in.xyz", molecule("H2O"))
+    result = CliRunner().invoke(app, ["sample", str(tmp_path / "in.xyz"), "--out", str(tmp_path / "o.xyz"), *options])
+    with pytest.raises(UserError, match=words):
+        raise result.exception
+    assert not (tmp_path / "o.xyz").exists()
