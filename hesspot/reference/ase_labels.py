@@ -136,6 +136,8 @@ class AseMethod(BaseModel):
             (direction,) = random_directions(record.name, len(atoms), 1)
             try:
                 calculator = self._fresh(atoms)
+                if any(each.pbc.all() for each in records) and not _has_stress(calculator):
+                    say(f"{self.calculator.name} has no stress: periodic structures are labelled without")
                 evaluate = _evaluator(calculator, atoms)
                 if not curvature:
                     mismatch, forces = mismatch_along(evaluate, atoms.positions, direction, REACH)
@@ -347,9 +349,13 @@ def _evaluator(calculator: GetPropertiesMixin, atoms: Atoms) -> Callable[[np.nda
     return evaluate
 
 
+def _has_stress(calculator: Any) -> bool:
+    return "stress" in (getattr(calculator, "implemented_properties", None) or ())
+
+
 def _stress(calculator: GetPropertiesMixin, atoms: Atoms) -> np.ndarray | None:
     """(3, 3) in eV/Å³; None where the calculator has none."""
-    if "stress" not in (getattr(calculator, "implemented_properties", None) or ()):
+    if not _has_stress(calculator):
         return None
     try:
         stress = np.array(calculator.get_stress(_dressed(atoms)), dtype=np.float64)

@@ -266,7 +266,7 @@ def test_a_calculators_own_hessian_is_taken_if_it_is_that_of_its_forces(tmp_path
     np.testing.assert_allclose(other.products, expected, atol=DIFFERENCES)
 
 
-def test_single_precision_gets_a_longer_step_and_says_its_error(bent: Path, tmp_path: Path) -> None:
+def test_single_precision_gets_a_longer_step_and_says_its_error(bent: Path, tmp_path: Path, capsys) -> None:
     file = written(tmp_path, copper())
     (exact,) = label_file(file, tmp_path / "a.h5", method(bent), hessian=False, products=2, part="train")
     (single,) = label_file(
@@ -276,6 +276,7 @@ def test_single_precision_gets_a_longer_step_and_says_its_error(bent: Path, tmp_
     error = np.sqrt(np.mean((single.products - exact.products) ** 2))
     assert error / ESTIMATE < single.properties["product_error"] < error * ESTIMATE
     assert single.properties["gradient_mismatch"] < 1e-3
+    assert single.stress is None and "has no stress" in capsys.readouterr().err
 
 
 def test_forces_that_are_no_gradient_are_refused_or_flagged(bent: Path, tmp_path: Path, capsys) -> None:
