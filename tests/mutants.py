@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
+SOAP = "hesspot/kernel/soap_loops.cpp"
 DERIVATIVES, LOSS, OPTIMIZER = "hesspot/derivatives.py", "hesspot/training/loss.py", "hesspot/training/optimizer.py"
 MODES, DRIFT = "hesspot/analysis/normal_modes.py", "hesspot/analysis/drift.py"
 INPUTS, LISTS = "hesspot/ipi/inputs.py", "ipi_driver/evaluation/neighbors.py"
@@ -32,6 +33,7 @@ TESTS = {
     DERIVATIVES: ["tests/derivatives"],
     LOSS: ["tests/training/test_loss.py", "tests/training/test_metric.py"],
     OPTIMIZER: ["tests/training/test_soap.py"],
+    SOAP: ["tests/training/test_soap.py"],
     MODES: ["tests/analysis/test_normal_modes.py"],
     DRIFT: ["tests/analysis/test_drift.py"],
     INPUTS: ["tests/ipi/test_ipi_inputs.py"],
@@ -81,6 +83,11 @@ MUTANTS = [
     Mutant(OPTIMIZER, "torch.baddbmm(turned, inside, right.mT, alpha=-1.0)", "turned"),
     Mutant(OPTIMIZER, ", weight_decay=settings.weight_decay)", ")"),
     Mutant(OPTIMIZER, "lr=settings.learning_rate", "lr=0.01"),
+    Mutant(SOAP, "(g * g - square[i])", "(g - square[i])"),
+    Mutant(SOAP, "own.left, 1, r, gradient", "own.left, r, 1, gradient"),
+    Mutant(SOAP, "* (1.0 - step.decay)", ""),
+    Mutant(SOAP, "approach(own.right_square, square, k * c, part)", "approach(own.right_square, square, k, part)"),
+    Mutant(SOAP, "own.transposed ? j * r + i : i * c + j]);", "i * c + j]);"),
     Mutant(MODES, "LINEAR = 1e-3", "LINEAR = 1e-1"),
     Mutant(MODES, "LINEAR = 1e-3", "LINEAR = 1e-6"),
     Mutant(MODES, "IMAGINARY = 0.5", "IMAGINARY = 50.0"),
