@@ -19,8 +19,8 @@ class Section(BaseModel):
 #: Shapes along the front of error against cost (docs/model.md).
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"n_radial": 8, "n_channels": 6, "hidden": [32, 32]},
-    "medium": {"n_radial": 10, "n_channels": 8, "hidden": [64, 64]},
-    "large": {"n_radial": 12, "n_channels": 12, "hidden": [64, 64]},
+    "medium": {"n_radial": 8, "n_channels": 8, "hidden": [64, 64]},
+    "large": {"n_radial": 8, "n_channels": 12, "hidden": [64, 64]},
 }
 
 

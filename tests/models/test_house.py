@@ -123,6 +123,15 @@ def test_float32_keeps_large_shifts(model):
     np.testing.assert_allclose(rounded.forces.numpy(), double.forces.numpy(), atol=FLOAT32 * scale, rtol=0)
 
 
+def test_radial_functions_begin_smooth():
+    """Sums over 1200 random weights of one deviation scatter by 4 % of it."""
+    torch.manual_seed(0)
+    model = HouseModel(HouseConfig(elements=["H", "C"], n_radial=3, n_channels=150))
+    deviations = model.mix.detach().view(4, 2, 2, 3, 150).square().mean((0, 1, 4)).sqrt()
+    of_all = np.sqrt(2 * (1 + 1 / 4 + 1 / 9))
+    assert deviations.numpy() == pytest.approx(np.tile(1 / np.arange(1, 4), (2, 1)) / of_all, rel=0.1)
+
+
 def test_bad_structures_are_named(model):
     with pytest.raises(UserError, match=r"element S of atom 0 is not known to the model, which has H, C, N, O"):
         quantities(model, molecule("SO2"))
