@@ -621,10 +621,10 @@ def test_gradients_under_the_name_of_forces(samples: list[Record], tmp_path: Pat
 
 def test_what_is_not_read_is_told(samples: list[Record], tmp_path: Path, capsys) -> None:
     source = written(tmp_path / "set.xyz", samples[:2])
-    text = source.read_text().replace("forces:R:3", "dft_total_gradient:R:3").replace(" energy=", " my_energy=")
+    text = source.read_text().replace("forces:R:3", "ccsd_total_gradient:R:3").replace(" energy=", " my_energy=")
     source.write_text(text)
     assert read(source)[0].forces is None
-    told = "dft_total_gradient, my_energy not read, --keys FIELD=NAME reads what is a label (2 structures)"
+    told = "ccsd_total_gradient, my_energy not read, --keys FIELD=NAME reads what is a label (2 structures)"
     assert capsys.readouterr().err == f"warning: {source}: {told}\n"
     np.savez(tmp_path / "set.npz", **columns_of(samples), scf=np.zeros(6))
     read(tmp_path / "set.npz")
