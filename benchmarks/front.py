@@ -84,11 +84,13 @@ def draw(points: dict[str, tuple[float, float, float]]) -> Figure:
         costs = [point[0] for point in points.values()]
         axis.plot(costs, [point[1 + place] for point in points.values()], "o-", color=COLORS[0])
         for name, point in points.items():
-            axis.annotate(name, (point[0], point[1 + place]), xytext=(5, 5), textcoords="offset points")
+            axis.annotate(name, (point[0], point[1 + place]), xytext=(0, 6), textcoords="offset points")
         for color, (name, published) in zip(COLORS[1:], PUBLISHED.items(), strict=False):
             axis.axhline(published[place], color=color, linewidth=1, linestyle="--", label=f"{name}, published")
-        axis.set(xscale="log", yscale="log", xlabel="µs per atom, one core", ylabel=f"RMSE of {label}")
-    axes[1].legend(frameon=False, fontsize="small")
+        axis.set(xlabel="µs per atom, one core", ylabel=f"RMSE of {label}")
+        axis.set_xlim(left=0)
+        axis.set_ylim(bottom=0)
+    axes[1].legend(frameon=False, fontsize="small", loc="lower left")
     return figure
 
 
