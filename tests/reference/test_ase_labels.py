@@ -21,7 +21,7 @@ from hesspot.data.quality import check_dataset, in_words
 from hesspot.errors import UserError
 from hesspot.reference.ase_labels import AseMethod
 from hesspot.reference.calculator_factory import CalculatorFactory, parse_arguments
-from hesspot.reference.force_lines import along, measure, random_directions
+from hesspot.reference.force_lines import Differences, along, measure, random_directions
 from hesspot.reference.labelling import label_file
 
 WATER = Path(__file__).parents[2] / "examples/water/water.pt"
@@ -170,8 +170,24 @@ def test_step_and_error_fit_the_noise(noise: float, make) -> None:
     assert error / ESTIMATE < np.sqrt(np.mean(np.square(told))) < error * ESTIMATE
     for factor in (0.2, 5.0) if noise else (5.0,):
         other = differences.model_copy(update={"step": factor * differences.step})
-        worse = along(evaluate, atoms.positions, others[0], centre, other).product
-        assert np.sqrt(np.mean((worse - extrapolated(EMT(), atoms, others[0])) ** 2)) > 2 * errors[0]
+        worse = along(evaluate, atoms.positions, others[0], centre, other)
+        error = np.sqrt(np.mean((worse.product - extrapolated(EMT(), atoms, others[0])) ** 2))
+        assert error > 2 * errors[0]
+        assert error / ESTIMATE < worse.error < error * ESTIMATE
+
+
+def test_energies_tell_what_a_step_leaves_of_a_stiffer_structure() -> None:
+    """f‴ that was measured on a soft structure says nothing of it."""
+    atoms = ethane()
+    evaluate = evaluator(EMT(), atoms)
+    soft = Differences(step=0.03, force_noise=1e-10, energy_noise=1e-10, third=1.0)
+    errors, told = [], []
+    for direction in random_directions("stiff", len(atoms), 8):
+        line = along(evaluate, atoms.positions, direction, evaluate(atoms.positions), soft)
+        errors.append(np.sqrt(np.mean((line.product - extrapolated(EMT(), atoms, direction)) ** 2)))
+        told.append(line.error)
+    error = np.sqrt(np.mean(np.square(errors)))
+    assert error / ESTIMATE < np.sqrt(np.mean(np.square(told))) < error * ESTIMATE
 
 
 def test_a_soft_potential_is_differentiated_well() -> None:
