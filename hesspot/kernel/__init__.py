@@ -84,7 +84,7 @@ def _library() -> ctypes.CDLL:
     library.hesspot_soap_step.argtypes = [
         *(_POINTER, ctypes.c_int64, ctypes.c_int),
         *[ctypes.c_double] * 5,
-        *(ctypes.c_int, ctypes.c_int, _POINTER),
+        *(ctypes.c_int, _POINTER),
     ]
     for name, structure in (("edges", _Edges), ("soap_stack", _SoapStack)):
         size = getattr(library, f"hesspot_{name}_size")
@@ -138,7 +138,6 @@ def soap_step(
     epsilon: float,
     rate: float,
     decay: float,
-    gather: bool,
     threads: int,
 ) -> None:
     """One step of SOAP of stacks of matrices: weights (n, rows, columns), their gradient, and their state.
@@ -157,7 +156,7 @@ def soap_step(
                 setattr(one, name, state[name].data_ptr())
     single = int(stacks[0][2]["left"].dtype == torch.float32) if stacks else 0
     numbers = memory, unbias, epsilon, rate, decay
-    _call(_library().hesspot_soap_step, made, len(stacks), single, *numbers, int(gather), threads)
+    _call(_library().hesspot_soap_step, made, len(stacks), single, *numbers, threads)
 
 
 def version(architecture: Architecture) -> int:

@@ -258,13 +258,13 @@ int hesspot_model_add_weight_gradient(
 
 int hesspot_soap_step(const hesspot_soap_stack *stacks, int64_t n_stacks,
                       int single_precision, double memory, double unbias,
-                      double epsilon, double rate, double decay, int gather,
-                      int threads, const char **error) {
+                      double epsilon, double rate, double decay, int threads,
+                      const char **error) {
   return guarded(error, [&] {
     if (threads < 1)
       throw std::invalid_argument(std::to_string(threads) +
                                   " threads cannot be; there must be one");
-    const SoapStep step = {memory, unbias, epsilon, rate, decay, gather != 0};
+    const SoapStep step = {memory, unbias, epsilon, rate, decay};
     (single_precision ? step_stacks<float>
                       : step_stacks<double>)(stacks, n_stacks, step,
                                              static_cast<std::size_t>(threads));

@@ -170,15 +170,15 @@ struct hesspot_soap_stack {
 
 /** One step of these matrices; state is float with `single_precision`, else
  * double. memory: decay of the means; unbias: 1 - memory^steps; epsilon: added
- * to root mean squares; rate: of learning; decay: of the weights in this step;
- * gather: 1 to renew the squares. `threads` matrices at once, to the same last
+ * to root mean squares; rate: of learning; decay: of the weights in this step.
+ * `threads` matrices at once, to the same last
  * bit. HESSPOT_INVALID for numbers below 1, and for more rows or directions
  * than columns. */
 HESSPOT_API int hesspot_soap_step(const struct hesspot_soap_stack *stacks,
                                   int64_t n_stacks, int single_precision,
                                   double memory, double unbias, double epsilon,
-                                  double rate, double decay, int gather,
-                                  int threads, const char **error);
+                                  double rate, double decay, int threads,
+                                  const char **error);
 
 /** The size of such a stack, for callers that lay it out themselves. */
 HESSPOT_API int64_t hesspot_soap_stack_size(void);

@@ -29,7 +29,6 @@ struct SoapStep {
   double unbias;      ///< 1 - memory^steps
   double epsilon;     ///< added to root mean squares
   double rate, decay; ///< of the learning, and of the weights in this step
-  bool gather;        ///< whether the squares are renewed
 };
 
 /// Of the matrices that are asked for one by one; `threads` of them at once, to

@@ -213,13 +213,11 @@ void step_matrix(const SoapMatrix<Real> &own, const SoapStep &step,
   }
   add_product<Real>(inside_move, k, 1, own.right, r, k, c, 1, move);
 
-  if (step.gather) {
-    products_of_rows(turned, turned, r, r, c, square);
-    approach(own.left_square, square, r * r, part);
-    set_zero(square, k * c);
-    add_product<Real>(inside, 1, k, turned, k, r, c, 1, square);
-    approach(own.right_square, square, k * c, part);
-  }
+  products_of_rows(turned, turned, r, r, c, square);
+  approach(own.left_square, square, r * r, part);
+  set_zero(square, k * c);
+  add_product<Real>(inside, 1, k, turned, k, r, c, 1, square);
+  approach(own.right_square, square, k * c, part);
 
   Real *const back = turned;
   set_zero(back, n);

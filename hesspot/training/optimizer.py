@@ -23,17 +23,15 @@ from hesspot.training.config import OptimizerSection
 #: Decay of the means of gradients, of their squares, and of GGᵀ and GᵀG.
 MEMORY = 0.95
 
-#: Steps after which a gradient counts for little in these means: those of GGᵀ and GᵀG leave earlier ones out.
-FORGOTTEN = 40
-
 #: Steps between two updates of the bases: at first, then a tenth of the steps done, and at last.
-REFRESHES = (10, 100)
+REFRESHES = (10, 20)
 
 #: Of bases and means. A step is as good with seven digits, and costs half.
 PRECISION = torch.float32
 
-#: Directions of a matrix's longer side that are a basis.
-RANK = 48
+#: Directions of a matrix's longer side that are a basis: all of them up to the first number, then a part of them, up to
+#: the second.
+RANKS, PART = (48, 128), 4
 
 #: Added to root mean squares of gradients.
 EPSILON = 1e-8
@@ -45,7 +43,7 @@ LOWEST = 0.01
 class Soap(torch.optim.Optimizer):
     """Decoupled weight decay as in AdamW; what is no matrix is stepped by Adam.
 
-    Of the longer side of a matrix the `RANK` strongest directions are a basis, and what is beyond them is stepped by
+    Of the longer side of a matrix some `RANKS` strongest directions are a basis, and what is beyond them is stepped by
     Adam as it is: the networks' first layers are wide, most of what they read is correlated, and bases of all of it
     would cost more than the gradient. The first step sets the bases up and moves nothing. On CPUs the kernel makes the
     steps, which torch would in many small operations. threads: of the kernel.
@@ -67,13 +65,12 @@ class Soap(torch.optim.Optimizer):
             state["rest"] = {"mean": torch.zeros_like(rest), "square": torch.zeros_like(rest)}
             return
         state["step"] += 1
-        until_refresh = state["refresh"] - state["step"]
         decay, unbias = group["lr"] * group["weight_decay"], 1.0 - MEMORY ** state["step"]
         stacks = [
             (stack.view(values.data), stack.view(values.grad), own)
             for stack, own in zip(self._weights.stacks, state["stacks"], strict=True)
         ]
-        settings = {"unbias": unbias, "rate": group["lr"], "decay": decay, "gather": until_refresh <= FORGOTTEN}
+        settings = {"unbias": unbias, "rate": group["lr"], "decay": decay}
         if values.device.type == "cpu":
             soap_step(stacks, memory=MEMORY, epsilon=EPSILON, threads=self._threads, **settings)
         else:
@@ -81,7 +78,7 @@ class Soap(torch.optim.Optimizer):
         others = values.data[self._weights.n_matrices :]
         move = _adam(state["rest"]["mean"], state["rest"]["square"], rest, unbias, EPSILON)
         others.mul_(1.0 - decay).sub_(move, alpha=group["lr"])
-        if until_refresh == 0:
+        if state["step"] == state["refresh"]:
             state["refresh"] += min(max(REFRESHES[0], state["step"] // 10), REFRESHES[1])
             for own in state["stacks"]:
                 _turn(own)
@@ -117,14 +114,14 @@ def _long_rows(matrices: Tensor) -> Tensor:
 def _first_state(gradient: Tensor) -> dict[str, Tensor]:
     """Of matrices with their longer side as columns: (n, rows, columns).
 
-    left (n, rows, rows): a basis L of the rows, in its columns; right (n, up to RANK, columns): a basis R of the
+    left (n, rows, rows): a basis L of the rows, in its columns; right (n, rank, columns): a basis R of the
     columns, or of the strongest directions of these, in its rows. Means of GGᵀ and GᵀG are kept in these bases,
     left_square LᵀGGᵀL and right_square RGᵀG.
     """
     gradient = _long_rows(gradient)
     n, rows, columns = gradient.shape
     left, _, right = torch.linalg.svd(gradient, full_matrices=False)
-    rank = min(columns, RANK)
+    rank = min(columns, max(RANKS[0], min(columns // PART, RANKS[1])))
     if rows < rank:  # no gradient has been along the others
         random = torch.randn(columns, rank - rows, dtype=gradient.dtype, generator=torch.Generator().manual_seed(0))
         right = torch.linalg.qr(torch.cat([right.mT, random.to(gradient.device).expand(n, -1, -1)], dim=2)).Q.mT
@@ -139,7 +136,7 @@ def _first_state(gradient: Tensor) -> dict[str, Tensor]:
 
 
 def step_in_torch(
-    stacks: Sequence[tuple[Tensor, Tensor, dict[str, Tensor]]], unbias: float, rate: float, decay: float, gather: bool
+    stacks: Sequence[tuple[Tensor, Tensor, dict[str, Tensor]]], unbias: float, rate: float, decay: float
 ) -> None:
     """What `hesspot.kernel.soap_step` does, on any device."""
     for weights, gradient, state in stacks:
@@ -153,9 +150,8 @@ def step_in_torch(
         if "beyond_mean" in state:
             beyond = torch.baddbmm(turned, inside, right, alpha=-1.0)
             move += _adam(state["beyond_mean"], state["beyond_square"], beyond, unbias, floor)
-        if gather:
-            state["left_square"].lerp_(turned @ turned.mT, 1.0 - MEMORY)
-            state["right_square"].lerp_(inside.mT @ turned, 1.0 - MEMORY)
+        state["left_square"].lerp_(turned @ turned.mT, 1.0 - MEMORY)
+        state["right_square"].lerp_(inside.mT @ turned, 1.0 - MEMORY)
         move = left @ move
         weights.mul_(1.0 - decay).sub_(move if move.shape == weights.shape else move.mT, alpha=rate)
 

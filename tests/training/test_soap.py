@@ -131,7 +131,7 @@ def test_of_a_wide_matrix_the_strongest_directions_are_a_basis(monkeypatch):
 
     Without the basis, Adam's path is another one.
     """
-    monkeypatch.setattr(module, "RANK", 3)
+    monkeypatch.setattr(module, "RANKS", (3, 3))
     start = random(2, 9, seed=9)
     found, everything = descend(start, wide, 200), published(wide, start, 200)
     assert float(wide(found)) < 1.5 * float(wide(everything)) + ROUNDING
@@ -141,7 +141,7 @@ def test_of_a_wide_matrix_the_strongest_directions_are_a_basis(monkeypatch):
 @pytest.mark.usefixtures("in_float64")
 def test_steps_in_a_basis_and_beyond_it_are_those_of_adam_in_each(monkeypatch):
     """One step: the part of the gradient in the basis along its polar factor, the rest with the signs of Adam."""
-    monkeypatch.setattr(module, "RANK", 2)
+    monkeypatch.setattr(module, "RANKS", (2, 2))
     first, second, start = random(2, 5, seed=1), random(2, 5, seed=2), random(2, 5, seed=3)
     gradients = iter([first, second])
     found = descend(start, lambda w: (w * next(gradients)).sum(), 2)
@@ -160,13 +160,13 @@ def test_the_kernel_steps_as_torch_does(instructions, precision, monkeypatch):
     if instructions not in instruction_sets():
         pytest.skip(f"this processor has no {instructions}")
     monkeypatch.setattr(module, "PRECISION", precision)
-    monkeypatch.setattr(module, "RANK", 7)
+    monkeypatch.setattr(module, "RANKS", (7, 9))
     stacks = []
     for number, shape in enumerate([(3, 5, 40), (2, 33, 6), (1, 6, 6), (2, 7, 19)]):
         weights, gradient = random(*shape, seed=number), random(*shape, seed=10 + number)
         stacks.append((weights, gradient, module._first_state(gradient.to(precision))))
     ways = [copy.deepcopy(stacks) for _ in range(3)]
-    settings = {"rate": 0.01, "decay": 1e-3, "gather": True}
+    settings = {"rate": 0.01, "decay": 1e-3}
     for step in range(1, 4):
         for number in range(len(stacks)):
             gradient = random(*stacks[number][1].shape, seed=100 * step + number)
@@ -191,7 +191,7 @@ def test_the_kernel_steps_as_torch_does(instructions, precision, monkeypatch):
 def test_stacks_that_cannot_be_are_refused():
     weights = random(1, 4, 5)
     state = module._first_state(weights.float())
-    settings = {"memory": 0.9, "unbias": 0.1, "epsilon": 0.0, "rate": 0.1, "decay": 0.0, "gather": False}
+    settings = {"memory": 0.9, "unbias": 0.1, "epsilon": 0.0, "rate": 0.1, "decay": 0.0}
     with pytest.raises(UserError, match="0 threads cannot be"):
         soap_step([(weights, weights, state)], threads=0, **settings)
     state["right"] = random(1, 6, 5).float()
