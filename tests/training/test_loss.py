@@ -9,7 +9,9 @@ import torch
 
 from hesspot.data import Record
 from hesspot.derivatives import evaluate, hessian
+from hesspot.kernel.house_training import TrainedHouse
 from hesspot.models.ensemble import EnsembleConfig
+from hesspot.models.flat_weights import FlatWeights
 from hesspot.models.house import HouseConfig
 from hesspot.training import loss
 from hesspot.training.config import HessianSection, LossSection
@@ -178,6 +180,29 @@ def test_gradient_is_the_difference_of_the_loss(any_model, partial, mode, sampli
             values[index] -= sign * STEP
         assert analytic == pytest.approx((totals[0] - totals[1]) / (2 * STEP), rel=DIFFERENCE)
         gradient(any_model, weighed, mode, sampling, max_edges=max_edges)
+
+
+@pytest.mark.parametrize("max_edges", [10**6, 40])
+@pytest.mark.parametrize("sampling", ["full", "rows", "probes"])
+@pytest.mark.parametrize("metric", ["cartesian", "frequency"])
+def test_the_kernel_gives_the_gradient_of_torch(any_model, dataset, partial, metric, sampling, max_edges):
+    """Of all kinds of labels together; whole Hessians also in groups of few columns."""
+    measured = make_samples(dataset.records[:3], dataset.elements, 4.0, "efh", metric=metric)
+    counts = torch.tensor([0.2, 1.1, 1.7], dtype=torch.float64)
+    samples = [*measured, *partial]
+    if any_model.n_members > 1:
+        samples = [replace(s, member_weights=counts.roll(s.number)) for s in samples]
+    arguments = samples, "efh", WEIGHTS, HessianSection(sampling=sampling, probes=2)
+    terms, expected = gradient(any_model, arguments[0], arguments[1], arguments[3], max_edges=max_edges)
+    weights = FlatWeights(any_model.parameters(), any_model.matrices())
+    kernel = TrainedHouse(any_model, weights)
+    found = loss.backward(kernel, *arguments, torch.Generator().manual_seed(0), max_edges)
+    assert (found.structures, found.with_hessian, found.with_stress) == (7, 5, 1)
+    for name in ("energy", "forces", "hessian", "stress"):
+        assert getattr(found, name) == pytest.approx(getattr(terms, name), rel=ROUNDING)
+        assert getattr(terms, name) > 0.01
+    own = torch.cat([p.grad.flatten() for p in any_model.parameters()])
+    torch.testing.assert_close(own, expected, rtol=0, atol=float(ROUNDING * expected.abs().max()))
 
 
 def logged_loss(model, samples, mode, sampling):
