@@ -16,6 +16,10 @@ from hesspot.training.samples import Sample, edges_of, in_groups, join_samples
 #: part of the element's root-mean-square descriptor deviation.
 DEVIATION_FLOOR = 0.1
 
+#: Nor is an element whose surroundings are hardly different: as typical counts at least this part of the largest
+#: typical deviation of all elements.
+LEAST_VARIETY = 0.1
+
 #: eV/Å, of the forces that a model's outputs are scaled to.
 SMALLEST_SCALE = 0.1
 
@@ -76,12 +80,12 @@ def initial_model(config: HouseConfig, samples: Iterable[Sample], seed: int) -> 
             if forces := [sample.forces for sample in group if sample.forces is not None]:
                 squares += float(torch.cat(forces).square().sum())
                 components += torch.cat(forces).numel()
+        typical = [float(own.deviation.square().mean().sqrt()) if own.count else 0.0 for own in moments]
         for element, own in enumerate(moments):
             if own.count:
-                deviation = own.deviation
-                typical = deviation.square().mean().sqrt()
+                floor = DEVIATION_FLOOR * max(typical[element], LEAST_VARIETY * max(typical))
                 model.mean[element] = own.mean
-                model.inverse_deviation[element] = 1.0 / (deviation + DEVIATION_FLOOR * typical).clamp(min=1e-6)
+                model.inverse_deviation[element] = 1.0 / (own.deviation + floor).clamp(min=1e-6)
         if components:
             model.scale.fill_(max((squares / components) ** 0.5, SMALLEST_SCALE))
     model.shifts = _shifts(counts, energies)
