@@ -15,12 +15,16 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from hesspot.data.sources import read_data
 from hesspot.kernel import KernelModel
+from hesspot.kernel.house_training import TrainedHouse
+from hesspot.kernel.labelled import Labelled
+from hesspot.models.flat_weights import FlatWeights
 from hesspot.training.config import parse_config
 from hesspot.training.samples import join_samples
 from hesspot.training.trainer import Trainer
@@ -57,24 +61,22 @@ def print_peak_memory(way: str, data: str) -> None:
 
 
 def print_force_calls(data: str, rounds: int) -> None:
-    """What the kernel takes for the first batch, in calls that give its forces."""
+    """What the kernel takes for the gradient of the loss of the first batch, in calls that give its forces."""
     training = Trainer(parse_config({"data": data, "mode": "ef"}, data))
-    kernel = KernelModel.of(training.model)
-    batch = join_samples(training.data.training[:BATCH])
+    trained = TrainedHouse(training.model, FlatWeights(training.model.parameters(), training.model.matrices()))
+    kernel, samples = KernelModel.of(training.model), training.data.training[:BATCH]
+    batch = join_samples(samples)
     edges = kernel.edges(batch.species, batch.centers, batch.neighbors)
-    of_atoms, of_edges = torch.randn(batch.n_atoms).double(), torch.randn(batch.n_edges, 3).double()
-    sums = torch.zeros(len(kernel.elements), kernel.n_weights, dtype=torch.float64)
-    vectors = batch.vectors
+    directions = [torch.randn(2, 3 * sample.graph.n_atoms).double() for sample in samples]
 
-    def e_f() -> None:
-        edges.members(vectors)
-        edges.add_weight_gradient(vectors, None, 0, of_atoms, of_edges, None, sums)
+    def gradient(n_directions: int) -> Callable[[], object]:
+        structures = (Labelled * len(samples))(*(sample.laid_out.values for sample in samples))
+        for one, drawn in zip(structures, directions, strict=True):
+            one.of_energy = one.of_forces = one.of_hessian = one.direction_share = 1.0
+            one.n_directions, one.directions, one.products = n_directions, drawn[0].data_ptr(), drawn[1].data_ptr()
+        return lambda: trained.add_loss_gradient(structures, 10**6)
 
-    def e_f_h() -> None:
-        edges.differentiate(vectors, of_edges)
-        edges.add_weight_gradient(vectors, of_edges, 0, of_atoms, of_edges, of_edges, sums)
-
-    ways = {"forces": lambda: edges.evaluate(vectors), "E-F": e_f, "E-F-H, one direction": e_f_h}
+    ways = {"forces": lambda: edges.evaluate(batch.vectors), "E-F": gradient(0), "E-F-H, one direction": gradient(1)}
     times = dict.fromkeys(ways, math.inf)
     for _ in range(20 * rounds):
         for way, function in ways.items():

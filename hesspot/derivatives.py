@@ -187,16 +187,6 @@ def weights_of(model: Any) -> list[Tensor]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def of_edges(slope: Differentiable, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Derivatives of a loss with respect to energies (n_atoms,) of the centres, and to gradient (n_edges, 3) and
-    products (k, n_edges, 3) of the edges, from those with respect to what `joined` makes of these."""
-    gradient = None if slope.forces is None else -_spread(slope.forces, batch)
-    if slope.virial is not None:
-        outer = torch.bmm(batch.vectors.unsqueeze(1), slope.virial[batch.structure[batch.centers]]).squeeze(1)
-        gradient = -outer if gradient is None else gradient - outer
-    return slope.energy[batch.structure], gradient, None if slope.hvp is None else _spread(slope.hvp, batch)
-
-
 def _spread(values: Tensor, batch: Batch) -> Tensor:
     """What belongs to the neighbour less what belongs to the centre, (…, n_atoms, 3) → (…, n_edges, 3)."""
     return values.index_select(-2, batch.neighbors) - values.index_select(-2, batch.centers)
@@ -227,14 +217,9 @@ def _gradients_of(values: Tensor, vectors: Tensor) -> Tensor:
     return gradients
 
 
-def along_edges(directions: Tensor | None, batch: Batch) -> Tensor | None:
-    """v_neighbour − v_centre, (k, n_edges, 3), for each of the directions (k, n_atoms, 3)."""
-    return None if directions is None else _spread(directions, batch)
-
-
 def _each_along(directions: Tensor | None, batch: Batch) -> Sequence[Tensor]:
-    along = along_edges(directions, batch)
-    return [] if along is None else list(along)
+    """v_neighbour − v_centre, (n_edges, 3), for each of the directions (k, n_atoms, 3)."""
+    return [] if directions is None else list(_spread(directions, batch))
 
 
 def joined(

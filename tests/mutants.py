@@ -26,6 +26,7 @@ INPUTS, LISTS = "hesspot/ipi/inputs.py", "ipi_driver/evaluation/neighbors.py"
 KERNEL, NETWORKS, NUMBERS, BLOCK = (
     f"hesspot/kernel/house_{name}" for name in ("kernel.cpp", "networks.h", "numbers.h", "block.cpp")
 )
+KERNEL_LOSS = "hesspot/kernel/loss.cpp"
 FORCE_LINES = "hesspot/reference/force_lines.py"
 LOOPS, LANE = "ipi_driver/native/edges.cpp", "ipi_driver/native/fast_lane.cpp"
 KERNEL_TESTS = ["tests/kernel"]
@@ -43,6 +44,7 @@ TESTS = {
     NETWORKS: KERNEL_TESTS,
     NUMBERS: KERNEL_TESTS,
     BLOCK: KERNEL_TESTS,
+    KERNEL_LOSS: ["tests/kernel/test_kernel_training.py", "tests/training/test_loss.py"],
     LOOPS: ["tests/ipi/test_edges.py", "tests/ipi/test_evaluator.py"],
     LANE: ["tests/ipi/test_fast_lane.py"],
 }
@@ -70,13 +72,12 @@ MUTANTS = [
     Mutant(LOSS, "(2.0 * factors[2] / (3 * n) ** 2 / len(error))", "(2.0 * factors[2] / (3 * n) ** 2)"),
     Mutant(LOSS, "(2.0 * factors[3] / (9 * n))", "(2.0 * factors[3] / 9)"),
     Mutant(LOSS, "(own.flatten(1) @ metric.T)", "own.flatten(1)"),
-    Mutant(LOSS, "(3.0 * n_atoms) ** 0.5", "(3.0 * n_atoms)"),
-    Mutant(LOSS, "generator if config.redraw else", "generator if True else"),
+    Mutant(LOSS, "size**0.5 *", "size *"),
+    Mutant(LOSS, "if not config.redraw:", "if False:"),
     Mutant(LOSS, "float((squares / counts).sum())", "float(squares.sum())"),
     Mutant(LOSS, "factor * (counts * per_structure).sum()", "factor * per_structure.sum()"),
     Mutant(LOSS, "factor * float(counts[0])", "factor"),
     Mutant(LOSS, "s.member_weights[member]", "s.member_weights[0]"),
-    Mutant(LOSS, "along @ columns.sample.hessian) @ metric", "along @ columns.sample.hessian)"),
     Mutant(LOSS, "sample.metric.T @ error @ sample.metric", "error @ sample.metric"),
     Mutant(OPTIMIZER, "others.mul_(1.0 - decay)", "others"),
     Mutant(OPTIMIZER, "inside.mT @ turned, 1.0 - MEMORY", "inside.mT @ turned, 0.0"),
@@ -125,6 +126,13 @@ MUTANTS = [
     Mutant(NETWORKS, "w.data += R * w.row;", "w.data += R * w.column;"),
     Mutant(NUMBERS, "last_of_product(x.a, y.b) + last_of_product(x.b, y.a)", "last_of_product(x.a, y.b)"),
     Mutant(NETWORKS, "layer_bar_[i] = net.readout.weight[i] * seed;", "layer_bar_[i] = T(net.readout.weight[i]);"),
+    Mutant(KERNEL_LOSS, "2.0 * weight * own.of_energy", "2.0 * own.of_energy"),
+    Mutant(KERNEL_LOSS, "2.0 * weight * own.of_forces / (3.0 * atoms)", "2.0 * weight * own.of_forces / atoms"),
+    Mutant(KERNEL_LOSS, "2.0 * weight * own.of_hessian * part", "2.0 * weight * own.of_hessian"),
+    Mutant(KERNEL_LOSS, "own.direction_share / square", "1.0 / square"),
+    Mutant(KERNEL_LOSS, "factor * vectors[3 * e + i / 3] * errors[i]", "factor * vectors[3 * e + i % 3] * errors[i]"),
+    Mutant(KERNEL_LOSS, "direction == 0 || direction == NO_DIRECTION", "true"),
+    Mutant(KERNEL_LOSS, "column_product(own.metric, measured_.data(), size, answer_.data());", ""),
     Mutant(BLOCK, "shape.envelope_power != ENVELOPE_POWER", "false"),
     Mutant(BLOCK, "  reader.end();\n", ""),
     Mutant(LOOPS, "<= task.allowed_squared", "<= 4 * task.allowed_squared"),

@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from hesspot.compiled import REMEDY, address, load
 from hesspot.errors import UserError
+from hesspot.kernel.labelled import Labelled
 from hesspot.models.architectures import ARCHITECTURES, Architecture, name_of
 
 #: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
@@ -76,9 +77,9 @@ def _library() -> ctypes.CDLL:
     library.hesspot_model_instructions.restype = ctypes.c_char_p
     library.hesspot_model_set_threads.argtypes = [_POINTER, ctypes.c_int, _POINTER]
     library.hesspot_model_n_weights.argtypes = [_POINTER]
-    library.hesspot_model_set_weights.argtypes = [_POINTER] * 3
-    library.hesspot_model_differentiate.argtypes = [_POINTER] * 7
-    library.hesspot_model_add_weight_gradient.argtypes = [_POINTER, _POINTER, ctypes.c_int] + [_POINTER] * 6
+    for name in ("place", "set"):
+        getattr(library, f"hesspot_model_{name}_weights").argtypes = [_POINTER] * 3
+    library.hesspot_model_add_loss_gradient.argtypes = [_POINTER] * 2 + [ctypes.c_int64] * 2 + [_POINTER] * 3
     for name in ("evaluate", "members", "hvp"):
         getattr(library, f"hesspot_model_{name}").argtypes = [_POINTER] * 5
     library.hesspot_soap_step.argtypes = [
@@ -86,7 +87,7 @@ def _library() -> ctypes.CDLL:
         *[ctypes.c_double] * 5,
         *(ctypes.c_int, _POINTER),
     ]
-    for name, structure in (("edges", _Edges), ("soap_stack", _SoapStack)):
+    for name, structure in (("edges", _Edges), ("soap_stack", _SoapStack), ("labelled", Labelled)):
         size = getattr(library, f"hesspot_{name}_size")
         size.restype = ctypes.c_int64
         if size() != ctypes.sizeof(structure):
@@ -198,6 +199,7 @@ class KernelModel:
         self.n_members: int = self._library.hesspot_model_n_members(self._pointer)
         #: For each member and element of the centre; 0 where a kernel does not train.
         self.n_weights: int = self._library.hesspot_model_n_weights(self._pointer)
+        self._size = self.n_members * len(self.elements) * self.n_weights
         weakref.finalize(self, self._library.hesspot_model_delete, self._pointer)
 
     @property
@@ -215,12 +217,35 @@ class KernelModel:
         """Threads that share the centres, to the same last bit; 1 at first. UserError for fewer than 1."""
         _call(self._library.hesspot_model_set_threads, self._pointer, threads)
 
+    def place_weights(self, places: Tensor) -> None:
+        """Where weights (n_members, n_elements, n_weights), in the order of hesspot_kernel.h, stand in those that the
+        calls below are given, int64; in that order without this call."""
+        self._need_size("places", places, torch.int64)
+        _call(self._library.hesspot_model_place_weights, self._pointer, places.contiguous().data_ptr())
+        self._size = int(places.max()) + 1
+
     def set_weights(self, weights: Tensor) -> None:
-        """Other weights (n_members, n_elements, n_weights), float64, in the order of hesspot_kernel.h."""
-        size = self.n_members * len(self.elements) * self.n_weights
-        if weights.dtype != torch.float64 or weights.numel() != size:
-            raise UserError(f"{weights.numel()} weights, {weights.dtype}; the kernel takes {size}, torch.float64")
+        """Other weights, float64."""
+        self._need_size("weights", weights, torch.float64)
         _call(self._library.hesspot_model_set_weights, self._pointer, weights.contiguous().data_ptr())
+
+    def add_loss_gradient(
+        self, structures: ctypes.Array[Labelled], max_edges: int, gradient: Tensor
+    ) -> tuple[float, float, float, float]:
+        """Add the gradient of the structures' losses to that of the weights; gives the terms, as hesspot_kernel.h has
+        it. At most `max_edges` edges are evaluated at once."""
+        self._need_size("derivatives", gradient, torch.float64)
+        terms = (ctypes.c_double * 4)()
+        function = self._library.hesspot_model_add_loss_gradient
+        _call(function, self._pointer, structures, len(structures), max_edges, gradient.data_ptr(), terms)
+        energy, forces, curvature, stress = terms
+        return energy, forces, curvature, stress
+
+    def _need_size(self, name: str, values: Tensor, dtype: torch.dtype) -> None:
+        if values.dtype != dtype or values.dim() != 1 or values.numel() < self._size:
+            raise UserError(
+                f"{name} of shape {tuple(values.shape)}, {values.dtype}; the kernel takes {self._size}, {dtype}"
+            )
 
     def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:
         """Addresses of `hesspot_model_evaluate` or `…_members` and of this model, for C code that calls the kernel."""
@@ -289,39 +314,6 @@ class Edges:
         products = self._empty()
         self._call("hvp", self._plain("vectors", vectors), self._plain("directions", directions), products)
         return products
-
-    def differentiate(self, vectors: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each member: energies, gradient, and products (n_members, n_edges, 3) as `hvp` gives them, float64."""
-        n_members = self.model.n_members
-        energies = torch.empty(n_members, self._n_centers, dtype=torch.float64)
-        gradient, products = self._empty(n_members), self._empty(n_members)
-        inputs = self._plain("vectors", vectors), self._plain("directions", directions)
-        self._call("differentiate", *inputs, energies, gradient, products)
-        return energies, gradient, products
-
-    def products(self, vectors: Tensor, directions: Tensor) -> Tensor:
-        """Those of `differentiate` alone."""
-        products = self._empty(self.model.n_members)
-        inputs = self._plain("vectors", vectors), self._plain("directions", directions)
-        self._call("differentiate", *inputs, None, None, products)
-        return products
-
-    def add_weight_gradient(
-        self,
-        vectors: Tensor,
-        directions: Tensor | None,
-        member: int,
-        of_energies: Tensor | None,
-        of_gradient: Tensor | None,
-        of_products: Tensor | None,
-        sums: Tensor,
-    ) -> None:
-        """Add to `sums` (n_elements, n_weights) the derivatives, with respect to the weights of one member, of what
-        depends so on its energies (n_centers,), gradient and products (n_edges, 3); None for not at all."""
-        of_edges = {"directions": directions, "slopes of the gradient": of_gradient, "of the products": of_products}
-        along, slopes, more = (None if v is None else self._plain(name, v) for name, v in of_edges.items())
-        energies = None if of_energies is None else of_energies.to(torch.float64).contiguous()
-        self._call("add_weight_gradient", self._plain("vectors", vectors), member, energies, slopes, along, more, sums)
 
     def _empty(self, *members: int) -> Tensor:
         return torch.empty(*members, self._n_edges, 3, dtype=torch.float64)

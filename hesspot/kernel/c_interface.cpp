@@ -3,6 +3,7 @@
 #include "hesspot_kernel.h"
 
 #include "block.h"
+#include "loss.h"
 #include "soap.h"
 
 #include <algorithm>
@@ -220,6 +221,14 @@ int hesspot_model_n_weights(const void *model) {
   return kernel(model).n_weights();
 }
 
+int hesspot_model_place_weights(void *model, const std::int64_t *places,
+                                const char **error) {
+  return guarded(error, [&] {
+    need_weights(kernel(model));
+    static_cast<KernelModel *>(model)->place_weights(places);
+  });
+}
+
 int hesspot_model_set_weights(void *model, const double *weights,
                               const char **error) {
   return guarded(error, [&] {
@@ -228,31 +237,23 @@ int hesspot_model_set_weights(void *model, const double *weights,
   });
 }
 
-int hesspot_model_differentiate(const void *model, const hesspot_edges *edges,
-                                const double *directions, double *energies,
-                                double *gradient, double *products,
-                                const char **error) {
-  return guarded(error, [&] {
-    need_weights(kernel(model));
-    kernel(model).differentiate(view(*edges), directions, energies, gradient,
-                                products);
-  });
-}
+std::int64_t hesspot_labelled_size() { return sizeof(hesspot_labelled); }
 
-int hesspot_model_add_weight_gradient(
-    const void *model, const hesspot_edges *edges, int member,
-    const double *of_energies, const double *of_gradient,
-    const double *directions, const double *of_products,
-    double *weight_gradient, const char **error) {
+int hesspot_model_add_loss_gradient(const void *model,
+                                    const hesspot_labelled *structures,
+                                    std::int64_t n_structures,
+                                    std::int64_t max_edges,
+                                    double *weight_gradient, double *terms,
+                                    const char **error) {
   return guarded(error, [&] {
     need_weights(kernel(model));
-    if (member < 0 || member >= kernel(model).n_members())
+    if (n_structures < 0 || max_edges < 1)
       throw std::invalid_argument(
-          "member " + std::to_string(member) + " is none of the model's " +
-          std::to_string(kernel(model).n_members()) + ", counted from 0");
-    kernel(model).add_weight_gradient(
-        view(*edges), member,
-        {of_energies, of_gradient, directions, of_products}, weight_gradient);
+          std::to_string(n_structures) + " structures with at most " +
+          std::to_string(max_edges) + " edges at once cannot be");
+    add_loss_gradient(
+        kernel(model), structures, static_cast<std::size_t>(n_structures),
+        static_cast<std::size_t>(max_edges), weight_gradient, terms);
   });
 }
 

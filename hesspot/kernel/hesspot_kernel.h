@@ -121,37 +121,65 @@ HESSPOT_API int hesspot_model_hvp(const void *model,
  * below. */
 HESSPOT_API int hesspot_model_n_weights(const void *model);
 
-/** Give the model other weights (n_members, n_elements, n_weights). The first
- * of the members that share some gives those. Not while something is evaluated.
- */
+/** Where the caller keeps weight i of those (n_members, n_elements, n_weights):
+ * at places[i] of a vector of its own, which the functions below are given.
+ * Without this call they stand in that order. The first of the members that
+ * share some gives those. Not while something is evaluated. */
+HESSPOT_API int hesspot_model_place_weights(void *model, const int64_t *places,
+                                            const char **error);
+
+/** Give the model other weights. Not while something is evaluated. */
 HESSPOT_API int hesspot_model_set_weights(void *model, const double *weights,
                                           const char **error);
 
-/** Of each member, energies (n_members, n_centers), gradient and products
- * (n_members, 3 n_edges) as above, in one pass. Energies and gradient may be
- * null, together. Checks as above. */
-HESSPOT_API int hesspot_model_differentiate(const void *model,
-                                            const struct hesspot_edges *edges,
-                                            const double *directions,
-                                            double *energies, double *gradient,
-                                            double *products,
-                                            const char **error);
+/** A structure with what is known of it, and how much that counts in a loss.
+ * Edges are as above, of the structure's atoms as centres. What is null is not
+ * compared; a factor is looked at where its label is there.
+ *
+ * Of n atoms the terms are, with errors of the member's answers:
+ *
+ *   of_energy * error^2 / n
+ *   of_forces * sum of errors^2 / (3 n)
+ *   of_stress * sum of errors of the virial^2 / (9 n)
+ *   of_hessian * direction_share * sum over directions of |At (H d - p)|^2
+ *     / (3 n)^2
+ *
+ * where d is A times a direction, p the product that belongs to it, or d times
+ * the Hessian that is known, and A the metric. The loss of a committee is the
+ * mean of its members', each times its weight. */
+struct hesspot_labelled {
+  int64_t n_atoms, n_edges;
+  const int64_t *species;    /**< (n_atoms) */
+  const int64_t *first_edge; /**< (n_atoms + 1) from 0 to n_edges */
+  const int64_t *neighbors;  /**< (n_edges) atoms */
+  const double *vectors;     /**< (3 n_edges) Angstrom */
+  double energy;             /**< eV */
+  const double *forces;      /**< (3 n_atoms) eV/Angstrom */
+  const double *virial;      /**< (9) eV, -sum of vector times gradient */
+  const double *hessian;     /**< (3 n_atoms, 3 n_atoms) eV/Angstrom^2 */
+  const double *metric;      /**< (3 n_atoms, 3 n_atoms), or null for 1 */
+  int64_t n_directions;      /**< 0: curvature is not compared */
+  const double *directions;  /**< (n_directions, 3 n_atoms), or null: the axes
+                                  of the atoms, one after the other */
+  const double *products;    /**< (n_directions, 3 n_atoms), or null: by the
+                                  Hessian */
+  const double *member_weights; /**< (n_members), or null for 1 */
+  double of_energy, of_forces, of_hessian, of_stress;
+  double direction_share;
+};
 
-/** Of one member, counted from 0: add the derivatives of
- *
- *   sum over centres of of_energies * energy
- *   + sum over edges of of_gradient * gradient + of_products * product
- *
- * with respect to its weights to weight_gradient (n_elements, n_weights), the
- * same to the last bit whatever the number of threads. of_energies (n_centers),
- * of_gradient, of_products (3 n_edges); each may be null, directions (3
- * n_edges) and of_products together. Checks as above, and HESSPOT_INVALID for
- * no such member. */
-HESSPOT_API int hesspot_model_add_weight_gradient(
-    const void *model, const struct hesspot_edges *edges, int member,
-    const double *of_energies, const double *of_gradient,
-    const double *directions, const double *of_products,
-    double *weight_gradient, const char **error);
+/** The size of that structure, for callers that lay it out themselves. */
+HESSPOT_API int64_t hesspot_labelled_size(void);
+
+/** Add the gradient of the sum of the structures' losses with respect to the
+ * weights to weight_gradient, the same to the last bit whatever the number of
+ * threads, and set terms (4) to the sums of energy, forces, Hessian and stress
+ * terms without factors and weights, means over the members. At most
+ * `max_edges` edges are evaluated at once, and one structure at least. */
+HESSPOT_API int hesspot_model_add_loss_gradient(
+    const void *model, const struct hesspot_labelled *structures,
+    int64_t n_structures, int64_t max_edges, double *weight_gradient,
+    double *terms, const char **error);
 
 /** Matrices of one shape with the state of their optimizer SOAP, one behind the
  * other; all by rows. rows <= columns: those of the state. */

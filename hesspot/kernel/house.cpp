@@ -225,7 +225,7 @@ void House::members_part(const Edges &edges, double *energies,
 
 int House::n_weights() const { return double_ ? double_->kernel.n_weights : 0; }
 
-void House::set_weights(const double *weights) { double_->assign(weights); }
+void House::assign(const double *weights) { double_->assign(weights); }
 
 void House::differentiate_part(const Edges &edges, const double *directions,
                                double *energies, std::size_t energy_step,

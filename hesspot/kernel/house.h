@@ -54,7 +54,6 @@ public:
   ~House() override;
 
   int n_weights() const override;
-  void set_weights(const double *weights) override;
 
 private:
   template <typename Real> class Parameters;
@@ -70,6 +69,7 @@ private:
                           double *energies, std::size_t energy_step,
                           double *gradient, std::size_t gradient_step,
                           double *products) const override;
+  void assign(const double *weights) override;
   void weights_part(const Edges &edges, SameCenters own, int member,
                     LossSlopes slopes, double *sums) const override;
 

@@ -168,6 +168,38 @@ void KernelModel::differentiate(const Edges &edges, const double *directions,
   });
 }
 
+void KernelModel::place_weights(const std::int64_t *places) {
+  const auto n = static_cast<std::size_t>(n_weights());
+  const std::size_t n_networks =
+      static_cast<std::size_t>(n_members_) * n_elements_;
+  runs_.clear();
+  runs_of_.assign(1, 0);
+  for (std::size_t network = 0; network < n_networks; network++) {
+    for (std::size_t i = network * n; i < (network + 1) * n; i++) {
+      if (places[i] < 0)
+        throw std::invalid_argument("weight " + std::to_string(i) +
+                                    " has no place " +
+                                    std::to_string(places[i]));
+      const auto place = static_cast<std::size_t>(places[i]);
+      if (i > network * n && runs_.back().place + runs_.back().size == place)
+        runs_.back().size++;
+      else
+        runs_.push_back({i, place, 1});
+    }
+    runs_of_.push_back(runs_.size());
+  }
+}
+
+void KernelModel::set_weights(const double *weights) {
+  if (runs_.empty())
+    return assign(weights);
+  std::vector<double> own(static_cast<std::size_t>(n_members_) * n_elements_ *
+                          static_cast<std::size_t>(n_weights()));
+  for (const Run &run : runs_)
+    std::copy_n(weights + run.place, run.size, own.data() + run.own);
+  assign(own.data());
+}
+
 void KernelModel::add_weight_gradient(const Edges &edges, int member,
                                       LossSlopes slopes,
                                       double *gradient) const {
@@ -182,19 +214,30 @@ void KernelModel::add_weight_gradient(const Edges &edges, int member,
          first += CENTERS_OF_A_SUM)
       parts.push_back({static_cast<int>(s), &centers[s][first],
                        std::min(CENTERS_OF_A_SUM, centers[s].size() - first)});
-  std::vector<double> sums(parts.size() * n_weights);
+  thread_local std::vector<double> sums;
+  sums.assign(parts.size() * n_weights, 0.0);
+  double *const all_sums = sums.data(); // of this thread
   std::atomic<std::size_t> next = 0;
   team_->run(std::clamp<std::size_t>(parts.size(), 1, team_->size()),
              [&](std::size_t) {
                for (std::size_t k; (k = next++) < parts.size();)
                  weights_part(edges, parts[k], member, slopes,
-                              &sums[k * n_weights]);
+                              all_sums + k * n_weights);
              });
   for (std::size_t k = 0; k < parts.size(); k++) {
-    double *const own =
-        gradient + static_cast<std::size_t>(parts[k].species) * n_weights;
-    for (std::size_t i = 0; i < n_weights; i++)
-      own[i] += sums[k * n_weights + i];
+    const std::size_t network = static_cast<std::size_t>(member) * n_elements_ +
+                                static_cast<std::size_t>(parts[k].species);
+    const double *const own = all_sums + k * n_weights;
+    const auto add = [&](const Run &run) {
+      const double *const from = own + (run.own - network * n_weights);
+      for (std::size_t i = 0; i < run.size; i++)
+        gradient[run.place + i] += from[i];
+    };
+    if (runs_.empty())
+      add({network * n_weights, network * n_weights, n_weights});
+    else
+      std::for_each(runs_.data() + runs_of_[network],
+                    runs_.data() + runs_of_[network + 1], add);
   }
 }
 

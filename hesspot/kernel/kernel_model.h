@@ -10,8 +10,10 @@
 #include "team.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace hesspot {
 
@@ -61,9 +63,13 @@ public:
   /// here, and nothing below may be called then.
   virtual int n_weights() const { return 0; }
 
-  /// weights (n_members, n_elements, n_weights). Not while something is
-  /// evaluated.
-  virtual void set_weights(const double *weights) = 0;
+  /// Where weight i of (n_members, n_elements, n_weights) stands in what
+  /// set_weights and add_weight_gradient are given; in that order without this
+  /// call. std::invalid_argument for a place below zero.
+  void place_weights(const std::int64_t *places);
+
+  /// Not while something is evaluated.
+  void set_weights(const double *weights);
 
   /// Of each member: energies (n_members, n_centers), gradient and Hessian
   /// products (n_members, 3 n_edges); energies and gradient may be null,
@@ -73,8 +79,8 @@ public:
                      double *products) const;
 
   /// Adds the derivatives of what `slopes` stand for with respect to the
-  /// weights of one member to gradient (n_elements, n_weights); to the same
-  /// last bit whatever the number of threads.
+  /// weights of one member to those of all; to the same last bit whatever the
+  /// number of threads.
   void add_weight_gradient(const Edges &edges, int member, LossSlopes slopes,
                            double *gradient) const;
 
@@ -104,9 +110,22 @@ private:
                                   double *gradient, std::size_t gradient_step,
                                   double *products) const = 0;
 
+  /// weights (n_members, n_elements, n_weights)
+  virtual void assign(const double *weights) = 0;
+
   /// Of some centres of one element; edges and slopes are those of all.
   virtual void weights_part(const Edges &edges, SameCenters own, int member,
                             LossSlopes slopes, double *sums) const = 0;
+
+  /// Weights that stand one behind the other in both arrangements: from `own`
+  /// on in (n_members, n_elements, n_weights), from `place` on in the caller's.
+  struct Run {
+    std::size_t own, place, size;
+  };
+
+  /// Those of one member and element begin with number runs_of_[m, s].
+  std::vector<Run> runs_;
+  std::vector<std::size_t> runs_of_;
 
   std::size_t n_elements_;
   int n_members_ = 1;

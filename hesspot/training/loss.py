@@ -11,17 +11,15 @@ The loss of a committee is the mean of its members' losses, each with the member
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hesspot.contract import Batch, Model, join_batches
+from hesspot.contract import Batch, Model
 from hesspot.derivatives import (
     MAX_EDGES,
-    Answers,
     Differentiable,
     answers,
     evaluate,
@@ -33,6 +31,7 @@ from hesspot.derivatives import (
     weights_of,
 )
 from hesspot.kernel.house_training import TrainedHouse
+from hesspot.kernel.labelled import Labelled
 from hesspot.models.ensemble import HouseEnsemble, Member
 from hesspot.training.config import HessianSection, LossSection
 from hesspot.training.samples import Sample, edges_of, in_groups, join_samples
@@ -66,51 +65,65 @@ class LossTerms:
         return value
 
 
-def draw_directions(samples: Sequence[Sample], config: HessianSection, generator: torch.Generator) -> Tensor:
-    """Random directions (k, n_atoms, 3) for the structures of `samples`, whose mean v vᵀ is the identity.
+def draw_directions(samples: Sequence[Sample], config: HessianSection, generator: torch.Generator) -> list[Tensor]:
+    """Random directions (k, n, 3) for each of `samples`, whose mean v vᵀ is the identity.
 
     Rademacher or Gaussian components, or for `rows` unit vectors times √(3n). Directions that are not drawn anew
     come from a generator of the structure's own.
     """
-    return torch.cat([_draw(s.graph.n_atoms, config, _generator_of(s, config, generator)) for s in samples], dim=1)
+    if not config.redraw:
+        return [_draw([sample], config, torch.Generator().manual_seed(sample.number))[0] for sample in samples]
+    return _draw(samples, config, generator)
 
 
-def _generator_of(sample: Sample, config: HessianSection, generator: torch.Generator) -> torch.Generator:
-    return generator if config.redraw else torch.Generator().manual_seed(sample.number)
-
-
-def _draw(n_atoms: int, config: HessianSection, generator: torch.Generator) -> Tensor:
-    shape = (config.probes, n_atoms, 3)
+def _draw(samples: Sequence[Sample], config: HessianSection, generator: torch.Generator) -> list[Tensor]:
+    k = config.probes
+    sizes = [3 * sample.graph.n_atoms for sample in samples]
     if config.sampling == "rows":
-        row = torch.randint(0, 3 * n_atoms, (config.probes, 1), generator=generator)
-        return (3.0 * n_atoms) ** 0.5 * torch.zeros(config.probes, 3 * n_atoms, dtype=torch.float64).scatter(
-            1, row, 1.0
-        ).reshape(shape)
+        rows = torch.rand(len(samples), k, dtype=torch.float64, generator=generator)
+        return [
+            size**0.5 * torch.eye(size, dtype=torch.float64)[(size * own).long()].view(k, -1, 3)
+            for size, own in zip(sizes, rows, strict=True)
+        ]
     if config.distribution == "gaussian":
-        return torch.randn(shape, dtype=torch.float64, generator=generator)
-    return 2.0 * torch.randint(0, 2, shape, generator=generator).to(torch.float64) - 1.0
+        drawn = torch.randn(k * sum(sizes), dtype=torch.float64, generator=generator)
+    else:
+        drawn = 2.0 * torch.randint(0, 2, (k * sum(sizes),), generator=generator).to(torch.float64) - 1.0
+    return [own.view(k, -1, 3) for own in drawn.split([k * size for size in sizes])]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Directions (k, n, 3) for one structure and the label's products with them."""
+    """Directions (k, n, 3) for one structure, and products that were labelled with them; None: those of its Hessian
+    in its metric."""
 
     directions: Tensor
-    products: Tensor
+    products: Tensor | None = None
 
-
-def draw_probe(sample: Sample, config: HessianSection, generator: torch.Generator) -> Probe:
-    """Random directions where the Hessian is known, else `probes` of the labelled ones, in a random order."""
-    n, device = sample.graph.n_atoms, sample.graph.vectors.device
-    if sample.hessian is not None:
-        directions = draw_directions([sample], config, generator).to(device)
+    def compared(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        """Directions, in the metric, and the label's products with them, both (k, n, 3) and beside the sample."""
+        if self.products is not None:
+            return self.directions, self.products
+        assert sample.hessian is not None
+        n = sample.graph.n_atoms
+        directions = self.directions.to(sample.hessian)
         if sample.metric is not None:
             directions = (directions.reshape(-1, 3 * n) @ sample.metric.T).reshape(-1, n, 3)
-        return Probe(directions, (directions.reshape(-1, 3 * n) @ sample.hessian).reshape(-1, n, 3))
+        return directions, (directions.reshape(-1, 3 * n) @ sample.hessian).reshape(-1, n, 3)
+
+
+def draw_probes(samples: Sequence[Sample], config: HessianSection, generator: torch.Generator) -> list[Probe]:
+    """Random directions where the Hessian is known, else `probes` of the labelled ones, in a random order."""
+    drawn = iter(draw_directions([s for s in samples if s.hessian is not None], config, generator))
+    return [_labelled(s, config, generator) if s.hessian is None else Probe(next(drawn)) for s in samples]
+
+
+def _labelled(sample: Sample, config: HessianSection, generator: torch.Generator) -> Probe:
     assert sample.directions is not None and sample.products is not None
     known = len(sample.directions)
-    order = torch.randperm(known, generator=_generator_of(sample, config, generator))
-    chosen = order[torch.arange(config.probes) % known].to(device)
+    own = generator if config.redraw else torch.Generator().manual_seed(sample.number)
+    order = torch.randperm(known, generator=own)
+    chosen = order[torch.arange(config.probes) % known].to(sample.directions.device)
     return Probe(sample.directions[chosen], sample.products[chosen])
 
 
@@ -134,9 +147,8 @@ def backward(
     in_full = [
         c and sampling.sampling == "full" and s.hessian is not None for c, s in zip(curved, samples, strict=True)
     ]
-    probes = {
-        i: draw_probe(sample, sampling, generator) for i, sample in enumerate(samples) if curved[i] and not in_full[i]
-    }
+    probed = [i for i in range(len(samples)) if curved[i] and not in_full[i]]
+    probes = dict(zip(probed, draw_probes([samples[i] for i in probed], sampling, generator), strict=True))
     means = _Means(
         weights,
         structures=len(samples),
@@ -144,18 +156,16 @@ def backward(
         with_stress=0 if mode == "e" or not weights.stress else sum(s.virial is not None for s in samples),
     )
     own = range(len(samples))[share]
+    if isinstance(model, TrainedHouse):
+        return _backward_in_kernel(model, samples, own, mode, means, probes, in_full, max_edges)
     terms = LossTerms()
     plain = [samples[i] for i in own if i not in probes]
-    if probed := [i for i in own if i in probes]:
-        terms.add(_backward_part(model, [samples[i] for i in probed], mode, means, [probes[i] for i in probed]))
+    if own_probed := [i for i in own if i in probes]:
+        compared = [probes[i].compared(samples[i]) for i in own_probed]
+        terms.add(_backward_part(model, [samples[i] for i in own_probed], mode, means, compared))
     if plain:
         terms.add(_backward_part(model, plain, mode, means, None))
     full = [samples[i] for i in own if in_full[i]]
-    if isinstance(model, TrainedHouse):
-        for columns in _column_groups(full, max_edges):
-            terms.add(_backward_column_group(model, columns, means))
-        terms.with_hessian += len(full)
-        return terms
     for group in in_groups(full, _hessian_cost, max_edges):
         terms.add(_backward_hessians(model, group, means, max_edges))
     return terms
@@ -170,38 +180,81 @@ class _Means:
     with_hessian: int
     with_stress: int
 
+    def factors(self) -> tuple[float, float, float, float]:
+        """Of the terms of energy, forces, Hessian and stress of one structure."""
+        return (
+            self.weights.energy / self.structures,
+            self.weights.forces / self.structures,
+            self.weights.hessian / max(self.with_hessian, 1),
+            self.weights.stress / max(self.with_stress, 1),
+        )
+
+
+def _backward_in_kernel(
+    model: TrainedHouse,
+    samples: Sequence[Sample],
+    own: Sequence[int],
+    mode: str,
+    means: _Means,
+    probes: Mapping[int, Probe],
+    in_full: Sequence[bool],
+    max_edges: int,
+) -> LossTerms:
+    """The loss of the samples whose numbers are `own`; the kernel has its formula."""
+    structures = (Labelled * len(own))()
+    kept: list[Tensor | None] = []  # while the kernel reads them
+    factors = means.factors()
+    terms = LossTerms(structures=len(own))
+    for place, i in enumerate(own):
+        sample = samples[i]
+        structures[place] = sample.laid_out.values
+        one = structures[place]
+        one.of_energy, one.of_forces, one.of_hessian, one.of_stress = factors
+        if mode == "e":
+            one.forces = None
+        if not means.with_stress:
+            one.virial = None
+        if probe := probes.get(i):
+            k = one.n_directions = len(probe.directions)
+            one.direction_share = 1.0 / k
+            one.directions = probe.directions.data_ptr()
+            one.products = None if probe.products is None else probe.products.data_ptr()
+            kept += [probe.directions, probe.products]
+        elif in_full[i]:
+            one.n_directions, one.direction_share = 3 * sample.graph.n_atoms, 1.0
+        terms.with_hessian += bool(one.n_directions)
+        terms.with_stress += one.virial is not None
+    terms.energy, terms.forces, terms.hessian, terms.stress = model.add_loss_gradient(structures, max_edges)
+    return terms
+
 
 def _backward_part(
-    model: Model | TrainedHouse, samples: Sequence[Sample], mode: str, means: _Means, probes: Sequence[Probe] | None
+    model: Model,
+    samples: Sequence[Sample],
+    mode: str,
+    means: _Means,
+    compared: Sequence[tuple[Tensor, Tensor]] | None,
 ) -> LossTerms:
-    """Energies, forces, virials and, with probes of every sample, Hessian products: in one graph."""
+    """Energies, forces, virials and, compared with labels of every sample, Hessian products: in one graph."""
     batch = join_samples(samples)
     stressed = [i for i, sample in enumerate(samples) if sample.virial is not None] if means.with_stress else []
-    directions = None if probes is None else torch.cat([probe.directions for probe in probes], dim=1)
-    labels = _Labels(samples, batch, mode, stressed, probes)
-    found = _answers(model, batch, forces=mode != "e", directions=directions, virial=bool(stressed))
-    factors = (
-        means.weights.energy / means.structures,
-        means.weights.forces / means.structures,
-        means.weights.hessian / max(means.with_hessian, 1),
-        means.weights.stress / max(means.with_stress, 1),
-    )
+    directions = products = None
+    if compared is not None:
+        directions, products = (torch.cat(each, dim=1) for each in zip(*compared, strict=True))
+    labels = _Labels(samples, batch, mode, stressed, products)
+    found = answers(model, batch, forces=mode != "e", directions=directions, virial=bool(stressed))
     n_members = len(found.members)
     sums, slopes = batch.vectors.new_zeros(4), []
     for member, answer in enumerate(found.members):
         counts = _member_weights(samples, member, batch.vectors) / n_members
-        terms, slope = labels.compared(answer, [factor * counts for factor in factors])
+        terms, slope = labels.compared(answer, [factor * counts for factor in means.factors()])
         sums += terms.sum(1) / n_members
         slopes.append(slope)
     found.backward(slopes)
     energy, forces, curvature, stress = sums.tolist()
     return LossTerms(
-        energy, forces, curvature, stress, len(samples), len(samples) if probes is not None else 0, len(stressed)
+        energy, forces, curvature, stress, len(samples), 0 if compared is None else len(samples), len(stressed)
     )
-
-
-def _answers(model: Model | TrainedHouse, batch: Batch, **asked: Any) -> Answers:
-    return model.answers(batch, **asked) if isinstance(model, TrainedHouse) else answers(model, batch, **asked)
 
 
 def _member_weights(samples: Sequence[Sample], member: int, like: Tensor) -> Tensor:
@@ -222,14 +275,14 @@ class _Labels:
         batch: Batch,
         mode: str,
         stressed: Sequence[int] = (),
-        probes: Sequence[Probe] | None = None,
+        products: Tensor | None = None,
     ):
         self.batch = batch
         self.sizes = batch.atoms_per_structure().to(torch.float64)
         device = batch.vectors.device
         self.energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64, device=device)
         self.forces = None if mode == "e" else torch.cat([s.forces for s in samples if s.forces is not None])
-        self.products = None if probes is None else torch.cat([probe.products for probe in probes], dim=1)
+        self.products = products
         self.metrics = [sample.metric for sample in samples]
         self.stressed = torch.tensor(stressed, dtype=torch.int64, device=device)
         self.virials = torch.stack([v for i in stressed if (v := samples[i].virial) is not None]) if stressed else None
@@ -314,61 +367,6 @@ def _backward_columns(model: Model, member: Model, sample: Sample, factor: float
         torch.autograd.backward(factor * squared, inputs=weights_of(model), retain_graph=True)
         total += float(squared.detach())
     return total
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Columns `first` … `last` - 1 of a structure's Hessian in its metric: products with directions of the metric."""
-
-    sample: Sample
-    first: int
-    last: int
-
-
-def _column_groups(samples: Sequence[Sample], max_edges: int) -> Iterator[list[_Columns]]:
-    """All columns, with at most `max_edges` edges in the copies of the structures of a group (one at least)."""
-    group: list[_Columns] = []
-    edges = 0
-    for sample in samples:
-        first, n_columns, own = 0, 3 * sample.graph.n_atoms, max(sample.graph.n_edges, 1)
-        while first < n_columns:
-            fitting = min((max_edges - edges) // own, n_columns - first)
-            if fitting < 1 and group:
-                yield group
-                group, edges = [], 0
-                continue
-            last = first + max(fitting, 1)
-            group.append(_Columns(sample, first, last))
-            edges += (last - first) * own
-            first = last
-    if group:
-        yield group
-
-
-def _backward_column_group(model: TrainedHouse, groups: Sequence[_Columns], means: _Means) -> LossTerms:
-    """The part of the full-Hessian terms in these columns: a copy of the structure for each, with its direction."""
-    copies = [columns.sample.graph for columns in groups for _ in range(columns.first, columns.last)]
-    batch = join_batches(copies, copies[0].n_elements)
-    metrics = [_metric_of(columns.sample) for columns in groups]
-    directions = [metric.T[columns.first : columns.last] for metric, columns in zip(metrics, groups, strict=True)]
-    found = model.answers(batch, directions=torch.cat([each.flatten() for each in directions]).view(1, -1, 3))
-    n_members = len(found.members)
-    factor = means.weights.hessian / means.with_hessian / n_members
-    total, slopes = 0.0, []
-    for member, answer in enumerate(found.members):
-        assert answer.hvp is not None
-        parts = answer.hvp.flatten().split([each.numel() for each in directions])
-        pieces = []
-        for columns, metric, along, products in zip(groups, metrics, directions, parts, strict=True):
-            assert columns.sample.hessian is not None
-            measured = (products.view(along.shape) - along @ columns.sample.hessian) @ metric
-            total += float((measured**2).sum()) / len(metric) ** 2
-            counts = columns.sample.member_weights
-            weight = factor if counts is None else factor * float(counts[member])
-            pieces.append((2.0 * weight / len(metric) ** 2 * measured @ metric.T).flatten())
-        slopes.append(Differentiable(batch.vectors.new_zeros(batch.n_structures), hvp=torch.cat(pieces).view(1, -1, 3)))
-    found.backward(slopes)
-    return LossTerms(hessian=total / n_members)
 
 
 def _metric_of(sample: Sample) -> Tensor:

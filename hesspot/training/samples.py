@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar, overload
 
 import numpy as np
@@ -16,6 +17,7 @@ from hesspot.contract import Batch, build_batch, join_batches
 from hesspot.data.record import Record
 from hesspot.data.stored_records import without_curvature
 from hesspot.errors import UserError
+from hesspot.kernel.labelled import LabelledGraph
 from hesspot.units import SQRT_EV_PER_A2_AMU
 
 #: Graphs and labels of a part of the data stay in memory up to this size; larger ones are read for every batch.
@@ -56,6 +58,12 @@ class Sample:
     @property
     def has_curvature(self) -> bool:
         return self.hessian is not None or self.products is not None
+
+    @cached_property
+    def laid_out(self) -> LabelledGraph:
+        """What the kernel's loss takes."""
+        known = ("forces", "virial", "hessian", "metric", "member_weights")
+        return LabelledGraph(self.graph, self.energy, **{name: getattr(self, name) for name in known})
 
     @property
     def n_bytes(self) -> int:

@@ -82,7 +82,7 @@ def test_all_sign_vectors_together_give_the_full_hessian_loss(model, samples, mo
     diatomic = [sample for sample in samples if sample.graph.n_atoms == 2][:1]
     signs = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=6)), dtype=torch.float64).reshape(64, 2, 3)
     full, full_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="full"))
-    monkeypatch.setattr(loss, "draw_directions", lambda *_: signs)
+    monkeypatch.setattr(loss, "draw_directions", lambda *_: [signs])
     probed, probed_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="probes", probes=64))
     assert full.hessian > 1.0
     assert probed.hessian == pytest.approx(full.hessian, rel=ROUNDING)
@@ -94,9 +94,9 @@ def test_all_rows_together_give_the_full_hessian_loss(model, samples, monkeypatc
     rows = (6**0.5 * torch.eye(6, dtype=torch.float64)).reshape(6, 2, 3)
     full, full_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="full"))
     generator, config = torch.Generator().manual_seed(1), HessianSection(sampling="rows")
-    drawn = {tuple(loss.draw_directions(diatomic, config, generator).flatten().tolist()) for _ in range(100)}
+    drawn = {tuple(loss.draw_directions(diatomic, config, generator)[0].flatten().tolist()) for _ in range(100)}
     assert drawn == {tuple(row.flatten().tolist()) for row in rows}
-    monkeypatch.setattr(loss, "draw_directions", lambda *_: rows)
+    monkeypatch.setattr(loss, "draw_directions", lambda *_: [rows])
     found, found_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="rows", probes=6))
     assert found.hessian == pytest.approx(full.hessian, rel=ROUNDING)
     torch.testing.assert_close(found_gradient, full_gradient, rtol=0, atol=float(ROUNDING * full_gradient.abs().max()))
@@ -107,16 +107,18 @@ def test_kept_directions_are_each_structures_own(samples, sampling):
     config = HessianSection(sampling=sampling, redraw=False)
     generator = torch.Generator().manual_seed(1)
     together = loss.draw_directions(samples, config, generator)
-    apart = [loss.draw_directions([sample], config, generator) for sample in samples]
-    assert torch.equal(together, torch.cat(apart, dim=1))
-    assert not torch.equal(together, loss.draw_directions(samples, HessianSection(sampling=sampling), generator))
+    apart = [loss.draw_directions([sample], config, generator)[0] for sample in samples]
+    anew = loss.draw_directions(samples, HessianSection(sampling=sampling), generator)
+    for kept in (apart, anew):
+        same = all(torch.equal(one, other) for one, other in zip(together, kept, strict=True))
+        assert same == (kept is apart)
 
 
 @pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
 def test_directions_have_variance_one_and_are_drawn_anew(samples, distribution):
     config = HessianSection(probes=20000, distribution=distribution)
     generator = torch.Generator().manual_seed(1)
-    first, second = (loss.draw_directions(samples[:1], config, generator)[:, 0] for _ in range(2))
+    first, second = (loss.draw_directions(samples[:1], config, generator)[0][:, 0] for _ in range(2))
     covariance = torch.cov(first.T)
     assert not torch.equal(first, second)
     # five standard errors of a variance or covariance from 20000 draws: 5·√(2/20000)
@@ -213,11 +215,9 @@ def loss_of_members(committee, samples, mode, sampling):
     """The mean over members of their own weighted losses, each sample and member on its own, by the formula."""
     generator = torch.Generator().manual_seed(0)
     curved = [mode == "efh" and s.has_curvature for s in samples]
-    probes = {
-        i: loss.draw_probe(s, sampling, generator)
-        for i, s in enumerate(samples)
-        if curved[i] and (sampling.sampling != "full" or s.hessian is None)
-    }
+    probed = [i for i, s in enumerate(samples) if curved[i] and (sampling.sampling != "full" or s.hessian is None)]
+    drawn = loss.draw_probes([samples[i] for i in probed], sampling, generator)
+    probes = {i: probe.compared(samples[i]) for i, probe in zip(probed, drawn, strict=True)}
     n_stress = sum(s.virial is not None for s in samples)
     total = 0.0
     for number in range(committee.n_members):
@@ -233,8 +233,9 @@ def loss_of_members(committee, samples, mode, sampling):
             if curved[i]:
                 (matrix,) = hessian(member, s.graph)
                 if i in probes:
-                    products = (probes[i].directions.reshape(-1, 3 * n) @ matrix).reshape(-1, n, 3)
-                    square = float((products - probes[i].products).square().sum()) / len(products)
+                    directions, expected = probes[i]
+                    products = (directions.reshape(-1, 3 * n) @ matrix).reshape(-1, n, 3)
+                    square = float((products - expected).square().sum()) / len(products)
                 else:
                     square = float((matrix - s.hessian).square().sum())
                 value += WEIGHTS.hessian * square / (3 * n) ** 2 / sum(curved)
@@ -304,7 +305,7 @@ def test_products_are_validated_without_a_full_hessian(model, all_rows, monkeypa
 def test_drawn_products_are_some_of_those_known(all_rows):
     _, rows = all_rows
     generator = torch.Generator().manual_seed(2)
-    probe = loss.draw_probe(rows, HessianSection(probes=4), generator)
+    (probe,) = loss.draw_probes([rows], HessianSection(probes=4), generator)
     places = [next(i for i in range(6) if torch.equal(own, rows.directions[i])) for own in probe.directions]
     assert len(set(places)) == 4
     assert torch.equal(probe.products, rows.products[places])

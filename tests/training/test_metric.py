@@ -54,7 +54,7 @@ def test_all_sign_vectors_together_give_the_full_loss(model, samples, monkeypatc
     signs = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=6)), dtype=torch.float64).reshape(64, 2, 3)
     full, full_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="full"))
     plain = gradient(model, [replace(diatomic[0], metric=None)], "efh", HessianSection(sampling="full"))[0]
-    monkeypatch.setattr(loss, "draw_directions", lambda *_: signs)
+    monkeypatch.setattr(loss, "draw_directions", lambda *_: [signs])
     probed, probed_gradient = gradient(model, diatomic, "efh", HessianSection(sampling="probes", probes=64))
     assert abs(full.hessian - plain.hessian) > 0.1 * plain.hessian
     assert probed.hessian == pytest.approx(full.hessian, rel=ROUNDING)
