@@ -9,7 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <utility>
+#include <tuple>
 
 namespace hesspot {
 
@@ -26,19 +26,20 @@ static_assert(std::endian::native == std::endian::little,
 /// Larger numbers in a head are damage.
 constexpr std::int64_t LARGEST_COUNT = 1 << 16;
 
-/// The architecture of a block, and what follows its version.
-std::pair<const Architecture &, BlockReader> opened(std::string_view block) {
+/// The architecture of a block, what follows its version, and this.
+std::tuple<const Architecture &, BlockReader, int>
+opened(std::string_view block) {
   BlockReader reader(block);
   const auto magic = reader.bytes(8);
   for (const Architecture *const one : all_architectures()) {
     if (one->magic != magic)
       continue;
     const int version = reader.count("kernel version");
-    if (version != one->version)
+    if (version < one->oldest || version > one->version)
       throw NoKernel("are for version " + std::to_string(version) +
                      " of the kernel, and this is version " +
                      std::to_string(one->version));
-    return {*one, reader};
+    return {*one, reader, version};
   }
   throw NoKernel("do not begin as those of any kernel here");
 }
@@ -54,13 +55,13 @@ const std::vector<const Architecture *> &all_architectures() {
 
 std::unique_ptr<KernelModel> make_model(std::string_view block,
                                         bool single_precision) {
-  const auto [architecture, reader] = opened(block);
-  return architecture.make(reader, single_precision);
+  const auto [architecture, reader, version] = opened(block);
+  return architecture.make(reader, version, single_precision);
 }
 
 std::string shape_of(std::string_view block) {
-  const auto [architecture, reader] = opened(block);
-  return architecture.shape(reader);
+  const auto [architecture, reader, version] = opened(block);
+  return architecture.shape(reader, version);
 }
 
 std::string_view BlockReader::bytes(std::size_t count) {
@@ -134,28 +135,51 @@ void JsonEntries::add(const char *name, int value) {
   text_ += std::to_string(value);
 }
 
-void JsonEntries::add(const char *name, double value) {
-  begin(name);
+namespace {
+
+std::string digits_of(double value) {
   char digits[32];
   std::snprintf(digits, sizeof digits, "%.17g", value);
-  text_ += digits;
+  return digits;
+}
+
+} // namespace
+
+void JsonEntries::add_list(const std::vector<std::string> &words) {
+  std::string list;
+  for (const auto &word : words)
+    list += (list.empty() ? "" : ", ") + word;
+  text_ += "[" + list + "]";
+}
+
+void JsonEntries::add(const char *name, double value) {
+  begin(name);
+  text_ += digits_of(value);
 }
 
 void JsonEntries::add(const char *name, const std::vector<int> &values) {
   begin(name);
-  std::string list;
+  std::vector<std::string> words;
   for (const int value : values)
-    list += (list.empty() ? "" : ", ") + std::to_string(value);
-  text_ += "[" + list + "]";
+    words.push_back(std::to_string(value));
+  add_list(words);
+}
+
+void JsonEntries::add(const char *name, const std::vector<double> &values) {
+  begin(name);
+  std::vector<std::string> words;
+  for (const double value : values)
+    words.push_back(digits_of(value));
+  add_list(words);
 }
 
 void JsonEntries::add(const char *name,
                       const std::vector<std::string> &values) {
   begin(name);
-  std::string list;
+  std::vector<std::string> words;
   for (const auto &value : values)
-    list += (list.empty() ? "\"" : ", \"") + value + "\"";
-  text_ += "[" + list + "]";
+    words.push_back("\"" + value + "\"");
+  add_list(words);
 }
 
 } // namespace hesspot

@@ -71,10 +71,12 @@ private:
 struct Architecture {
   std::string_view magic; ///< the first eight bytes of its blocks
   int version;            ///< raised with every change of a formula
+  int oldest;             ///< version that is read
 
-  // both read on after the version
-  std::string (*shape)(BlockReader);
-  std::unique_ptr<KernelModel> (*make)(BlockReader, bool single_precision);
+  // both read on after the version, which is that of the block
+  std::string (*shape)(BlockReader, int version);
+  std::unique_ptr<KernelModel> (*make)(BlockReader, int version,
+                                       bool single_precision);
 };
 
 /// All of this library.
@@ -86,6 +88,7 @@ public:
   void add(const char *name, int value);
   void add(const char *name, double value);
   void add(const char *name, const std::vector<int> &values);
+  void add(const char *name, const std::vector<double> &values);
   void add(const char *name, const std::vector<std::string> &values);
 
   std::string object() const { return "{" + text_ + "}"; }
@@ -94,6 +97,7 @@ private:
   std::string text_;
 
   void begin(const char *name);
+  void add_list(const std::vector<std::string> &words);
 };
 
 } // namespace hesspot

@@ -36,7 +36,12 @@ public:
         C_(static_cast<std::size_t>(weights.n_channels)),
         slots_(S_ * static_cast<std::size_t>(weights.n_radial)),
         D_(static_cast<std::size_t>(n_descriptors_of(weights.n_channels))) {
-    need(slots_ > 0 && C_ > 0 && !weights.descriptions.empty());
+    need(slots_ > 0 && C_ > 0 && !weights.descriptions.empty() &&
+         weights.cores.size() == S_ * S_);
+    for (const auto &core : weights.cores)
+      cores_.push_back(
+          {static_cast<Real>(core.inner), static_cast<Real>(core.outer),
+           static_cast<Real>(core.strength), static_cast<Real>(core.length)});
     int n_members = 0;
     for (const auto &description : weights.descriptions) {
       descriptions_.push_back(stored(description));
@@ -51,6 +56,7 @@ public:
               static_cast<int>(widest_),
               static_cast<Real>(weights.cutoff),
               descriptions_.data(),
+              cores_.data(),
               list_trained()};
   }
   Parameters(const Parameters &) = delete;
@@ -82,6 +88,7 @@ private:
   std::vector<std::vector<HouseLayer<Real>>> layers_;
   std::vector<std::vector<HouseNetwork<Real>>> networks_;
   std::vector<HouseDescription<Real>> descriptions_;
+  std::vector<HouseCore<Real>> cores_;
 
   static void need(bool fits) {
     if (!fits)

@@ -41,6 +41,7 @@ struct Description {
 struct HouseWeights {
   int n_elements = 0, n_radial = 0, n_channels = 0;
   double cutoff = 0.0;
+  std::vector<HouseCore<double>> cores;  ///< (elements, elements)
   std::vector<Description> descriptions; ///< several: models of their own
 };
 

@@ -3,20 +3,42 @@
 #include "block.h"
 #include "house.h"
 
+#include <cmath>
+
 namespace hesspot {
 namespace {
 
 /// What the head of a block states after the version.
 struct Shape {
-  int envelope_power, n_descriptions, n_members, n_radial, n_channels,
+  int version, envelope_power, n_descriptions, n_members, n_radial, n_channels,
       n_descriptors;
   std::vector<int> hidden; ///< widths of the hidden layers
   std::vector<std::string> elements;
-  double cutoff; ///< Angstrom
+  double cutoff;                        ///< Angstrom
+  std::vector<HouseCore<double>> cores; ///< (elements, elements)
 };
 
-Shape head(BlockReader &reader) {
+std::vector<HouseCore<double>> cores(BlockReader &reader, const Shape &shape) {
+  const std::size_t n = shape.elements.size() * shape.elements.size();
+  std::vector<HouseCore<double>> found(n);
+  if (shape.version <= WITHOUT_CORE)
+    return found;
+  const auto inner = reader.numbers(n), outer = reader.numbers(n),
+             strength = reader.numbers(n), length = reader.numbers(n);
+  for (std::size_t i = 0; i < n; i++) {
+    const bool none = inner[i] == 0.0 && outer[i] == 0.0;
+    if (!none && !(0.0 < inner[i] && inner[i] < outer[i] &&
+                   outer[i] <= shape.cutoff && std::isfinite(strength[i]) &&
+                   0.0 < length[i] && std::isfinite(length[i])))
+      throw std::invalid_argument("state a core that cannot be");
+    found[i] = {inner[i], outer[i], strength[i], length[i]};
+  }
+  return found;
+}
+
+Shape head(BlockReader &reader, int version) {
   Shape shape;
+  shape.version = version;
   shape.envelope_power = reader.count("envelope power");
   shape.n_descriptions = reader.count("number of descriptions");
   shape.n_members = reader.count("number of members");
@@ -29,13 +51,14 @@ Shape head(BlockReader &reader) {
     shape.hidden.push_back(reader.count("width of a layer"));
   shape.elements = reader.elements(n_elements);
   shape.cutoff = reader.cutoff();
+  shape.cores = cores(reader, shape);
   return shape;
 }
 
-std::string shape_as_json(BlockReader reader) {
-  const Shape shape = head(reader);
+std::string shape_as_json(BlockReader reader, int version) {
+  const Shape shape = head(reader, version);
   JsonEntries entries;
-  entries.add("kernel_version", KERNEL_VERSION);
+  entries.add("kernel_version", shape.version);
   entries.add("envelope_power", shape.envelope_power);
   entries.add("n_descriptions", shape.n_descriptions);
   entries.add("n_members", shape.n_members);
@@ -45,6 +68,15 @@ std::string shape_as_json(BlockReader reader) {
   entries.add("hidden", shape.hidden);
   entries.add("elements", shape.elements);
   entries.add("cutoff", shape.cutoff);
+  if (version > WITHOUT_CORE) {
+    std::vector<double> inner, outer;
+    for (const auto &core : shape.cores) {
+      inner.push_back(core.inner);
+      outer.push_back(core.outer);
+    }
+    entries.add("core_inner", inner);
+    entries.add("core_outer", outer);
+  }
   return entries.object();
 }
 
@@ -66,8 +98,9 @@ Network network(BlockReader &reader, const Shape &shape) {
   return network;
 }
 
-std::unique_ptr<KernelModel> make(BlockReader reader, bool single_precision) {
-  const Shape shape = head(reader);
+std::unique_ptr<KernelModel> make(BlockReader reader, int version,
+                                  bool single_precision) {
+  const Shape shape = head(reader, version);
   if (shape.envelope_power != ENVELOPE_POWER)
     throw NoKernel(
         "are for an envelope of power " + std::to_string(shape.envelope_power) +
@@ -81,6 +114,7 @@ std::unique_ptr<KernelModel> make(BlockReader reader, bool single_precision) {
   weights.n_radial = shape.n_radial;
   weights.n_channels = shape.n_channels;
   weights.cutoff = shape.cutoff;
+  weights.cores = shape.cores;
   for (int i = 0; i < shape.n_descriptions; i++) {
     Description description;
     description.scale = reader.number();
@@ -101,7 +135,8 @@ std::unique_ptr<KernelModel> make(BlockReader reader, bool single_precision) {
 
 namespace architectures {
 extern const Architecture house;
-const Architecture house = {"hesspotw", KERNEL_VERSION, shape_as_json, make};
+const Architecture house = {"hesspotw", KERNEL_VERSION, WITHOUT_CORE,
+                            shape_as_json, make};
 } // namespace architectures
 
 } // namespace hesspot

@@ -112,19 +112,22 @@ public:
     radial_ = memory.take<T>(places * K);
     radial_slope_ = memory.take<T>(places * K);
     angular_ = memory.take<T>(places * N_MONOMIALS);
+    is_close_ = memory.take<bool>(places);
+    core_slope_ = memory.take<T>(places);
   }
 
   /// Takes centres into the block, no more than there are lanes.
   void place(int species, const std::size_t *centers, int n_centers) {
     species_ = species;
     n_centers_ = n_centers;
+    core_energy_ = T(0);
     place_edges(centers);
     add_edges();
   }
 
   /// The mean energies of all members, and their slopes.
   void mean(double *slopes) {
-    energy_ = T(0);
+    energy_ = core_energy_;
     for (int i = 0; i < p_.n_descriptions; i++) {
       describe(p_.descriptions[i]);
       networks_.clear();
@@ -157,7 +160,7 @@ public:
       for (int m = 0; m < description_->n_members; m++, member++) {
         networks_.clear();
         networks_.add(network_of(m), description_->scale);
-        energy_ = networks_.energy;
+        energy_ = networks_.energy + core_energy_;
         next(member);
         descend(density_bar_);
         edges_backward(slopes_of(member), values_of(member));
@@ -191,7 +194,7 @@ private:
   int n_slots_, species_ = 0, n_centers_ = 0;
   const HouseDescription<Real> *description_ = nullptr;
   Networks<T> networks_;
-  T energy_;
+  T energy_, core_energy_;
   T *density_, *density_bar_, *density_part_; // (slots, monomials)
   T *moments_, *moments_bar_;                 // (channels, monomials)
   T *vectors_, *vectors_bar_;                 // (3 channels, 3)
@@ -199,6 +202,8 @@ private:
   int *filled_, *start_;                      // places of each element
   std::size_t *edge_;                         // (places, lanes)
   T *vector_, *inverse_, *radial_, *radial_slope_, *angular_; // (places, ...)
+  bool *is_close_; // (places): some lane is within the core
+  T *core_slope_;  // (places), of its energies where it is close
 
   /// The standardised descriptors of the centres.
   void describe(const HouseDescription<Real> &description) {
@@ -325,7 +330,7 @@ private:
         const int left = start_[s + 1] - place;
         const int n = left < EDGES_AT_ONCE ? left : EDGES_AT_ONCE;
         for (int e = 0; e < n; e++)
-          describe_edge(place + e);
+          describe_edge(place + e, p_.cores[species_ * p_.n_elements + s]);
         T *const A = density_ + s * K * N_MONOMIALS;
         int k = 0;
         for (; k + 4 <= K; k += 4)
@@ -336,8 +341,9 @@ private:
   }
 
   /// Radial functions B_k(r) = sin(kπr/r_c)/r (1 − (r/r_c)²)⁴, their slopes,
-  /// and the monomials of the unit vector.
-  void describe_edge(int place) {
+  /// and the monomials of the unit vector; within the core those of the
+  /// distance that the networks see.
+  void describe_edge(int place, const HouseCore<Real> &core) {
     const int K = p_.n_radial;
     const T *const v = vector_ + 3 * place;
     T *const B = radial_ + place * K;
@@ -346,12 +352,18 @@ private:
     const T r = square_root(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
     const T inverse = T(1) / r;
     inverse_[place] = inverse;
-    const T fraction = at_most(Real(1) / p_.cutoff * r, Real(1));
+    T seen = r, of_seen = inverse, stretch = T(1);
+    is_close_[place] = any_below(value_of(r), core.outer);
+    if (is_close_[place]) {
+      repel(place, core, r, inverse, seen, stretch);
+      of_seen = T(1) / seen;
+    }
+    const T fraction = at_most(Real(1) / p_.cutoff * seen, Real(1));
     const T rest = T(1) - fraction * fraction;
     const T cube = rest * rest * rest;
-    const T envelope = cube * rest * inverse;
+    const T envelope = cube * rest * of_seen;
     const T envelope_slope =
-        (Real(-8) / p_.cutoff * (fraction * cube) - envelope) * inverse;
+        (Real(-8) / p_.cutoff * (fraction * cube) - envelope) * of_seen;
     T sine, cosine;
     sine_cosine_of_pi(fraction, sine, cosine);
     const T twice = cosine + cosine;
@@ -366,6 +378,9 @@ private:
       sine_before = sine, cosine_before = cosine;
       sine = next_sine, cosine = next_cosine;
     }
+    if (is_close_[place])
+      for (int k = 0; k < K; k++)
+        slope[k] = slope[k] * stretch;
     const T x = v[0] * inverse, y = v[1] * inverse, z = v[2] * inverse;
     const T xx = x * x, xy = x * y, xz = x * z, yy = y * y, yz = y * z,
             zz = z * z;
@@ -375,6 +390,40 @@ private:
                                 xz * z, yy * y, yy * z, yz * z, zz * z};
     for (int m = 0; m < N_MONOMIALS; m++)
       Y[m] = all[m];
+  }
+
+  /// Half the energy of an edge's core and its slope, the distance that the
+  /// networks see, and its derivative.
+  [[gnu::noinline]] // seldom called
+  void repel(int place, const HouseCore<Real> &core, const T &r,
+             const T &inverse, T &seen, T &stretch) {
+    // the universal potential (Ziegler, Biersack, Littmark 1985)
+    constexpr double WEIGHT[4] = {0.18175, 0.50986, 0.28022, 0.02817};
+    constexpr double DECAY[4] = {3.1998, 0.94229, 0.4029, 0.20162};
+    T screening = T(0), screening_slope = T(0);
+    for (int i = 0; i < 4; i++) {
+      const Real decay = Real(DECAY[i]) / core.length;
+      const T term = Real(WEIGHT[i]) * exponential(-decay * r);
+      screening += term;
+      screening_slope += -decay * term;
+    }
+    const T over_r = core.strength * inverse;
+    const T potential = over_r * screening;
+    const T potential_slope = over_r * screening_slope - potential * inverse;
+    // the switch s = x⁴ (35 − 84x + 70x² − 20x³), its slope, and its integral
+    const Real width = core.outer - core.inner;
+    const T x = at_least(
+        at_most(Real(1) / width * (T(core.outer) - r), Real(1)), Real(0));
+    const T rest = T(1) - x, square = x * x, fourth = square * square;
+    const T s = fourth * (T(35) - x * (T(84) - x * (T(70) - Real(20) * x)));
+    const T s_slope = Real(-140) / width * (square * x * rest * rest * rest);
+    const T integral =
+        fourth * x * (T(7) - x * (T(14) - x * (T(10) - Real(2.5) * x)));
+    seen = at_least(r, core.inner) + width * integral;
+    stretch = T(1) - s;
+    core_energy_ += Real(0.5) * (s * potential);
+    core_slope_[place] =
+        Real(0.5) * (s * potential_slope + s_slope * potential);
   }
 
   /// A[k][m] += Σ_edges B[k] Y[m] for R of the radial functions.
@@ -417,6 +466,8 @@ private:
       }
       radial_part += slope[k] * (along[0] + along[1]);
     }
+    if (is_close_[place])
+      radial_part += core_slope_[place];
     const T x = Y[1], y = Y[2], z = Y[3];
     const Real two(2), three(3);
     const T gx = b[1] + two * (x * b[4] + Y[5] * b[11] + Y[6] * b[12]) +

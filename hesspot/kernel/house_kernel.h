@@ -16,7 +16,10 @@ namespace hesspot {
 
 /// Raised with every change of a formula, so that no kernel evaluates weights
 /// that were trained with another one.
-constexpr int KERNEL_VERSION = 1;
+constexpr int KERNEL_VERSION = 2;
+
+/// Blocks of this version have no core.
+constexpr int WITHOUT_CORE = 1;
 
 /// Of the envelope (1 - (r/cutoff)^2)^p that is written into the kernel.
 constexpr int ENVELOPE_POWER = 4;
@@ -66,12 +69,21 @@ template <typename Real> struct HouseDescription {
   const Real *mean, *inverse_deviation;
 };
 
+/// The core of a pair of elements (docs/model.md); all zero where there is
+/// none.
+template <typename Real> struct HouseCore {
+  Real inner, outer; ///< radii of the switch, Angstrom
+  Real strength;     ///< of the repulsion, eV Angstrom
+  Real length;       ///< of its screening, Angstrom
+};
+
 /// All that the kernel reads; the arrays belong to the caller.
 template <typename Real> struct HouseParameters {
   int n_descriptions, n_members; ///< n_members: of all descriptions
   int n_elements, n_radial, n_channels, n_descriptors, max_width;
   Real cutoff;
   const HouseDescription<Real> *descriptions;
+  const HouseCore<Real> *cores; ///< (n_elements, n_elements)
   /// Weights that can be trained for one element of the centre, of one member,
   /// in the order of the sums over them: mix (4 ranks, elements of the
   /// neighbour, n_radial, n_channels), weight and bias of the layers, the

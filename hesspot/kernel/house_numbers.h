@@ -181,6 +181,11 @@ inline Lanes<Real> exponential(const Lanes<Real> &argument) {
   return Lanes<Real>(x == x ? scaled : x);
 }
 
+template <typename Part> inline Dual<Part> exponential(const Dual<Part> &x) {
+  const Part value = exponential(x.a);
+  return {value, value * x.b};
+}
+
 /// 1 / (1 + e^-x). Its derivative is taken from its value: e^-x may be near the
 /// largest number.
 template <typename Real> inline Lanes<Real> logistic(const Lanes<Real> &x) {
@@ -261,6 +266,20 @@ inline Lanes<Real> at_most(const Lanes<Real> &x, Real bound) {
 template <typename Part>
 inline Dual<Part> at_most(const Dual<Part> &x, typename Part::Scalar bound) {
   return {at_most(x.a, bound), where_at_most(x.b, value_of(x), bound)};
+}
+
+/// The larger one.
+template <typename T> inline T at_least(const T &x, typename T::Scalar bound) {
+  return T(0) - at_most(T(0) - x, -bound);
+}
+
+/// Whether any is below the bound.
+template <typename Real>
+inline bool any_below(const Lanes<Real> &x, Real bound) {
+  bool any = false;
+  for (int lane = 0; lane < Lanes<Real>::COUNT; lane++)
+    any |= x.v[lane] < bound;
+  return any;
 }
 
 /// Memory of a thread, kept for its next call and taken in pieces. A first

@@ -10,14 +10,18 @@ M_{i,c}^{(l)} = Σ_{s,k} W^{(l)}_{s_i,s,k,c} A_{i,s,k}^{(l)}. Scalars (2-body), 
 descriptors of the network of the centre's element. This is the moment tensor idea (Shapeev, Multiscale Model.
 Simul. 14, 1153, 2016) with a network in the place of the linear model.
 
-Everything is C³ at the cutoff and C^∞ elsewhere; no cap on the number of neighbours.
+Everything is C³ at the cutoff and at the radii of the repulsive core (`hesspot.models.core`), and C^∞ elsewhere; no cap
+on the number of neighbours.
 """
 
 import math
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+
+from hesspot.models.core import Core, core_table, faults_of, repulsion, seen_distance, switch, switched
 
 #: Exponent of the envelope (1 − (r/cutoff)²)^p: derivatives up to order p − 1 vanish at the cutoff, so C³.
 ENVELOPE_POWER = 4
@@ -38,6 +42,13 @@ class HouseConfig(BaseModel):
     n_radial: int = Field(8, ge=1, description="radial basis functions")
     n_channels: int = Field(6, ge=1, description="channels of each moment")
     hidden: list[int] = Field([32, 32], min_length=1, max_length=8, description="widths of each element's network")
+    core: Core | None = Field(None, description="inner and outer radius of the repulsive core of each pair, Å")
+
+    @model_validator(mode="after")
+    def _has_a_core_of_its_pairs(self) -> Self:
+        if self.core is not None and (fault := faults_of(self.core, self.elements, self.cutoff)):
+            raise ValueError(fault)
+        return self
 
 
 class ElementNetwork(nn.Module):
@@ -93,11 +104,13 @@ class House(nn.Module):
     second2: Tensor
     first3: Tensor
     second3: Tensor
+    core: Tensor
 
     def __init__(self, config: HouseConfig, n_members: int):
         super().__init__()
         self.config = config
         self.n_members = n_members
+        self.register_buffer("core", core_table(config.core, config.elements), persistent=False)
         self.elements = list(config.elements)
         self.cutoff = config.cutoff
         self.shifts = [0.0] * len(config.elements)
@@ -142,6 +155,13 @@ class House(nn.Module):
             found += network.matrices()
         return found
 
+    @torch.jit.ignore
+    def set_core(self, core: Core | None) -> None:
+        """Give the model another core, or none; it is a part of its configuration."""
+        keys = self.config.model_dump() | {"core": core}
+        self.config = type(self.config)(**keys)
+        self.core.copy_(core_table(core, self.elements))
+
     def _smooth(self, n_radial: int) -> Tensor:
         """Deviations of the first weights of the slots, (n_slots, 1): radial functions that begin smooth, with 1/k for
         the k-th, generalise better and are learned from sooner."""
@@ -153,13 +173,32 @@ class House(nn.Module):
         none = torch.zeros(0, dtype=torch.int64)
         return self.descriptors(none, none, none, torch.zeros(0, 3, dtype=torch.float64)).shape[1]
 
+    def seen_distances(self, own: Tensor, other: Tensor, r: Tensor) -> Tensor:
+        """The distances (n_edges, 1) that the networks see between elements `own` and `other`."""
+        outer = self.core[1][own, other].unsqueeze(1)
+        if not bool((r < outer).any()):
+            return r
+        return seen_distance(self.core[0][own, other].unsqueeze(1), outer, r)
+
+    def core_energies(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """What the core adds to the energy of each atom, (n_atoms,) float64 eV."""
+        own, other = species[centers], species[neighbors]
+        close = torch.nonzero((vectors * vectors).sum(1) < self.core[1][own, other] ** 2).squeeze(1)
+        near = vectors.index_select(0, close)
+        r = torch.sqrt((near * near).sum(1))
+        inner, outer, strength, length = torch.unbind(self.core[:, own[close], other[close]])
+        pairs = 0.5 * switch(switched(inner, outer, r)) * repulsion(strength, length, r)
+        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=species.device)
+        return energies.index_add(0, centers.index_select(0, close), pairs.to(torch.float64))
+
     def moments(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """Moments of the neighbour density, (n_atoms, n_elements · n_radial, 20); the last index runs over
         the independent components of rank 0, 1, 2 and 3."""
         r = torch.sqrt((vectors * vectors).sum(1, keepdim=True))
         unit = vectors / r
-        envelope = torch.clamp(1.0 - (r / self.cutoff) ** 2, min=0.0) ** self.envelope_power
-        radial = torch.sin(r * self.frequencies) * (envelope / r)
+        seen = self.seen_distances(species[centers], species[neighbors], r)
+        envelope = torch.clamp(1.0 - (seen / self.cutoff) ** 2, min=0.0) ** self.envelope_power
+        radial = torch.sin(seen * self.frequencies) * (envelope / seen)
         rank2 = (unit @ self.first2) * (unit @ self.second2)
         rank3 = (rank2 @ self.first3) * (unit @ self.second3)
         angular = torch.cat([torch.ones_like(r), unit, rank2, rank3], dim=1)
@@ -217,6 +256,11 @@ class House(nn.Module):
         found = torch.zeros(self.n_members * n_atoms, dtype=torch.float64, device=species.device)
         return found.index_copy(0, torch.cat(places), torch.cat(energies)).reshape(self.n_members, n_atoms)
 
+    def member_energies(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
+        """Energies of all members, core included, (n_members, n_atoms) float64 eV; arguments as of a model."""
+        descriptors = self.standardised(species, centers, neighbors, vectors)
+        return self.network_energies(species, descriptors) + self.core_energies(species, centers, neighbors, vectors)
+
 
 class HouseModel(House):
     """Strictly local potential of Cartesian moments; see the module's text for the formulas."""
@@ -225,4 +269,4 @@ class HouseModel(House):
         super().__init__(config, n_members=1)
 
     def forward(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
-        return self.network_energies(species, self.standardised(species, centers, neighbors, vectors))[0]
+        return self.member_energies(species, centers, neighbors, vectors)[0]

@@ -16,6 +16,9 @@ from hesspot.models.ensemble import houses_of
 #: The first eight bytes of a block.
 MAGIC = b"hesspotw"
 
+#: The version whose blocks know no core.
+WITHOUT_CORE = 1
+
 
 def _head(model: Any, version: int) -> bytes:
     """The bytes before the weights, which state all that decides how these are read."""
@@ -37,7 +40,8 @@ def _head(model: Any, version: int) -> bytes:
         *hidden,
     ]
     symbols = b"".join(symbol.encode("ascii").ljust(8, b"\0") for symbol in model.elements)
-    return MAGIC + struct.pack(f"<{len(counts)}q", *counts) + symbols + struct.pack("<d", model.cutoff)
+    core = houses[0].core.to(torch.float64).cpu().numpy().astype("<f8").tobytes() if version > WITHOUT_CORE else b""
+    return MAGIC + struct.pack(f"<{len(counts)}q", *counts) + symbols + struct.pack("<d", model.cutoff) + core
 
 
 def _layers(state: dict[str, Tensor]) -> list[str]:
@@ -66,6 +70,8 @@ def unusual_constant(model: Any) -> str | None:
     powers = sorted({house.envelope_power for house in houses_of(model)})
     if len(powers) > 1:
         return f"the models in this one have envelopes of powers {' and '.join(map(str, powers))}, packed weights one"
+    if any(not torch.equal(house.core, houses_of(model)[0].core) for house in houses_of(model)):
+        return "the models in this one have several cores, packed weights one"
     for house in houses_of(model):
         with torch.random.fork_rng(devices=[]):
             usual = type(house)(house.config).state_dict()
@@ -87,6 +93,8 @@ def pack(model: Any, version: int) -> bytes:
 def fill(model: Any, block: bytes) -> None:
     """Give a model in float64 the envelope and the weights of a block. UserError if they do not fit."""
     version, envelope_power = struct.unpack_from("<2q", block, len(MAGIC))
+    if version <= WITHOUT_CORE and model.config.core is not None:
+        raise UserError("the packed weights have no core, and the model has one")
     for house in houses_of(model):
         house.envelope_power = envelope_power
     head = _head(model, version)

@@ -17,6 +17,8 @@ from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.kernel import KernelModel, NoKernel, instruction_sets, packed, shape_of
+from hesspot.models.architectures import ARCHITECTURES
+from hesspot.models.core import core_within
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, HouseMean, houses_of, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.models.house_weights import fill
@@ -24,6 +26,8 @@ from hesspot.models.house_weights import fill
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²: the same float64 operations in another order
 SINGLE = 2e-4  # relative to the largest value: float32 rounding of some hundred operations
 SIGNAL = 1e-2
+#: Of the pairs in `batch_of` some are within the inner radius, some on the switch, some outside.
+CORE = core_within(["H", "C", "N", "O"], np.full((4, 4), 1.5), 4.0)
 HALF_OF_THE_WORK = 0.3  # less than a half, for what the calling thread does besides; 0 without a second thread
 
 
@@ -75,6 +79,9 @@ def batch_of(model):
         {"hidden": [4] * 4},
         {"members": 3},
         {"models": 3},
+        {"core": CORE},
+        {"core": CORE, "members": 3},
+        {"core": CORE, "models": 2, "n_channels": 2},
     ],
 )
 def test_everything_is_the_models(changed, instructions):
@@ -173,6 +180,45 @@ def test_companions_change_no_bit(instructions):
         assert torch.equal(together.atom_energies[first : first + len(atoms)], alone.atom_energies)
         assert torch.equal(together.forces[first : first + len(atoms)], alone.forces)
         first += len(atoms)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_outside_the_core_no_bit_is_changed(dtype, instructions):
+    """Neither by the core itself nor by a close pair in the same register."""
+    model = make(members=2)
+    far, close = molecule("CH3OH"), molecule("CH3OH")
+    far.positions *= 1.6
+    close.positions *= 0.5
+    batch = build_batch([far, close, far], model.elements, model.cutoff)
+    directions = torch.randn(batch.n_edges, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    answers = []
+    for core in (None, CORE):
+        model.set_core(core)
+        graph = KernelModel.of(model, dtype).edges(batch.species, batch.centers, batch.neighbors)
+        answers.append([*graph.members(batch.vectors), graph.hvp(batch.vectors, directions)])
+    atoms = torch.cat([torch.arange(6), torch.arange(12, 18)])
+    edges = torch.isin(batch.centers, atoms)
+    assert batch.vectors[edges].norm(dim=1).min() > CORE["H-C"][1]
+    for (before, after), outside in zip(zip(*answers, strict=True), (atoms, edges, edges), strict=True):
+        of_atoms = [each if each.shape[0] == batch.n_edges else each.transpose(0, 1) for each in (before, after)]
+        assert torch.equal(of_atoms[0][outside], of_atoms[1][outside])
+        assert (of_atoms[0] - of_atoms[1]).abs().max() > SIGNAL
+
+
+def test_blocks_from_before_the_core_are_read():
+    """Version 1 has no core; what it gives is what a block without one gives, bit for bit."""
+    model = make(members=2)
+    old = ARCHITECTURES["house-ensemble"].pack(model, 1)
+    assert "core_outer" not in shape_of(old) and shape_of(packed(model))["core_outer"] == [0.0] * 16
+    batch = batch_of(model)
+    answers = [evaluate(KernelModel(block), batch) for block in (old, packed(model))]
+    assert torch.equal(answers[0].energy, answers[1].energy) and torch.equal(answers[0].forces, answers[1].forces)
+    other = make(members=2, seed=100)
+    fill(other, old)
+    assert torch.equal(other.mix, model.mix)
+    other.set_core(CORE)
+    with pytest.raises(UserError, match="have no core, and the model has one"):
+        fill(other, old)
 
 
 def test_edges_beyond_the_cutoff_count_for_nothing(instructions):
@@ -332,7 +378,7 @@ def test_a_block_gives_the_model_back(changed):
         len(h.shifts) + h.scale.numel() + h.mean.numel() + h.inverse_deviation.numel() for h in houses_of(model)
     )
     shape = shape_of(block)
-    n_words = 11 + len(shape["hidden"]) + len(shape["elements"])  # docs/export.md
+    n_words = 11 + len(shape["hidden"]) + len(shape["elements"]) + 4 * len(shape["elements"]) ** 2  # docs/export.md
     assert len(block) == 8 * (n_words + n_weights)
     assert (shape["elements"], shape["cutoff"]) == (model.elements, model.cutoff)
     assert shape["n_members"] * shape["n_descriptions"] == changed.get("members", changed.get("models", 1))
@@ -358,6 +404,7 @@ def changed_word(block: bytes, place: int, value: int) -> bytes:
         (lambda block: changed_word(block, 6, 1 << 40), "state 1099511627776 as number of radial functions"),
         (lambda block: changed_word(block, 6, 1 << 15), "before their last number"),
         (lambda block: changed_word(block, 8, 1), "go on for"),
+        (lambda block: changed_word(block, 34, 1), "state a core that cannot be"),
     ],
 )
 def test_a_damaged_block_is_one_sentence(damage, words):

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -15,6 +16,7 @@ from hesspot.errors import UserError
 from hesspot.kernel import KernelModel, instruction_sets
 from hesspot.kernel.house_training import TrainedHouse, what_training_lacks
 from hesspot.kernel.labelled import Labelled, LabelledGraph
+from hesspot.models.core import core_within
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
 from hesspot.models.flat_weights import FlatWeights
 from hesspot.models.house import HouseConfig, HouseModel
@@ -24,6 +26,10 @@ DIFFERENCE = 1e-6  # relative: central differences with a step of 1e-5 of weight
 STEP = 1e-5
 SIGNAL = 1e-2
 ELEMENTS = ["H", "C", "N", "O"]
+
+
+#: Much of `structures_of` is within it: pairs inside of the inner radius, and on the switch.
+CORE = core_within(ELEMENTS, np.full((4, 4), 1.6), 4.0)
 
 
 def make(members=None, seed=3, **changed):
@@ -147,8 +153,9 @@ def test_every_loss_has_the_gradient_of_torch(instructions, members, terms, monk
     if instructions not in instruction_sets():
         pytest.skip(f"this processor has no {instructions}")
     monkeypatch.setenv("HESSPOT_INSTRUCTIONS", instructions)
-    model = make(members)
-    assert_equal(model, structures_of(model), terms, n_directions=2)
+    for core in (None, CORE):
+        model = make(members, core=core)
+        assert_equal(model, structures_of(model), terms, n_directions=2)
 
 
 @settings(max_examples=20, deadline=None)

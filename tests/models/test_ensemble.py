@@ -70,7 +70,7 @@ def test_a_file_gives_the_committee_and_its_members_back(committee, batch, tmp_p
     write_model(path, committee, [fingerprint_entry(committee, "methanol", molecule("CH3OH"))])
     loaded = read_model(path)
     assert loaded.metadata.architecture.name == "house-ensemble"
-    assert loaded.metadata.architecture.config == {**SHAPE, "members": MEMBERS}
+    assert loaded.metadata.architecture.config == {**SHAPE, "members": MEMBERS, "core": None}
     arguments = batch.species, batch.centers, batch.neighbors, batch.vectors
     assert torch.equal(eager_model(loaded).members(*arguments), committee.members(*arguments))
     torch.testing.assert_close(
