@@ -289,7 +289,7 @@ def speed(
             if check.device.startswith("cuda"):
                 torch.cuda.reset_peak_memory_stats()
             times = []
-            for _ in range(3):
+            for _ in range(5 if size < SIZES[-1] else 3):
                 check.wait()
                 started = time.perf_counter()
                 if product:
