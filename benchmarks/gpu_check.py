@@ -37,11 +37,13 @@ from hesspot.calculators import HesspotCalculator
 from hesspot.contract import Batch, build_batch
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
-from hesspot.derivatives import MAX_EDGES, evaluate, hessian, hvp
-from hesspot.export import read_model
+from hesspot.derivatives import evaluate, hessian, hvp
+from hesspot.export import fingerprint_entry, read_model, write_model
 from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import write_data
+from hesspot.models.core import core_within
+from hesspot.models.house import HouseConfig, HouseModel
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MOLECULES, WATER = EXAMPLES / "study" / "grown.pt", EXAMPLES / "water" / "water.pt"
@@ -169,6 +171,22 @@ def same_numbers(device: str, file: Path, structures: list[ase.Atoms], dtype: to
     return {"passed": passed, **{name: float(f"{value:.2e}") for name, value in found.items()}}
 
 
+def cored_model(folder: Path) -> Path:
+    """A model with random weights and a repulsive core that reaches to 1.3 Å."""
+    elements = ["H", "C", "O"]
+    core = core_within(elements, np.full((3, 3), 1.5), 5.0)
+    torch.manual_seed(0)
+    model = HouseModel(HouseConfig(elements=elements, core=core)).requires_grad_(False)
+    write_model(folder / "core.pt", model, [fingerprint_entry(model, "ethanol", molecule("CH3CH2OH"))])
+    return folder / "core.pt"
+
+
+def squeezed() -> list[ase.Atoms]:
+    """Ethanol, as it is and with its atoms pressed together."""
+    atoms = molecule("CH3CH2OH")
+    return [ase.Atoms(atoms.symbols, part * atoms.positions) for part in (1.0, 0.8, 0.5)]
+
+
 def calculator(device: str) -> dict[str, Any]:
     found = {}
     for name, atoms in {"molecule": molecule("CH3CH2OH"), "cell": water(200)}.items():
@@ -270,11 +288,11 @@ def speed(
     dtype: torch.dtype,
     product: bool,
     sizes: Sequence[int] = SIZES,
-    portions: Sequence[int] = (MAX_EDGES,),
+    portions: Sequence[int | None] = (None,),
 ) -> dict[str, Any]:
     """Time of energies, forces and virial (or H·v) of water, in µs per atom, edges given; and the memory it takes.
 
-    portions: edges that are evaluated at once.
+    portions: edges that are evaluated at once, None for the default.
     """
     model = read_model(WATER, dtype=dtype, device=check.device)
     found: dict[str, Any] = {}
@@ -356,6 +374,7 @@ def main() -> int:
         check.part("molecules, float64", lambda: same_numbers(device, MOLECULES, molecules, torch.float64))
         check.part("molecules, float32", lambda: same_numbers(device, MOLECULES, molecules, torch.float32))
         check.part("water, float64", lambda: same_numbers(device, WATER, [water(200)], torch.float64))
+        check.part("repulsive core", lambda: same_numbers(device, cored_model(folder), squeezed(), torch.float64))
         check.part("ASE calculator", lambda: calculator(device))
         check.part("i-PI", lambda: i_pi(device, folder))
         check.part("training, AdamW", lambda: gpu_training.losses(device, folder))

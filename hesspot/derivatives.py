@@ -16,8 +16,16 @@ from torch import Tensor
 from hesspot.contract import Batch, Committee, Model
 from hesspot.errors import UserError
 
-#: Edges that are evaluated at once; bounds the memory (about 10 kB per edge for models of the default size).
-MAX_EDGES = 100_000
+#: Edges that are evaluated at once where nothing is said; bounds the memory (5 kB per edge for forces, 15 for products,
+#: with models of the default size). A GPU takes some milliseconds for any number, however small.
+MAX_EDGES, MAX_EDGES_ON_A_GPU = 100_000, 400_000
+
+
+def edges_at_once(batch: Batch, max_edges: int | None) -> int:
+    """`max_edges`, or what fits the device of the batch."""
+    if max_edges is not None:
+        return max_edges
+    return MAX_EDGES_ON_A_GPU if batch.vectors.device.type == "cuda" else MAX_EDGES
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,13 @@ def sum_structures(atom_values: Tensor, batch: Batch) -> Tensor:
     return total.index_add(0, batch.structure, atom_values)
 
 
-def edge_gradient(model: Model, batch: Batch, max_edges: int = MAX_EDGES) -> tuple[Tensor, Tensor]:
+def edge_gradient(model: Model, batch: Batch, max_edges: int | None = None) -> tuple[Tensor, Tensor]:
     """Energies of all centres (n_atoms,) eV and g = ∂E/∂vectors (n_edges, 3) eV/Å, without a graph.
 
-    The centres are evaluated in chunks of at most `max_edges` edges.
+    The centres are evaluated in chunks of at most `max_edges` edges, by default `edges_at_once`.
     """
     energies, gradients = [], []
-    for chunk in batch.chunks(max_edges):
+    for chunk in batch.chunks(edges_at_once(batch, max_edges)):
         vectors = batch.vectors[chunk.edges].detach().requires_grad_(True)
         energy = model(chunk.species, chunk.centers, chunk.neighbors, vectors)[: chunk.last - chunk.first]
         energies.append(energy.detach())
@@ -98,7 +106,7 @@ def evaluate(
     *,
     virial: bool = False,
     atom_virial: bool = False,
-    max_edges: int = MAX_EDGES,
+    max_edges: int | None = None,
 ) -> Evaluation:
     """Energy, forces and, on request, virials of every structure of a batch."""
     energies, gradient = edge_gradient(model, batch, max_edges=max_edges)
@@ -240,7 +248,7 @@ def joined(
     )
 
 
-def hvp(model: Model, batch: Batch, directions: Tensor, *, max_edges: int = MAX_EDGES) -> Tensor:
+def hvp(model: Model, batch: Batch, directions: Tensor, *, max_edges: int | None = None) -> Tensor:
     """Hessian-vector product H·v, (n_atoms, 3) in eV/Å² times the unit of `directions` (n_atoms, 3).
 
     Each structure's own Hessian acts on its own atoms' directions.
@@ -248,7 +256,7 @@ def hvp(model: Model, batch: Batch, directions: Tensor, *, max_edges: int = MAX_
     directions = directions.to(batch.vectors)
     along = directions[batch.neighbors] - directions[batch.centers]
     products = []
-    for chunk in batch.chunks(max_edges):
+    for chunk in batch.chunks(edges_at_once(batch, max_edges)):
         vectors = batch.vectors[chunk.edges].detach().requires_grad_(True)
         energy = model(chunk.species, chunk.centers, chunk.neighbors, vectors)[: chunk.last - chunk.first]
         gradient = gradient_of(energy.sum(), vectors, create_graph=True)
@@ -265,7 +273,7 @@ def _pairs_seen(batch: Batch) -> tuple[Tensor, Tensor]:
     return center[distinct], atom[distinct]
 
 
-def hessian(model: Model, batch: Batch, *, create_graph: bool = False, max_edges: int = MAX_EDGES) -> list[Tensor]:
+def hessian(model: Model, batch: Batch, *, create_graph: bool = False, max_edges: int | None = None) -> list[Tensor]:
     """Analytic Hessian of each structure, (3n, 3n) eV/Å², atom-major (x0, y0, z0, x1, …).
 
     Each centre's energy is differentiated for each distinct neighbour atom that it sees; the column of the
@@ -284,10 +292,11 @@ def hessian(model: Model, batch: Batch, *, create_graph: bool = False, max_edges
     axes = torch.eye(3, dtype=batch.vectors.dtype, device=batch.vectors.device)
     stand_ins = torch.arange(batch.n_elements, device=batch.species.device)
 
+    portion = edges_at_once(batch, max_edges)
     cumulative = torch.cumsum(3 * per_atom[pair_center], 0).cpu()
     begin, done = 0, 0
     while begin < len(cumulative):
-        end = max(begin + 1, int(torch.searchsorted(cumulative, done + max_edges, right=True)))
+        end = max(begin + 1, int(torch.searchsorted(cumulative, done + portion, right=True)))
         done = int(cumulative[end - 1])
         center = pair_center[begin:end].repeat_interleave(3)
         atom = pair_atom[begin:end].repeat_interleave(3)

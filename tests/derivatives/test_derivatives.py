@@ -1,5 +1,7 @@
 """Risk: a wrong sign, a lost image, a missing term in forces, virials, H·v or Hessians."""
 
+from types import SimpleNamespace
+
 import ase
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones as AseLennardJones
 
+from hesspot import derivatives
 from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.models.analytic import LennardJones
@@ -153,6 +156,20 @@ def test_chunks_change_nothing(model, max_edges):
     )
     for one, other in zip(hessian(model, batch, max_edges=max_edges), hessian(model, batch), strict=True):
         torch.testing.assert_close(one, other, atol=ROUNDING, rtol=0)
+
+
+def test_a_gpu_has_larger_portions(model, monkeypatch):
+    """It takes some milliseconds for each, however small; without a GPU, the portions that are asked for are those of
+    a processor."""
+    batch = batch_of(model, [crystal()])
+    monkeypatch.setattr(derivatives, "MAX_EDGES", 7)
+    portions = []
+    monkeypatch.setattr(type(batch), "chunks", lambda self, max_edges: portions.append(max_edges) or iter(()))
+    derivatives.edge_gradient(model, batch)
+    derivatives.edge_gradient(model, batch, max_edges=9)
+    on_a_gpu = SimpleNamespace(vectors=SimpleNamespace(device=torch.device("cuda:1")))
+    portions.append(derivatives.edges_at_once(on_a_gpu, None))
+    assert portions == [7, 9, derivatives.MAX_EDGES_ON_A_GPU]
 
 
 def test_a_small_cell_equals_its_supercell(model):
