@@ -143,19 +143,21 @@ def soap_step(
 ) -> None:
     """One step of SOAP of stacks of matrices: weights (n, rows, columns), their gradient, and their state.
 
-    The state is as `hesspot.training.optimizer` has it; hesspot_kernel.h tells the other arguments.
+    The state is as `hesspot.training.optimizer` has it, mean and square alone for Adam; hesspot_kernel.h tells the
+    other arguments.
     """
     made = (_SoapStack * len(stacks))()
     for one, (weights, gradient, state) in zip(made, stacks, strict=True):
-        count, rank, columns = state["right"].shape
-        one.count, one.rows, one.columns, one.rank = count, state["left"].shape[1], columns, rank
+        one.count, one.rows, one.columns = weights.shape
+        one.rank = 1
+        if "right" in state:
+            one.rows, (_, one.rank, one.columns) = state["left"].shape[1], state["right"].shape
         one.transposed = weights.shape[1] != one.rows
         one.weights, one.gradient = weights.data_ptr(), gradient.data_ptr()
-        for name in ("left", "right", "mean", "square", "beyond_mean", "beyond_square", "left_square", "right_square"):
-            if name in state:
-                assert state[name].is_contiguous()
-                setattr(one, name, state[name].data_ptr())
-    single = int(stacks[0][2]["left"].dtype == torch.float32) if stacks else 0
+        for name, array in state.items():
+            assert array.is_contiguous()
+            setattr(one, name, array.data_ptr())
+    single = int(bool(stacks) and stacks[0][2]["mean"].dtype == torch.float32)
     numbers = memory, unbias, epsilon, rate, decay
     _call(_library().hesspot_soap_step, made, len(stacks), single, *numbers, threads)
 

@@ -89,7 +89,8 @@ void append(std::vector<SoapMatrix<Real>> &matrices,
             const hesspot_soap_stack &stack) {
   const auto rows = static_cast<std::size_t>(stack.rows),
              columns = static_cast<std::size_t>(stack.columns),
-             rank = static_cast<std::size_t>(stack.rank);
+             rank = static_cast<std::size_t>(stack.rank),
+             in_bases = rows * (stack.left ? rank : columns);
   for (std::size_t i = 0; i < static_cast<std::size_t>(stack.count); i++) {
     const auto own = [i](auto *all, std::size_t size) {
       using Kept = std::conditional_t<
@@ -101,8 +102,8 @@ void append(std::vector<SoapMatrix<Real>> &matrices,
         {rows, columns, rank, stack.transposed != 0,
          stack.weights + i * rows * columns,
          stack.gradient + i * rows * columns, own(stack.left, rows * rows),
-         own(stack.right, rank * columns), own(stack.mean, rows * rank),
-         own(stack.square, rows * rank), own(stack.beyond_mean, rows * columns),
+         own(stack.right, rank * columns), own(stack.mean, in_bases),
+         own(stack.square, in_bases), own(stack.beyond_mean, rows * columns),
          own(stack.beyond_square, rows * columns),
          own(stack.left_square, rows * rows),
          own(stack.right_square, rank * columns)});

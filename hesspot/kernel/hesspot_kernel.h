@@ -73,8 +73,9 @@ HESSPOT_API int hesspot_model_n_members(const void *model);
 /** Name of the instruction set that the model uses. */
 HESSPOT_API const char *hesspot_model_instructions(const void *model);
 
-/** Threads that share the centres, to the same last bit; 1 at first. Not while
- * something is evaluated. HESSPOT_INVALID for fewer than 1. */
+/** Threads that share the centres, to the same last bit; 1 at first. Models
+ * share them, too: the calls of two wait for one another. Not while something
+ * is evaluated. HESSPOT_INVALID for fewer than 1. */
 HESSPOT_API int hesspot_model_set_threads(void *model, int threads,
                                           const char **error);
 
@@ -189,7 +190,10 @@ struct hesspot_soap_stack {
   int64_t transposed;     /**< 1 if weights are (columns, rows) */
   double *weights;        /**< (count, rows, columns) */
   const double *gradient; /**< the same */
-  const void *left;       /**< (count, rows, rows), columns are directions */
+  const void *left;       /**< (count, rows, rows), columns are directions;
+                               null: each element is stepped by Adam, and of
+                               the rest only mean and square are looked at,
+                               (count, rows, columns) */
   const void *right;      /**< (count, rank, columns), rows are directions */
   void *mean, *square;    /**< (count, rows, rank), in these bases */
   void *beyond_mean, *beyond_square; /**< (count, rows, columns), or null */

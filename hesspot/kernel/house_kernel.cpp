@@ -714,9 +714,12 @@ void add_to_weights(const HouseParameters<double> &p, const Edges &edges,
         seed_lane(seed, lane, slopes ? slopes[centers[lane]] : 0.0);
       kernel.add_to_weights(member, seed, lanes);
     }
-    for (std::size_t i = 0; i < n; i++)
+    for (std::size_t i = 0; i < n; i++) {
+      double sum = 0.0;
       for (int lane = 0; lane < T::COUNT; lane++)
-        sums[i] += lanes[i].v[lane];
+        sum += lanes[i].v[lane];
+      sums[i] = sum;
+    }
   });
 }
 

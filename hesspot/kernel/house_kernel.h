@@ -117,8 +117,8 @@ struct HouseKernel {
                         const double *directions, double *energies,
                         std::size_t energy_step, double *gradient,
                         std::size_t gradient_step, double *products);
-  /// Adds the derivatives of the sum with respect to the n_weights weights of
-  /// one member and of the element of `own` to `sums`.
+  /// Sets `sums` to the derivatives of the sum with respect to the n_weights
+  /// weights of one member and of the element of `own`.
   void (*weights)(const HouseParameters<double> &, const Edges &,
                   SameCenters own, int member, LossSlopes, double *sums);
 };

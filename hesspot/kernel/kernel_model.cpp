@@ -47,8 +47,10 @@ const InstructionSet &chosen_set() {
       instruction_sets() + "; set it to one of these, or not at all");
 }
 
-/// Their work is several times what waking a thread costs.
-constexpr std::size_t CENTERS_WORTH_A_THREAD = 32;
+/// Their work is several times what waking a thread costs. Dual numbers are
+/// some three times the work.
+constexpr std::size_t CENTERS_WORTH_A_THREAD = 32,
+                      DUAL_CENTERS_WORTH_A_THREAD = 12;
 
 /// Whether all `n` numbers are below `end` and none is below zero. Without a
 /// branch, so that it costs nothing beside what is done with them.
@@ -90,9 +92,11 @@ void check(const Edges &edges, std::size_t n_elements) {
 
 /// Calls work(edges of its own, its first centre) on each thread for a part of
 /// the centres.
-template <typename Work> void share(Team &team, const Edges &edges, Work work) {
-  const std::size_t parts = std::clamp<std::size_t>(
-      edges.n_centers / CENTERS_WORTH_A_THREAD, 1, team.size());
+template <typename Work>
+void share(Team &team, const Edges &edges, Work work,
+           std::size_t worth_a_thread = CENTERS_WORTH_A_THREAD) {
+  const std::size_t parts =
+      std::clamp<std::size_t>(edges.n_centers / worth_a_thread, 1, team.size());
   team.run(parts, [&](std::size_t k) {
     const std::size_t first = k * edges.n_centers / parts,
                       end = (k + 1) * edges.n_centers / parts;
@@ -126,10 +130,10 @@ std::size_t chosen_instruction_set() { return chosen_set().place; }
 
 KernelModel::KernelModel(std::size_t n_elements)
     : n_elements_(n_elements), instructions_(chosen_set().name),
-      instruction_set_(chosen_set().place), team_(std::make_unique<Team>(1)) {}
+      instruction_set_(chosen_set().place), team_(&team_of(1)) {}
 
 void KernelModel::set_threads(std::size_t threads) {
-  team_ = std::make_unique<Team>(threads);
+  team_ = &team_of(threads);
 }
 
 void KernelModel::evaluate(const Edges &edges, double *energies,
@@ -162,10 +166,14 @@ void KernelModel::differentiate(const Edges &edges, const double *directions,
                                 double *products) const {
   check(edges, n_elements_);
   const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
-  share(*team_, edges, [&](const Edges &own, std::size_t first) {
-    differentiate_part(own, directions, energies ? energies + first : nullptr,
-                       n, gradient, size, products);
-  });
+  share(
+      *team_, edges,
+      [&](const Edges &own, std::size_t first) {
+        differentiate_part(own, directions,
+                           energies ? energies + first : nullptr, n, gradient,
+                           size, products);
+      },
+      DUAL_CENTERS_WORTH_A_THREAD);
 }
 
 void KernelModel::place_weights(const std::int64_t *places) {
@@ -215,7 +223,7 @@ void KernelModel::add_weight_gradient(const Edges &edges, int member,
       parts.push_back({static_cast<int>(s), &centers[s][first],
                        std::min(CENTERS_OF_A_SUM, centers[s].size() - first)});
   thread_local std::vector<double> sums;
-  sums.assign(parts.size() * n_weights, 0.0);
+  sums.resize(std::max(parts.size() * n_weights, sums.size()));
   double *const all_sums = sums.data(); // of this thread
   std::atomic<std::size_t> next = 0;
   team_->run(std::clamp<std::size_t>(parts.size(), 1, team_->size()),

@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,8 +37,9 @@ public:
   /// Name of the instruction set that is used.
   const char *instructions() const { return instructions_.c_str(); }
 
-  /// Threads that share the centres, to the same last bit; 1 at first. Not
-  /// while something is evaluated.
+  /// Threads that share the centres, to the same last bit; 1 at first. Models
+  /// share them, too: the calls of two wait for one another. Not while
+  /// something is evaluated.
   void set_threads(std::size_t threads);
 
   /// All evaluations: std::invalid_argument for a species that is no element,
@@ -113,7 +113,8 @@ private:
   /// weights (n_members, n_elements, n_weights)
   virtual void assign(const double *weights) = 0;
 
-  /// Of some centres of one element; edges and slopes are those of all.
+  /// Sets `sums` to those of some centres of one element; edges and slopes are
+  /// those of all.
   virtual void weights_part(const Edges &edges, SameCenters own, int member,
                             LossSlopes slopes, double *sums) const = 0;
 
@@ -131,7 +132,7 @@ private:
   int n_members_ = 1;
   std::string instructions_;
   std::size_t instruction_set_;
-  std::unique_ptr<Team> team_;
+  Team *team_;
 };
 
 } // namespace hesspot

@@ -9,9 +9,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <type_traits>
 #include <vector>
 
@@ -35,17 +32,6 @@ void step_one(const SoapLoops &loops, const SoapMatrix<Real> &matrix,
     loops.step_double(matrix, step, scratch);
   else
     loops.step_single(matrix, step, scratch);
-}
-
-/// That is kept for the next step.
-Team &team_of(std::size_t threads) {
-  static std::mutex mutex;
-  static std::map<std::size_t, std::unique_ptr<Team>> teams;
-  const std::lock_guard lock(mutex);
-  auto &team = teams[threads];
-  if (!team)
-    team = std::make_unique<Team>(threads);
-  return *team;
 }
 
 } // namespace

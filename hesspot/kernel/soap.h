@@ -17,7 +17,9 @@ template <typename Real> struct SoapMatrix {
   bool transposed;                 ///< weights and gradient are (columns, rows)
   double *weights;
   const double *gradient;
-  const Real *left;                  ///< (rows, rows), each column a direction
+  /// (rows, rows), each column a direction; null: mean and square are of the
+  /// elements, and there is nothing else
+  const Real *left;
   const Real *right;                 ///< (rank, columns), each row a direction
   Real *mean, *square;               ///< (rows, rank), in both bases
   Real *beyond_mean, *beyond_square; ///< (rows, columns), or null

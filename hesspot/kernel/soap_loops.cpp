@@ -188,6 +188,20 @@ void step_matrix(const SoapMatrix<Real> &own, const SoapStep &step,
       gradient[i * c + j] = static_cast<Real>(
           own.gradient[own.transposed ? j * r + i : i * c + j]);
 
+  const auto step_weights = [&](const Real *by) {
+    for (std::size_t i = 0; i < r; i++)
+      for (std::size_t j = 0; j < c; j++) {
+        double &weight = own.weights[own.transposed ? j * r + i : i * c + j];
+        weight = weight * (1.0 - step.decay) -
+                 step.rate * static_cast<double>(by[i * c + j]);
+      }
+  };
+  if (!own.left) {
+    adam(own.mean, own.square, gradient, n, part, unbias,
+         static_cast<Real>(step.epsilon), move);
+    return step_weights(move);
+  }
+
   set_zero(turned, n);
   add_product<Real>(own.left, 1, r, gradient, r, r, c, 1, turned);
   products_of_rows(turned, own.right, r, k, c, inside);
@@ -222,12 +236,7 @@ void step_matrix(const SoapMatrix<Real> &own, const SoapStep &step,
   Real *const back = turned;
   set_zero(back, n);
   add_product<Real>(own.left, r, 1, move, r, r, c, 1, back);
-  for (std::size_t i = 0; i < r; i++)
-    for (std::size_t j = 0; j < c; j++) {
-      double &weight = own.weights[own.transposed ? j * r + i : i * c + j];
-      weight = weight * (1.0 - step.decay) -
-               step.rate * static_cast<double>(back[i * c + j]);
-    }
+  step_weights(back);
 }
 
 } // namespace

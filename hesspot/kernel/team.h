@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <pthread.h>
@@ -160,6 +161,18 @@ private:
                                                           : crew;
   }
 };
+
+/// The team of so many threads that all models and optimizers of a process
+/// share, so that it is awake from one part of a step to the next.
+inline Team &team_of(std::size_t threads) {
+  static std::mutex mutex;
+  static std::map<std::size_t, std::unique_ptr<Team>> teams;
+  const std::lock_guard lock(mutex);
+  auto &team = teams[threads];
+  if (!team)
+    team = std::make_unique<Team>(threads);
+  return *team;
+}
 
 } // namespace hesspot
 

@@ -51,33 +51,32 @@ class Soap(torch.optim.Optimizer):
 
     def __init__(self, weights: FlatWeights, lr: float, weight_decay: float = 0.0, threads: int = 1):
         super().__init__([weights.values], {"lr": lr, "weight_decay": weight_decay})
-        self._weights, self._threads = weights, threads
+        self._threads = threads
+        self._stacks = [(each.view(weights.values.data), each.view(weights.gradient)) for each in weights.stacks]
+        self._rest = tuple(
+            each[weights.n_matrices :].view(1, 1, -1) for each in (weights.values.data, weights.gradient)
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         (group,) = self.param_groups
         (values,) = group["params"]
         state = self.state[values]
-        rest = values.grad[self._weights.n_matrices :].to(PRECISION)
         if not state:
-            gradients = [stack.view(values.grad).to(PRECISION) for stack in self._weights.stacks]
+            gradients = [gradient.to(PRECISION) for _, gradient in self._stacks]
             state |= {"step": 0, "refresh": REFRESHES[0], "stacks": [_first_state(each) for each in gradients]}
-            state["rest"] = {"mean": torch.zeros_like(rest), "square": torch.zeros_like(rest)}
+            state["rest"] = {name: torch.zeros_like(self._rest[1], dtype=PRECISION) for name in ("mean", "square")}
             return
         state["step"] += 1
+        stacks = [(*views, own) for views, own in zip(self._stacks, state["stacks"], strict=True)]
+        if self._rest[0].numel():
+            stacks.append((*self._rest, state["rest"]))
         decay, unbias = group["lr"] * group["weight_decay"], 1.0 - MEMORY ** state["step"]
-        stacks = [
-            (stack.view(values.data), stack.view(values.grad), own)
-            for stack, own in zip(self._weights.stacks, state["stacks"], strict=True)
-        ]
         settings = {"unbias": unbias, "rate": group["lr"], "decay": decay}
         if values.device.type == "cpu":
             soap_step(stacks, memory=MEMORY, epsilon=EPSILON, threads=self._threads, **settings)
         else:
             step_in_torch(stacks, **settings)
-        others = values.data[self._weights.n_matrices :]
-        move = _adam(state["rest"]["mean"], state["rest"]["square"], rest, unbias, EPSILON)
-        others.mul_(1.0 - decay).sub_(move, alpha=group["lr"])
         if state["step"] == state["refresh"]:
             state["refresh"] += min(max(REFRESHES[0], state["step"] // 10), REFRESHES[1])
             for own in state["stacks"]:
@@ -140,6 +139,10 @@ def step_in_torch(
 ) -> None:
     """What `hesspot.kernel.soap_step` does, on any device."""
     for weights, gradient, state in stacks:
+        if "left" not in state:
+            move = _adam(state["mean"], state["square"], gradient.to(PRECISION), unbias, EPSILON)
+            weights.mul_(1.0 - decay).sub_(move, alpha=rate)
+            continue
         left, right, square = state["left"], state["right"], state["square"]
         turned = left.mT @ _long_rows(gradient).to(PRECISION)
         inside = turned @ right.mT
