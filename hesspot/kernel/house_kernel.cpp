@@ -333,8 +333,9 @@ private:
           describe_edge(place + e, p_.cores[species_ * p_.n_elements + s]);
         T *const A = density_ + s * K * N_MONOMIALS;
         int k = 0;
-        for (; k + 4 <= K; k += 4)
-          add_density<4>(place, n, k, A);
+        constexpr int AT_ONCE = 4 / PARTS<T>;
+        for (; AT_ONCE > 1 && k + AT_ONCE <= K; k += AT_ONCE)
+          add_density<AT_ONCE>(place, n, k, A);
         for (; k < K; k++)
           add_density<1>(place, n, k, A);
       }
@@ -509,15 +510,33 @@ private:
   /// channels.
   void mix_weights(Lanes<Real> *sums) const {
     const int C = p_.n_channels;
-    for (int rank = 0; rank < 4; rank++)
-      for (int slot = 0; slot < n_slots_; slot++)
-        for (int c = 0; c < C; c++) {
-          Lanes<Real> sum = *sums;
-          for (int m = RANKS[rank]; m < RANKS[rank + 1]; m++)
-            sum += last_of_product(moments_bar_[c * N_MONOMIALS + m],
-                                   density_[slot * N_MONOMIALS + m]);
-          *sums++ = sum;
-        }
+    const auto next = [&]<int S, int R>(int rank, int slot, int c) {
+      Lanes<Real> sum[S][R];
+      for (int s = 0; s < S; s++)
+        for (int r = 0; r < R; r++)
+          sum[s][r] = sums[(slot + s) * C + c + r];
+      for (int m = RANKS[rank]; m < RANKS[rank + 1]; m++)
+        for (int s = 0; s < S; s++)
+          for (int r = 0; r < R; r++)
+            sum[s][r] +=
+                last_of_product(moments_bar_[(c + r) * N_MONOMIALS + m],
+                                density_[(slot + s) * N_MONOMIALS + m]);
+      for (int s = 0; s < S; s++)
+        for (int r = 0; r < R; r++)
+          sums[(slot + s) * C + c + r] = sum[s][r];
+    };
+    for (int rank = 0; rank < 4; rank++, sums += n_slots_ * C) {
+      int slot = 0;
+      for (; slot + 2 <= n_slots_; slot += 2) {
+        int c = 0;
+        for (; c + 2 <= C; c += 2)
+          next.template operator()<2, 2>(rank, slot, c);
+        if (c < C)
+          next.template operator()<2, 1>(rank, slot, c);
+      }
+      for (int c = 0; slot < n_slots_ && c < C; c++)
+        next.template operator()<1, 1>(rank, slot, c);
+    }
   }
 
   /// The vectors M¹, M²·M¹, M³:M² and the matrices M², M³·M¹ of all channels,

@@ -56,15 +56,42 @@ template <bool ADD, typename T>
     out.data += R * out.step;
     n_rows -= R;
   };
-  while (n_rows >= 8)
-    next.template operator()<8>();
-  if (n_rows >= 6)
-    next.template operator()<6>();
-  if (n_rows & 4)
-    next.template operator()<4>();
-  if (n_rows & 2)
-    next.template operator()<2>();
+  constexpr int MOST = SUMS_AT_ONCE<T> < 8 ? SUMS_AT_ONCE<T> : 8;
+  while (n_rows >= MOST)
+    next.template operator()<MOST>();
+  if constexpr (MOST > 6)
+    if (n_rows >= 6)
+      next.template operator()<6>();
+  if constexpr (MOST > 4)
+    if (n_rows & 4)
+      next.template operator()<4>();
+  if constexpr (MOST > 2)
+    if (n_rows & 2)
+      next.template operator()<2>();
   if (n_rows & 1)
+    next.template operator()<1>();
+}
+
+/// sums (n_rows, n) += the last parts of the products of all x with all y.
+template <typename T>
+[[gnu::always_inline]] inline void
+add_outer_product(const T *x, int n_rows, const T *y, int n,
+                  Lanes<typename T::Scalar> *sums) {
+  const auto next = [&]<int R>() {
+    T own[R];
+    for (int r = 0; r < R; r++)
+      own[r] = x[r];
+    for (int i = 0; i < n; i++)
+      for (int r = 0; r < R; r++)
+        sums[r * n + i] += last_of_product(own[r], y[i]);
+    x += R;
+    sums += R * n;
+    n_rows -= R;
+  };
+  constexpr int MOST = SUMS_AT_ONCE<T> < 4 ? SUMS_AT_ONCE<T> : 4;
+  while (n_rows >= MOST)
+    next.template operator()<MOST>();
+  while (n_rows > 0)
     next.template operator()<1>();
 }
 
@@ -145,9 +172,8 @@ public:
     backward(net,
              [&](const HouseLayer<Real> &layer, const T *bar, const T *input) {
                Lanes<Real> *sum = layer_sums[&layer - net.hidden];
-               for (int o = 0; o < layer.n_out; o++)
-                 for (int i = 0; i < layer.n_in; i++)
-                   *sum++ += last_of_product(bar[o], input[i]);
+               add_outer_product(bar, layer.n_out, input, layer.n_in, sum);
+               sum += layer.n_out * layer.n_in;
                for (int o = 0; o < layer.n_out; o++)
                  *sum++ += last_of_product(bar[o], T(Real(1)));
              });

@@ -23,6 +23,12 @@ constexpr int REGISTER = 32;
 constexpr int REGISTER = 16;
 #endif
 
+#if defined(__AVX512F__)
+constexpr int N_REGISTERS = 32;
+#else
+constexpr int N_REGISTERS = 16;
+#endif
+
 template <typename Real> struct Format;
 template <> struct Format<double> {
   typedef double Vector __attribute__((vector_size(REGISTER), may_alias));
@@ -94,6 +100,13 @@ template <typename Part> struct Dual {
     return {quotient, (x.b - quotient * y.b) / y.a};
   }
 };
+
+/// Registers that a number takes, and how many numbers can be summed at once in
+/// what there is of them, beside one more number and a weight.
+template <typename T>
+constexpr int PARTS = sizeof(T) / sizeof(Lanes<typename T::Scalar>);
+template <typename T>
+constexpr int SUMS_AT_ONCE = (N_REGISTERS - 1 - PARTS<T>) / PARTS<T>;
 
 /// The parts of one centre: 1, then ε, then δ and εδ.
 template <typename Real>

@@ -120,10 +120,15 @@ def draw_probes(samples: Sequence[Sample], config: HessianSection, generator: to
 
 def _labelled(sample: Sample, config: HessianSection, generator: torch.Generator) -> Probe:
     assert sample.directions is not None and sample.products is not None
-    known = len(sample.directions)
+    known, wanted = len(sample.directions), config.probes
+    if known == wanted:
+        return Probe(sample.directions, sample.products)
     own = generator if config.redraw else torch.Generator().manual_seed(sample.number)
+    if wanted == 1:
+        first = int(torch.randint(known, (1,), generator=own))
+        return Probe(sample.directions[first : first + 1], sample.products[first : first + 1])
     order = torch.randperm(known, generator=own)
-    chosen = order[torch.arange(config.probes) % known].to(sample.directions.device)
+    chosen = order[torch.arange(wanted) % known].to(sample.directions.device)
     return Probe(sample.directions[chosen], sample.products[chosen])
 
 
