@@ -130,11 +130,9 @@ std::size_t chosen_instruction_set() { return chosen_set().place; }
 
 KernelModel::KernelModel(std::size_t n_elements)
     : n_elements_(n_elements), instructions_(chosen_set().name),
-      instruction_set_(chosen_set().place), team_(&team_of(1)) {}
+      instruction_set_(chosen_set().place), team_(team_of(1)) {}
 
-void KernelModel::set_threads(std::size_t threads) {
-  team_ = &team_of(threads);
-}
+void KernelModel::set_threads(std::size_t threads) { team_ = team_of(threads); }
 
 void KernelModel::evaluate(const Edges &edges, double *energies,
                            double *gradient) const {

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -132,7 +133,7 @@ private:
   int n_members_ = 1;
   std::string instructions_;
   std::size_t instruction_set_;
-  Team *team_;
+  std::shared_ptr<Team> team_;
 };
 
 } // namespace hesspot

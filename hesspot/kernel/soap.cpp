@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -44,13 +45,15 @@ void soap_step(const SoapMatrix<Real> *matrices, std::size_t count,
   for (std::size_t i = 0; i < count; i++)
     largest = std::max(largest, soap_scratch(matrices[i]));
   std::atomic<std::size_t> next = 0;
-  team_of(threads).run(std::clamp<std::size_t>(count, 1, threads),
-                       [&](std::size_t) {
-                         thread_local std::vector<Real> scratch;
-                         scratch.resize(std::max(largest, scratch.size()));
-                         for (std::size_t i; (i = next++) < count;)
-                           step_one(loops, matrices[i], step, scratch.data());
-                       });
+  thread_local std::shared_ptr<Team> team; // for the next step
+  if (!team || team->size() != threads)
+    team = team_of(threads);
+  team->run(std::clamp<std::size_t>(count, 1, threads), [&](std::size_t) {
+    thread_local std::vector<Real> scratch;
+    scratch.resize(std::max(largest, scratch.size()));
+    for (std::size_t i; (i = next++) < count;)
+      step_one(loops, matrices[i], step, scratch.data());
+  });
 }
 
 template void soap_step(const SoapMatrix<double> *, std::size_t,

@@ -163,15 +163,16 @@ private:
 };
 
 /// The team of so many threads that all models and optimizers of a process
-/// share, so that it is awake from one part of a step to the next.
-inline Team &team_of(std::size_t threads) {
+/// share, so that it is awake from one part of a step to the next; it ends with
+/// the last of them.
+inline std::shared_ptr<Team> team_of(std::size_t threads) {
   static std::mutex mutex;
-  static std::map<std::size_t, std::unique_ptr<Team>> teams;
+  static std::map<std::size_t, std::weak_ptr<Team>> teams;
   const std::lock_guard lock(mutex);
-  auto &team = teams[threads];
+  auto team = teams[threads].lock();
   if (!team)
-    team = std::make_unique<Team>(threads);
-  return *team;
+    teams[threads] = team = std::make_shared<Team>(threads);
+  return team;
 }
 
 } // namespace hesspot
