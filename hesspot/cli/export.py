@@ -12,17 +12,24 @@ def export(
     runs: Annotated[list[Path], typer.Argument(help="folder of a run, of several for their mean, or an older file")],
     out: Annotated[Path, typer.Argument(help="the model file to write, NAME.pt")],
     structures: Annotated[int, typer.Option(help="structures in the fingerprint", min=1)] = 8,
+    core: Annotated[
+        list[str] | None,
+        typer.Option(help="dataset or shipped:NAME, repeated: a model file gets the repulsive core of these data"),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the best model of a run, the mean of several, or a file of an older format anew, as one model file."""
     from hesspot.console import say
+    from hesspot.errors import UserError
     from hesspot.export.file import read_model, rewrite_model
     from hesspot.files import require_free
     from hesspot.training.export_run import export_run
 
     require_free(out, overwrite)
     if len(runs) == 1 and runs[0].is_file():
-        metadata = rewrite_model(runs[0], out)
+        metadata = rewrite_model(runs[0], out, core or ())
+    elif core:
+        raise UserError("--core is for a model file; a run has chosen its core from its data: leave it out")
     else:
         metadata = export_run(runs, out, structures=structures)
     say(f"{read_model(out).describe()}, {len(metadata.fingerprint)} structures in the fingerprint")

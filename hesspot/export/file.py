@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from hesspot.contract import Model, build_batch
+from hesspot.data.sources import read_data
 from hesspot.devices import torch_device
 from hesspot.electrons import States
 from hesspot.errors import UserError
@@ -49,6 +50,7 @@ from hesspot.export.replay import answers_of, check_fingerprint, fingerprint_ent
 from hesspot.files import replacing
 from hesspot.kernel import KernelModel, NoKernel, packed, shape_of
 from hesspot.models.architectures import ARCHITECTURES, build_model, name_of
+from hesspot.models.core import core_within, described, shortest_distances
 from hesspot.models.ensemble import Member, copy_weights
 from hesspot.version import __version__
 
@@ -112,6 +114,7 @@ class LoadedModel:
         else:
             by = f"by TorchScript on {self.device} ({self.no_kernel})"
         jump = "; jumps at the cutoff" if self.metadata.jump_at_cutoff else ""
+        jump += "" if self.metadata.shape is None else f"; {described(self.metadata.architecture.config.get('core'))}"
         return (
             f"{self.path} (weights {self.metadata.weights_sha256[:12]}; {' '.join(self.elements)}; "
             f"cutoff {self.cutoff:g} Å{jump}) in {str(self.dtype).removeprefix('torch.')} {by}"
@@ -416,10 +419,16 @@ def _what_kernel_lacks(block: bytes) -> str | None:
     return None
 
 
-def rewrite_model(old: str | Path, new: str | Path) -> ModelMetadata:
-    """Write a file of an older format anew: the same model and fingerprint, checked as by `write_model`."""
+def rewrite_model(old: str | Path, new: str | Path, core_data: Sequence[str] = ()) -> ModelMetadata:
+    """Write a file of an older format anew: the same model and fingerprint, checked as by `write_model`.
+
+    core_data: datasets; the model gets the repulsive core of all their structures, which it gives the same numbers for
+    as before.
+    """
     loaded = read_model(old)
     model, said = eager_model(loaded), loaded.metadata
+    if core_data:
+        _give_core(model, old, core_data)
     own = said.architecture.name not in ARCHITECTURES
     if said.format_version == FORMAT_VERSION and not isinstance(model, torch.nn.Module):
         raise UserError(f"model file {old} is of format {FORMAT_VERSION} already and stays as it is; copy it")
@@ -432,6 +441,14 @@ def rewrite_model(old: str | Path, new: str | Path) -> ModelMetadata:
         training=said.training,
         allow_jump=own or said.jump_at_cutoff,
     )
+
+
+def _give_core(model: Any, old: str | Path, sources: Sequence[str]) -> None:
+    if not hasattr(model, "set_core"):
+        raise UserError(f"the model of {old} is of an architecture without a core; leave --core out")
+    records = read_data(list(sources), allow_mixed_levels=True).records
+    batches = (build_batch([record.atoms_only()], model.elements, model.cutoff) for record in records)
+    model.set_core(core_within(model.elements, shortest_distances(batches, len(model.elements)), model.cutoff))
 
 
 def _check_repeatedly(

@@ -12,13 +12,14 @@ inner one, and
 At and beyond the outer radius all of this is exactly nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
+from hesspot.contract import Batch
 from hesspot.units import BOHR, HARTREE
 
 #: Inner and outer radius (Å) of each pair, as "H-O", the element that comes first in the model first.
@@ -39,21 +40,33 @@ def pairs_of(elements: Sequence[str]) -> Iterator[tuple[str, int, int]]:
             yield f"{one}-{elements[j]}", i, j
 
 
-def core_within(elements: Sequence[str], shortest: np.ndarray, cutoff: float) -> Core:
-    """The core for data whose shortest distances are `shortest` (n_elements, n_elements) Å, infinite where a pair is
-    never nearer than the cutoff: it has that of the sum of its covalent radii (ASE's: Cordero et al., Dalton Trans.
-    2008, 2832)."""
+def shortest_distances(batches: Iterable[Batch], n_elements: int) -> np.ndarray:
+    """Of each pair of elements, (n_elements, n_elements) Å; infinite for a pair that is never within the cutoff."""
+    shortest = torch.full((n_elements * n_elements,), torch.inf, dtype=torch.float64)
+    for batch in batches:
+        pairs = batch.species[batch.centers] * n_elements + batch.species[batch.neighbors]
+        distances = torch.linalg.vector_norm(batch.vectors.to(torch.float64), dim=1)
+        shortest.scatter_reduce_(0, pairs.cpu(), distances.cpu(), "amin")
+    return shortest.reshape(n_elements, n_elements).numpy()
+
+
+def core_within(elements: Sequence[str], shortest: np.ndarray, cutoff: float, earlier: Core | None = None) -> Core:
+    """The core for data with these shortest distances (n_elements, n_elements) Å.
+
+    A pair that is never within the cutoff, and so infinite, has that of the sum of its covalent radii (ASE's: Cordero
+    et al., Dalton Trans. 2008, 2832). With the `earlier` core of a model that is trained on, radii only shrink.
+    """
     core: Core = {}
     for name, i, j in pairs_of(elements):
         nearest = min(float(shortest[i, j]), float(shortest[j, i]))
+        if earlier is not None and (not np.isfinite(nearest) or earlier[name][1] <= OUTER * nearest):
+            core[name] = earlier[name]
+            continue
         if not np.isfinite(nearest):
             nearest = float(sum(covalent_radii[atomic_numbers[elements[k]]] for k in (i, j)))
-        core[name] = _radii(OUTER * min(nearest, cutoff))
+        outer = OUTER * min(nearest, cutoff)
+        core[name] = INNER * outer, outer
     return core
-
-
-def _radii(outer: float) -> tuple[float, float]:
-    return INNER * outer, outer
 
 
 def smaller_core(one: Core | None, other: Core | None) -> Core | None:
@@ -61,6 +74,13 @@ def smaller_core(one: Core | None, other: Core | None) -> Core | None:
     if one is None or other is None:
         return None
     return {name: min(radii, other[name], key=lambda each: each[1]) for name, radii in one.items()}
+
+
+def described(core: Mapping[str, Sequence[float]] | None) -> str:
+    """In words."""
+    if core is None:
+        return "no repulsive core"
+    return "repulsive core below " + ", ".join(f"{name} {radii[1]:.2f}" for name, radii in core.items()) + " Å"
 
 
 def faults_of(core: Mapping[str, tuple[float, float]], elements: Sequence[str], cutoff: float) -> str | None:

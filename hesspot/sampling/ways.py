@@ -75,15 +75,15 @@ def vacant(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
     return rattled(left, rng)
 
 
-def contact(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
-    """One atom pushed towards a neighbour, to `CONTACT` of their distance."""
+def contact(atoms: ase.Atoms, rng: np.random.Generator, between: tuple[float, float] = CONTACT) -> ase.Atoms:
+    """One atom pushed towards a neighbour, to a part of their distance that is drawn."""
     centers, neighbors, vectors = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, _reach(atoms))
     own = centers != neighbors
     if not own.any():
         raise UserError("a structure whose atoms have no neighbours has no close contact; leave --way contact out")
     edge = rng.choice(np.flatnonzero(own))
     moved = atoms.copy()
-    moved.positions[centers[edge]] += (1.0 - rng.uniform(*CONTACT)) * vectors[edge]
+    moved.positions[centers[edge]] += (1.0 - rng.uniform(*between)) * vectors[edge]
     return moved
 
 

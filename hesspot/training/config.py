@@ -38,6 +38,9 @@ class ModelSection(Section):
     n_channels: int = Field(6, ge=1, description="channels of each moment")
     hidden: list[int] = Field([32, 32], min_length=1, max_length=8, description="widths of each element's network")
     members: int = Field(1, ge=1, description="more than one: a committee with shared descriptors")
+    core: Literal["auto", "none"] = Field(
+        "auto", description="repulsion below the shortest distances of the training structures, or none"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -53,8 +56,8 @@ class ModelSection(Section):
         return PRESETS[name] | {key: value for key, value in keys.items() if key != "preset"}
 
     def shape(self, elements: list[str]) -> HouseConfig:
-        """The configuration of the model for these elements."""
-        keys = {"elements": elements, **self.model_dump()}
+        """The configuration of the model for these elements, before it has a core."""
+        keys = {"elements": elements, **self.model_dump(exclude={"core"})}
         return (
             EnsembleConfig(**keys) if self.members > 1 else HouseConfig(**{k: keys[k] for k in keys if k != "members"})
         )

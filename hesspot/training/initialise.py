@@ -1,4 +1,4 @@
-"""What is fitted to the data before the first step: energy shifts, scale, standardisation of descriptors."""
+"""What is fitted to the data before the first step: energy shifts, scale, standardisation of descriptors, core."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hesspot.derivatives import MAX_EDGES, evaluate
+from hesspot.models.core import core_within, shortest_distances
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble
 from hesspot.models.house import House, HouseConfig, HouseModel
 from hesspot.training.samples import Sample, edges_of, in_groups, join_samples
@@ -59,18 +60,23 @@ class Moments:
         return (self._squares / self.count).sqrt()
 
 
-def initial_model(config: HouseConfig, samples: Iterable[Sample], seed: int) -> House:
-    """A model or committee with random weights, shifts fitted to the energies, and standardised descriptors."""
+def initial_model(config: HouseConfig, samples: Iterable[Sample], seed: int, with_core: bool = False) -> House:
+    """A model or committee with random weights, shifts fitted to the energies, and standardised descriptors.
+
+    with_core: it gets the repulsive core of these structures.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = HouseEnsemble(config) if isinstance(config, EnsembleConfig) else HouseModel(config)
     moments = [Moments() for _ in config.elements]
     counts, energies = [], []
     squares, components = 0.0, 0
+    shortest = np.full((len(config.elements), len(config.elements)), np.inf)
     with torch.no_grad():
         for group in in_groups(samples, edges_of, MAX_EDGES):
             batch = join_samples(group)
             model.to(batch.vectors.device)
+            shortest = np.minimum(shortest, shortest_distances([batch], len(config.elements)))
             descriptors = model.descriptors(batch.species, batch.centers, batch.neighbors, batch.vectors)
             for element, own in enumerate(moments):
                 if bool((chosen := batch.species == element).any()):
@@ -89,7 +95,16 @@ def initial_model(config: HouseConfig, samples: Iterable[Sample], seed: int) -> 
         if components:
             model.scale.fill_(max((squares / components) ** 0.5, SMALLEST_SCALE))
     model.shifts = _shifts(counts, energies)
+    if with_core:
+        model.set_core(core_within(config.elements, shortest, config.cutoff))
     return model
+
+
+def fit_core(model: House, samples: Iterable[Sample]) -> None:
+    """Shrink the core of a model to what it is trained on, or give it one."""
+    batches = (join_samples(group) for group in in_groups(samples, edges_of, MAX_EDGES))
+    shortest = shortest_distances(batches, len(model.elements))
+    model.set_core(core_within(model.elements, shortest, model.cutoff, model.config.core))
 
 
 def refit_shifts(model: House, samples: Iterable[Sample]) -> None:

@@ -20,6 +20,7 @@ from hesspot.data import Dataset
 from hesspot.errors import UserError
 from hesspot.export.fingerprint import choose_structures
 from hesspot.files import held, write_atomically
+from hesspot.models.core import described
 from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
 from hesspot.training.config import TrainingConfig, parse_config, read_config
@@ -128,7 +129,8 @@ class Run:
 
     def _require_same(self, kept: dict[str, Any]) -> None:
         """UserError if the run was started with another configuration."""
-        old, new = ({**keys, **dict.fromkeys(FREE_KEYS)} for keys in (kept, self.config.model_dump()))
+        stated = {**kept, "model": {"core": self.config.model.core, **kept["model"]}}  # it may be older than the core
+        old, new = ({**keys, **dict.fromkeys(FREE_KEYS)} for keys in (stated, self.config.model_dump()))
         if old != new:
             changed = [key for key, value in new.items() if old.get(key) != value]
             raise UserError(
@@ -148,7 +150,7 @@ class Run:
         """
         trainer, settings, show = self.trainer, self.config.optimizer, show and self.writes
         if show:
-            say(f"gradients by {trainer.backend}")
+            say(f"gradients by {trainer.backend}; {described(trainer.model.config.core)}")
         with (
             RunLog(self.folder, self.config.tensorboard, self.writes) as log,
             Progress(self.config.mode.upper(), settings.epochs, trainer.epoch, show=show) as progress,

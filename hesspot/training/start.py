@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -18,8 +19,8 @@ from hesspot.errors import UserError
 from hesspot.models.house import House
 from hesspot.training.checkpoint import model_of
 from hesspot.training.config import ModelSection, ReplaySection, TrainingConfig
-from hesspot.training.initialise import initial_model, member_weights, refit_shifts
-from hesspot.training.samples import SampleMaker, Samples, hash_of_labels
+from hesspot.training.initialise import fit_core, initial_model, member_weights, refit_shifts
+from hesspot.training.samples import Sample, SampleMaker, Samples, hash_of_labels
 
 #: Structures that take so long to be read that it is told.
 MANY = 2000
@@ -173,13 +174,23 @@ def first_model(
     config: TrainingConfig, data: TrainingData, start: dict[str, Any] | None, device: torch.device
 ) -> House:
     """Random weights fitted to the data, or the model of the run that this one starts from."""
+    with_core = config.model.core == "auto"
     if start is None:
-        model = initial_model(config.model.shape(data.elements), data.training.without_curvature(), config.seed)
-        return model.to(device)
+        shape = config.model.shape(data.elements)
+        return initial_model(shape, data.training.without_curvature(), config.seed, with_core).to(device)
     model = model_of(start).to(device)
+
+    def samples() -> Iterator[Sample]:
+        return chain(
+            data.training.without_curvature(), () if data.replayed is None else data.replayed.without_curvature()
+        )
+
+    if with_core:
+        fit_core(model, samples())
+    else:
+        model.set_core(None)
     if start["level_of_theory"] != data.dataset.level_of_theory:
-        replayed = () if data.replayed is None else data.replayed.without_curvature()
-        refit_shifts(model, chain(data.training.without_curvature(), replayed))
+        refit_shifts(model, samples())
     return model
 
 
@@ -190,11 +201,12 @@ def with_shape_of(config: TrainingConfig, start: dict[str, Any] | None) -> Train
     """
     if start is None:
         return config
-    shape = {key: value for key, value in start["model_config"].items() if key != "elements"}
-    if "model" not in config.model_fields_set:
-        return config.model_copy(update={"model": ModelSection(**shape)})
-    if config.model != ModelSection(**shape):
-        told = ", ".join(f"{key} {value}" for key, value in ModelSection(**shape).model_dump().items())
+    kept = {key: value for key, value in start["model_config"].items() if key not in ("elements", "core")}
+    shape = ModelSection(**kept, core=config.model.core)
+    if config.model.model_fields_set <= {"core"}:
+        return config.model_copy(update={"model": shape})
+    if config.model != shape:
+        told = ", ".join(f"{key} {value}" for key, value in shape.model_dump(exclude={"core"}).items())
         raise UserError(
             f"the model of {config.start_from} has {told}, this run asks for another; "
             "give the same shape, or leave the section model out"

@@ -179,7 +179,8 @@ class Trainer:
 
     def load(self, state: dict[str, Any], place: Path) -> None:
         """Go on from a state that was kept in `place`; UserError if the data have changed."""
-        if state["model_config"] != self.model.config.model_dump() or state["labels"] != self.data.labels:
+        own, kept = ({**keys, "core": None} for keys in (self.model.config.model_dump(), state["model_config"]))
+        if own != kept or state["labels"] != self.data.labels:
             raise UserError(
                 f"the data of the run in {place} have changed since it was started; "
                 "resume with the old ones, or choose another --out"
@@ -198,6 +199,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         for model in (self.model, self.average):
             model.shifts = list(state["shifts"])
+            model.set_core(state["model_config"].get("core"))
         self._differentiated = self._differentiable()
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load(state["schedule"])

@@ -616,7 +616,7 @@ def test_a_run_tells_and_resumes_the_shape_of_its_preset(dataset_file, tmp_path)
     keys = {"data": dataset_file, "mode": "ef", "optimizer": {"epochs": 1}}
     result = train({**keys, "model": {"preset": "small"}}, tmp_path / "run", show=False)
     told = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]
-    assert told == {"cutoff": 5.0, "members": 1, **PRESETS["small"]}
+    assert told == {"cutoff": 5.0, "members": 1, "core": "auto", **PRESETS["small"]}
     again = train({**keys, "model": PRESETS["small"]}, tmp_path / "run", resume=True, show=False)
     assert again.model.config == result.model.config
 
