@@ -110,7 +110,7 @@ def main() -> None:
         command = [sys.executable, __file__, "--folder", str(options.folder), "--way", way]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-        seconds, processor, memory, count = json.loads(told)
+        seconds, processor, memory, count = json.loads(told.splitlines()[-1])
         each = 1e6 * processor / (count * 2 * ATOMS)
         print(f"| {way} | {count} | {seconds:.1f} | {processor:.1f} | {each:.0f} | {memory:.0f} |", flush=True)
     return None

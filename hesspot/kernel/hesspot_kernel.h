@@ -150,20 +150,20 @@ HESSPOT_API int hesspot_model_set_weights(void *model, const double *weights,
  * mean of its members', each times its weight. */
 struct hesspot_labelled {
   int64_t n_atoms, n_edges;
-  const int64_t *species;    /**< (n_atoms) */
-  const int64_t *first_edge; /**< (n_atoms + 1) from 0 to n_edges */
-  const int64_t *neighbors;  /**< (n_edges) atoms */
-  const double *vectors;     /**< (3 n_edges) Angstrom */
-  double energy;             /**< eV */
-  const double *forces;      /**< (3 n_atoms) eV/Angstrom */
-  const double *virial;      /**< (9) eV, -sum of vector times gradient */
-  const double *hessian;     /**< (3 n_atoms, 3 n_atoms) eV/Angstrom^2 */
-  const double *metric;      /**< (3 n_atoms, 3 n_atoms), or null for 1 */
-  int64_t n_directions;      /**< 0: curvature is not compared */
-  const double *directions;  /**< (n_directions, 3 n_atoms), or null: the axes
-                                  of the atoms, one after the other */
-  const double *products;    /**< (n_directions, 3 n_atoms), or null: by the
-                                  Hessian */
+  const int64_t *species;   /**< (n_atoms) */
+  const int64_t *centers;   /**< (n_edges) atoms, which rise */
+  const int64_t *neighbors; /**< (n_edges) atoms */
+  const double *vectors;    /**< (3 n_edges) Angstrom */
+  double energy;            /**< eV */
+  const double *forces;     /**< (3 n_atoms) eV/Angstrom */
+  const double *virial;     /**< (9) eV, -sum of vector times gradient */
+  const double *hessian;    /**< (3 n_atoms, 3 n_atoms) eV/Angstrom^2 */
+  const double *metric;     /**< (3 n_atoms, 3 n_atoms), or null for 1 */
+  int64_t n_directions;     /**< 0: curvature is not compared */
+  const double *directions; /**< (n_directions, 3 n_atoms), or null: the axes
+                                 of the atoms, one after the other */
+  const double *products;   /**< (n_directions, 3 n_atoms), or null: by the
+                                 Hessian */
   const double *member_weights; /**< (n_members), or null for 1 */
   double of_energy, of_forces, of_hessian, of_stress;
   double direction_share;

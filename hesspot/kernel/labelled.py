@@ -18,7 +18,7 @@ class Labelled(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("n_atoms", "n_edges")),
-        *((name, _POINTER) for name in ("species", "first_edge", "neighbors", "vectors")),
+        *((name, _POINTER) for name in ("species", "centers", "neighbors", "vectors")),
         ("energy", ctypes.c_double),
         *((name, _POINTER) for name in ("forces", "virial", "hessian", "metric")),
         ("n_directions", ctypes.c_int64),
@@ -36,8 +36,7 @@ class LabelledGraph:
 
     def __init__(self, graph: Batch, energy: float, **labels: Tensor | None):
         """labels: those of `Labelled`, float64."""
-        first_edge = torch.searchsorted(graph.centers, torch.arange(graph.n_atoms + 1))
-        arrays = {"species": graph.species, "first_edge": first_edge, "neighbors": graph.neighbors}
+        arrays = {name: getattr(graph, name) for name in ("species", "centers", "neighbors")}
         arrays |= {
             name: each.to(torch.float64)
             for name, each in {"vectors": graph.vectors, **labels}.items()

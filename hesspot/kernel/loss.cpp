@@ -68,19 +68,18 @@ public:
     items_.push_back(item);
     const std::size_t n = item.n_atoms(), n_edges = item.n_edges();
     species_.insert(species_.end(), structure.species, structure.species + n);
-    for (std::size_t c = 0; c < n; c++) {
-      const auto first = structure.first_edge[c],
-                 end = structure.first_edge[c + 1];
-      if (first < 0 || end < first || end > structure.n_edges)
-        throw std::invalid_argument("first_edge must rise from 0 to the " +
-                                    std::to_string(n_edges) + " edges");
-      first_edge_.push_back(item.first_edge + static_cast<std::size_t>(first));
-      centers_.insert(centers_.end(), static_cast<std::size_t>(end - first),
-                      item.first_atom + c);
+    for (std::size_t e = 0, c = 0; c < n; c++) {
+      first_edge_.push_back(item.first_edge + e);
+      while (e < n_edges &&
+             structure.centers[e] == static_cast<std::int64_t>(c)) {
+        centers_.push_back(item.first_atom + c);
+        e++;
+      }
     }
     if (centers_.size() != item.first_edge + n_edges)
-      throw std::invalid_argument("first_edge must rise from 0 to the " +
-                                  std::to_string(n_edges) + " edges");
+      throw std::invalid_argument(
+          "the centres of the " + std::to_string(n_edges) +
+          " edges must rise and be among the " + std::to_string(n) + " atoms");
     for (std::size_t e = 0; e < n_edges; e++) {
       const auto neighbor = structure.neighbors[e];
       if (neighbor < 0 || neighbor >= structure.n_atoms)

@@ -229,7 +229,7 @@ def test_the_weights_are_those_of_now():
     ("changed", "word"),
     [
         ({"n_atoms": 0}, "0 atoms"),
-        ({"n_edges": 2}, "first_edge must rise"),
+        ({"n_atoms": 2}, "must rise and be among the 2 atoms"),
         ({"n_directions": 2}, "need a Hessian"),
         ({"n_directions": -1}, "-1 directions"),
     ],
