@@ -158,6 +158,15 @@ def _section(model: type[BaseModel], where: Sequence[str]) -> type[BaseModel]:
     return section
 
 
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` put over `base`, section by section."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
 def template(model: type[BaseModel], head: str) -> str:
     """A file with all keys, their defaults, and what they mean; keys without a default are commented out.
 
@@ -186,7 +195,7 @@ def _lines(model: type[BaseModel], indent: str) -> Iterator[str]:
 
 
 def _commented(line: str, comment: str) -> str:
-    return f"{line:{BEFORE_COMMENT}}# {comment}" if comment else line
+    return f"{line:{BEFORE_COMMENT - 1}} # {comment}" if comment else line
 
 
 def _comment(field: FieldInfo) -> str:

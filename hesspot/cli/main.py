@@ -7,6 +7,7 @@ import typer
 
 import hesspot
 from hesspot.cli import data, lammps
+from hesspot.cli.distill import distill
 from hesspot.cli.export import export
 from hesspot.cli.ipi_frames import ipi_frames
 from hesspot.cli.ipi_hessian import ipi_hessian
@@ -46,6 +47,7 @@ app.command("label")(label)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
 app.command("study")(study)
+app.command("distill")(distill)
 app.command("export")(export)
 app.command("verify")(verify)
 app.add_typer(lammps.app, name="lammps")

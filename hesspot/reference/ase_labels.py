@@ -31,6 +31,7 @@ from hesspot.reference.calculator_factory import CalculatorFactory
 from hesspot.reference.force_lines import (
     STEPS,
     Differences,
+    Evaluate,
     Measured,
     along,
     measure,
@@ -58,13 +59,14 @@ KEPT = "differences.json"
 
 
 class Prepared(BaseModel):
-    """What is known of a calculator before structures are labelled."""
+    """What is known of a calculator before structures are labelled; calculations: that were made for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     differences: Differences | None = None
     exact: bool = False
     measured_on: str = ""
+    calculations: int = 0
 
 
 class AseMethod(BaseModel):
@@ -114,10 +116,14 @@ class AseMethod(BaseModel):
     def prepare(self, records: Sequence[Record], *, curvature: bool, folder: Path, say: Callable[[str], None]) -> Self:
         """This method with what it must know before the first structure, from the folder of a run that was stopped.
 
+        One that knows it stays as it is.
+
         UserError if the calculator cannot be made, forces are no gradient, or statements of charge are not read.
         """
         if self.step is not None and not STEPS[0] / 10 <= self.step <= 10 * STEPS[1]:
             raise UserError(f"--step {self.step:g} is not possible: use some 0.001 to 0.05 Å, or leave it out")
+        if self.prepared is not None:
+            return self
         identity = self._identity() | {"curvature": curvature}
         kept = folder / KEPT
         known = _read(kept, identity)
@@ -130,7 +136,17 @@ class AseMethod(BaseModel):
 
     def _measured(self, records: Sequence[Record], curvature: bool, say: Callable[[str], None]) -> Prepared:
         """From the structure of most elements that can be computed."""
-        reasons = []
+        reasons: list[str] = []
+        spent = 0
+
+        def counted(evaluate: Evaluate) -> Evaluate:
+            def evaluated(positions: np.ndarray) -> tuple[float, np.ndarray]:
+                nonlocal spent
+                spent += 1
+                return evaluate(positions)
+
+            return evaluated
+
         for record in sorted(records, key=lambda record: -len(set(record.numbers.tolist())) if len(record) > 1 else 0):
             atoms = record.atoms_only()
             (direction,) = random_directions(record.name, len(atoms), 1)
@@ -138,11 +154,11 @@ class AseMethod(BaseModel):
                 calculator = self._fresh(atoms)
                 if any(each.pbc.all() for each in records) and not _has_stress(calculator):
                     say(f"{self.calculator.name} has no stress: periodic structures are labelled without")
-                evaluate = _evaluator(calculator, atoms)
+                evaluate = counted(_evaluator(calculator, atoms))
                 if not curvature:
                     mismatch, forces = mismatch_along(evaluate, atoms.positions, direction, REACH)
                     self._judge(record.name, forces, mismatch, 0.0, say)
-                    return Prepared(measured_on=record.name)
+                    return Prepared(measured_on=record.name, calculations=spent)
                 found = measure(evaluate, atoms.positions, direction)
                 own = None if self.differences else self._own_hessian(calculator, atoms, say)
             except UserError:
@@ -155,6 +171,7 @@ class AseMethod(BaseModel):
                 differences=self._stepped(found, record.name, own is None, say),
                 exact=own is not None and _agrees(own, direction, found, self.calculator.name, say),
                 measured_on=record.name,
+                calculations=spent,
             )
         raise UserError(f"--calculator {self.calculator.name} computes none of the structures ({reasons[0]})")
 

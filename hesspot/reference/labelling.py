@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import ase.io
 from ase import Atoms
 
 from hesspot.console import Progress, say
@@ -15,7 +16,7 @@ from hesspot.data.record import TAG
 from hesspot.data.split import usual_split
 from hesspot.electrons import electrons_of, stated_electrons
 from hesspot.errors import UserError
-from hesspot.files import held, require_free
+from hesspot.files import held, replacing, require_free
 from hesspot.pool import executor
 from hesspot.reference.force_lines import random_directions
 from hesspot.reference.method import LabelMethod, NotConverged
@@ -41,7 +42,8 @@ def label_file(
     """Label all structures of an ASE-readable file and write one dataset.
 
     Every finished structure is kept in ``OUT.parts/`` until the dataset is written, so that a stopped run continues.
-    Structures that do not converge are left out with a word, and OUT.parts/ then stays.
+    Structures that do not converge are left out with a word; OUT.parts/ then stays, and OUT.refused.xyz holds them,
+    each with its `reason`.
 
     Args:
         hessian: whole Hessians, too.
@@ -86,17 +88,18 @@ def label_file(
         if len(missing) < len(wanted):
             tell(f"{len(wanted) - len(missing)} of {len(wanted)} structures are taken from {store.folder}")
 
-        reasons: list[str] = []
+        reasons: dict[str, str] = {}
         with Progress("labels", len(wanted), len(wanted) - len(missing)) as progress:
             for record, reason in _label_all(missing, method, hessian, products, min(jobs, max(len(missing), 1)), mpi):
                 if reason:
                     tell(f"{record.name}: left out, {reason}")
-                    reasons.append(f"{record.name}: {reason}")
+                    reasons[record.name] = reason
                 else:
                     store.put(record)
                     finished[record.name] = record
                 progress.advance(note=f"{record.name} left out" if reason else record.name)
 
+        _keep_aside(out.with_name(f"{out.stem}.refused.xyz"), structures, wanted, reasons)
         # Labels may come from a part that an earlier run with other --part or --kind has left.
         records = [
             replace(
@@ -106,8 +109,10 @@ def label_file(
             if (done := finished[record.name]) is not None
         ]
         if not records:
+            name, reason = next(iter(reasons.items()))
             raise UserError(
-                f"no structure of {source} could be labelled, {out} is not written ({reasons[0]}): check the geometries"
+                f"no structure of {source} could be labelled, {out} is not written ({name}: {reason}): check the "
+                "geometries"
             )
         dataset = assemble(records, method, out, source=source.name)
         if len(records) == len(wanted):
@@ -115,6 +120,21 @@ def label_file(
         else:
             tell(f"{len(wanted) - len(records)} of {len(wanted)} structures could not be labelled and are left out")
         return dataset
+
+
+def _keep_aside(path: Path, structures: Sequence[Atoms], records: Sequence[Record], reasons: dict[str, str]) -> None:
+    """Write the structures that have a reason for having no labels; without any, no file stays."""
+    left_out = []
+    for atoms, record in zip(structures, records, strict=True):
+        if record.name in reasons:
+            frame = atoms.copy()
+            frame.info |= {"name": record.name, "reason": reasons[record.name]}
+            left_out.append(frame)
+    if left_out:
+        with replacing(path) as part:
+            ase.io.write(part, left_out, format="extxyz")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _prepared(

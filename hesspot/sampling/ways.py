@@ -25,6 +25,8 @@ RATTLED = 0.02, 0.25
 #: Largest component of a strain, and of its isotropic part.
 STRAIN = 0.04
 VOLUME = 0.06
+#: The same of cells whose atoms stay in their places: small, since elastic constants are slopes at no strain.
+DEFORMED = 0.02
 #: Of a neighbour's distance and of the sum of covalent radii, to which close contacts and dimers come.
 CONTACT = 0.55, 0.95
 DIMER = 0.5, 2.5
@@ -63,6 +65,15 @@ def strained(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
     moved = atoms.copy()
     moved.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return rattled(moved, rng)
+
+
+def deformed(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
+    """A cell under a random strain with components up to `DEFORMED`, whose atoms are carried along."""
+    _need_cell(atoms, "deform")
+    shear = rng.uniform(-DEFORMED, DEFORMED, (3, 3))
+    moved = atoms.copy()
+    moved.set_cell(atoms.cell.array @ (np.eye(3) + 0.5 * (shear + shear.T)), scale_atoms=True)
+    return moved
 
 
 def vacant(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
@@ -119,7 +130,13 @@ def thermal(
 
 
 #: Those that need no calculator and draw one structure at a time.
-WAYS: dict[str, Way] = {"rattle": rattled, "strain": strained, "vacancy": vacant, "contact": contact}
+WAYS: dict[str, Way] = {
+    "rattle": rattled,
+    "strain": strained,
+    "deform": deformed,
+    "vacancy": vacant,
+    "contact": contact,
+}
 
 
 def nearest_pair(atoms: ase.Atoms) -> float:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from hesspot.errors import UserError
-from hesspot.settings import faults, keys_of, read_yaml, refuse, template
+from hesspot.settings import faults, keys_of, merged, read_yaml, refuse, template
 from hesspot.training.config import OTHER_NAMES, TrainingConfig, parse_config
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -118,7 +118,7 @@ def _faults_of_arms(keys: StudyKeys) -> list[str]:
     if found := faults(TrainingConfig, keys.base, OTHER_NAMES):
         return [f"base: {fault}" for fault in found]
     for name, changes in keys.arms.items():
-        own = {key: value for key, value in _merged(keys.base, changes).items() if key not in ("after", "fractions")}
+        own = {key: value for key, value in merged(keys.base, changes).items() if key not in ("after", "fractions")}
         if changes.get("after") is not None:
             own.setdefault("start_from", str(changes["after"]))
         found += [f"arm {name}: {fault}" for fault in faults(TrainingConfig, own, OTHER_NAMES)]
@@ -133,20 +133,12 @@ def _arm(name: str, keys: StudyKeys, place: str) -> Arm:
             raise UserError(f"study {place}: {key} of the arm {name} must be that of all arms; leave it to the study")
     if after is not None and "start_from" in changes:
         raise UserError(f"study {place}: the arm {name} has both after and start_from; give one")
-    training = _merged(keys.base, changes)
+    training = merged(keys.base, changes)
     if not isinstance(fractions, list) or not fractions or not set(fractions) <= set(keys.fractions):
         raise UserError(f"study {place}: fractions of the arm {name} must be some of {keys.fractions}, not {fractions}")
     slug = re.sub(r"[^A-Za-z0-9.+]+", "-", name).strip("-.")
     del training["data"]
     return Arm(name, slug, training, after, tuple(sorted(set(fractions))))
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _check_arms(arms: dict[str, Arm], keys: StudyKeys, place: str) -> None:

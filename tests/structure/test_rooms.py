@@ -15,7 +15,7 @@ ROOMS = {
         *("devices", "electrons", "structures", "neighbors", "contract", "derivatives", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators"),
         *("reference", "sampling", "training", "lammps", "ipi", "verification"),
-        *("study", "hesspot", "cli", "__main__"),
+        *("study", "distill", "hesspot", "cli", "__main__"),
     ],
     "ipi_driver": ["settings", "template", "native", "wire", "evaluation", "serving", "pes", "cli"],
 }
