@@ -211,7 +211,7 @@ def samples(atoms: Atoms, system: str, count: int, part: str, parts: Path) -> li
         for i in range(CONTACTS if len(atoms) > 1 else 0):
             name = f"{system}_contact_{i:02d}"
             rng = np.random.default_rng([2, zlib.crc32(name.encode())])
-            pushed = contact(atoms, rng, CONTACT)
+            pushed = contact(atoms, rng, between=CONTACT)
             pushed.info[TAG] = "contact"
             found.append(labelled(pushed, name, "other"))
     except NotConverged as error:

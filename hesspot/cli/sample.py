@@ -13,7 +13,9 @@ def sample(
     out: Annotated[Path, typer.Option(help="extended XYZ to write")],
     way: Annotated[
         list[str],
-        typer.Option(help="WAY=N, again for each: rattle, strain, vacancy, contact, dimer, thermal", metavar="WAY=N"),
+        typer.Option(
+            help="WAY=N, again for each: rattle, strain, deform, vacancy, contact, dimer, thermal", metavar="WAY=N"
+        ),
     ],
     keep: Annotated[int | None, typer.Option(help="so many of all, which cover most", show_default="all")] = None,
     calculator: Annotated[
@@ -23,6 +25,10 @@ def sample(
         list[str] | None, typer.Option(help="key=value, again for each, or all in JSON: {…}", metavar="KEY=VALUE")
     ] = None,
     temperatures: Annotated[str, typer.Option(help="of thermal, rising, K")] = "300,600,1200",
+    amplitude: Annotated[float, typer.Option(help="Å, largest root mean square of random displacements")] = 0.25,
+    by: Annotated[
+        str, typer.Option(help="of --keep: typical ones, near to most atoms, or farthest, extremes first")
+    ] = "typical",
     model: Annotated[
         Path | None, typer.Option(help="model whose descriptors compare surroundings", show_default="random weights")
     ] = None,
@@ -62,7 +68,9 @@ def sample(
         keep=keep,
         calculator=factory,
         temperatures=kelvin,
+        amplitude=amplitude,
         model=model,
+        by=by,
         seed=seed,
         elements=symbols_of(elements),
         overwrite=overwrite,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hesspot.errors import UserError
 from hesspot.sampling.sample import NAMES, THERMAL
+from hesspot.sampling.ways import RATTLED
 from hesspot.settings import faults, keys_of, merged, read_yaml, refuse, template
 from hesspot.training.config import OTHER_NAMES, TrainingConfig
 from hesspot.verification.engines import ENGINES
@@ -45,6 +46,7 @@ class Ways(Section):
     temperatures: list[Annotated[float, Field(gt=0)]] = Field(
         [300.0, 600.0, 1200.0], min_length=1, description="K, of the teacher's dynamics of the way thermal"
     )
+    amplitude: float = Field(0.25, gt=RATTLED[0], description="Å, largest root mean square of random displacements")
     keep: int | None = Field(None, ge=1, description="so many of all, which stand for them", examples=[16])
     seed: int = Field(0, description="of all random numbers")
 

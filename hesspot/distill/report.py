@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hesspot.analysis.html_report import Report
 from hesspot.distill import plots
+from hesspot.distill.course import Course, Ending
 from hesspot.distill.explore import deviations_of
 from hesspot.distill.rounds import Round
-
-if TYPE_CHECKING:
-    from hesspot.distill.run import Distillation, Ending
 
 FILE = "report.html"
 #: Stages whose time the page tells, in their order.
@@ -23,9 +20,9 @@ STAGES = ("choose", "label", "train", "test", "run")
 DRAWN = 1000
 
 
-def columns_of(distillation: Distillation) -> tuple[list[str], list[list[str]]]:
+def columns_of(course: Course) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the table of rounds."""
-    keys = distillation.keys.test
+    keys = course.keys.test
     head = ["round", "structures", "force calls", "energy, meV/atom", "forces, eV/Å"]
     head += [
         name
@@ -38,13 +35,13 @@ def columns_of(distillation: Distillation) -> tuple[list[str], list[list[str]]]:
     ]
     head += ["run, ps", "deviation, eV/Å", "time, s"]
     rows = []
-    for each in distillation.rounds:
+    for each in course.rounds:
         errors = each.errors
         if errors is None:
             continue
         of = errors.properties
         refused = f" (+{len(each.refused)} refused)" if each.refused else ""
-        cells = [str(each.number), f"{each.n_labelled}{refused}", str(distillation.calls_until(each))]
+        cells = [str(each.number), f"{each.n_labelled}{refused}", str(course.calls_until(each))]
         cells += [f"{errors.energy:.3g}", f"{errors.forces:.3g}"]
         for value, asked, factor in (
             (of.phonons, keys.phonons is not None, 1.0),
@@ -61,30 +58,30 @@ def columns_of(distillation: Distillation) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def write_report(distillation: Distillation, ending: Ending | None) -> Path:
+def write_report(course: Course, ending: Ending | None) -> Path:
     """The page of one distillation; without an ending, of one that goes on."""
-    keys, folder = distillation.keys, distillation.folder
+    keys, folder = course.keys, course.folder
     report = Report(f"Distillation of {keys.teacher.level or keys.teacher.calculator}")
     report.text(ending.sentence if ending else "The loop goes on.")
     run = keys.run
     kelvin = f"{run.temperature:g} K" + (f" and {run.pressure:g} bar" if run.ensemble == "npt" else "")
     report.text(
         f"A run in LAMMPS must hold {run.length:g} ps ({run.ensemble.upper()}, {kelvin}) with members that differ by "
-        f"{run.deviation:g} eV/Å at most, from each of {len(distillation.starts)} start structures, "
+        f"{run.deviation:g} eV/Å at most, from each of {len(course.starts)} start structures, "
         f"{run.walkers} times. Labels of a structure: energy, forces, {keys.labels.products} Hessian products; "
-        f"{keys.cost} force calls each. Errors are root mean squares on {len(distillation.test.labels)} test "
-        f"structures, which took {distillation.test.calls} force calls of the teacher with all that is compared, not "
+        f"{keys.cost} force calls each. Errors are root mean squares on {len(course.test.labels)} test "
+        f"structures, which took {course.test.calls} force calls of the teacher with all that is compared, not "
         "counted below."
     )
     report.section("Rounds")
-    head, rows = columns_of(distillation)
+    head, rows = columns_of(course)
     report.table(rows, head)
-    _refused(report, distillation.rounds)
-    judged = [each for each in distillation.rounds if each.errors is not None]
+    _refused(report, course.rounds)
+    judged = [each for each in course.rounds if each.errors is not None]
     if judged:
-        points = [(distillation.calls_until(each), each.errors.forces) for each in judged if each.errors is not None]
+        points = [(course.calls_until(each), each.errors.forces) for each in judged if each.errors is not None]
         report.figure(plots.against_calls({"": points}, "force error, eV/Å"), "Test errors and force calls.", "errors")
-        teacher, student = distillation.test.teacher, judged[-1].properties
+        teacher, student = course.test.teacher, judged[-1].properties
         if teacher is not None and teacher.phonons is not None and student is not None:
             caption = f"Phonons of teacher and student (round {judged[-1].number})."
             report.figure(plots.bands(teacher, student), caption, "phonons")
@@ -132,7 +129,7 @@ def _runs(rounds: Sequence[Round]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def write_comparison(folder: Path, arms: dict[str, tuple[Distillation, Ending]]) -> Path:
+def write_comparison(folder: Path, arms: dict[str, tuple[Course, Ending]]) -> Path:
     """The page of several arms: the same errors against the teacher's force calls."""
     report = Report("Distillations compared")
     rows = []

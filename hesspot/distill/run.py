@@ -8,7 +8,6 @@ has such a folder in arms/, and shares the test.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import yaml
 from hesspot.console import say
 from hesspot.data import Dataset
 from hesspot.distill.config import DistillKeys, arm_of, slug_of
+from hesspot.distill.course import Course, Ending, TestSet
 from hesspot.distill.explore import Candidate, Outcome, candidates, explore
 from hesspot.distill.properties import (
     Counted,
@@ -42,7 +42,6 @@ from hesspot.distill.teacher import (
 from hesspot.errors import UserError
 from hesspot.export.file import eager_model, read_model
 from hesspot.files import held, write_atomically
-from hesspot.reference.ase_labels import AseMethod
 from hesspot.sampling.selection import farthest, surroundings
 from hesspot.settings import read_yaml
 from hesspot.structures import check_structure, read_structures
@@ -61,26 +60,6 @@ PRINTED = 1e-6
 TEST_CHECK = 5
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a distillation ended: whether a run held, and a sentence that says so or what is missing."""
-
-    held: bool
-    sentence: str
-    model: Path
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """What rounds are judged by: labels in a file, the teacher's properties at a structure, and its calls for all."""
-
-    file: Path
-    labels: Dataset
-    reference: ase.Atoms | None
-    teacher: Properties | None
-    calls: int
-
-
 def distill(keys: DistillKeys, folder: str | Path, *, resume: bool = False) -> list[Ending]:
     """Run a distillation, or all of its arms, to its end; one ending for each.
 
@@ -92,15 +71,15 @@ def distill(keys: DistillKeys, folder: str | Path, *, resume: bool = False) -> l
         test = _test_set(keys, folder, starts)
         if not keys.arms:
             return [Distillation(keys, folder, starts, test).run()]
-        arms: dict[str, tuple[Distillation, Ending]] = {}
+        arms: dict[str, tuple[Course, Ending]] = {}
         for name in keys.arms:
             own = folder / "arms" / slug_of(name)
             own.mkdir(parents=True, exist_ok=True)
             say(f"arm {name}")
             arm = arm_of(keys, name, str(folder))
             _hold_to(arm, own, True)
-            distillation = Distillation(arm, own, starts, test, folder / "start.xyz")
-            arms[name] = distillation, distillation.run()
+            one = Distillation(arm, own, starts, test, folder / "start.xyz")
+            arms[name] = one, one.run()
             write_comparison(folder, arms)
         return [ending for _, ending in arms.values()]
 
@@ -183,8 +162,8 @@ def _test_set(keys: DistillKeys, folder: Path, starts: Sequence[ase.Atoms]) -> T
     return TestSet(file, labels, read_structures(structure)[0], found, calls + found.calls)
 
 
-class Distillation:
-    """One distillation in a folder."""
+class Distillation(Course):
+    """One distillation in a folder, as it is run."""
 
     def __init__(
         self,
@@ -194,23 +173,8 @@ class Distillation:
         test: TestSet,
         start_file: Path | None = None,
     ) -> None:
-        self.keys, self.folder, self.starts, self.test = keys, folder, starts, test
+        super().__init__(keys, folder, starts, test)
         self.start_file = start_file or folder / "start.xyz"
-        self.rounds: list[Round] = []
-        self.method: AseMethod = method_of(keys.teacher)
-
-    @property
-    def calls(self) -> int:
-        """Force calls of the teacher for sampling, for its noise, and for all labels, refused ones among them."""
-        return self.calls_until(None)
-
-    def calls_until(self, last: Round | None) -> int:
-        """The same until and with round `last`; None: all."""
-        rounds = [each for each in self.rounds if last is None or each.number <= last.number]
-        structures = sum(each.n_labelled + len(each.refused) for each in rounds)
-        known = self.method.prepared
-        measured = 0 if known is None else known.calculations
-        return sampling_calls(self.keys.sample) + measured + structures * self.keys.cost
 
     def run(self) -> Ending:
         """Rounds until a run holds, or the budget is used."""

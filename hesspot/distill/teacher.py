@@ -47,6 +47,7 @@ def sampled(start: Path, out: Path, section: Ways, teacher: TeacherSection) -> l
             keep=section.keep,
             calculator=factory_of(teacher) if thermal else None,
             temperatures=section.temperatures,
+            amplitude=section.amplitude,
             seed=section.seed,
         )
     return read_frames(out)

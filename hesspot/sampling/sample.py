@@ -17,13 +17,16 @@ from hesspot.export.file import eager_model, read_model
 from hesspot.files import replacing, require_free
 from hesspot.models.architectures import describing_model
 from hesspot.reference.calculator_factory import CalculatorFactory
-from hesspot.sampling.selection import farthest, surroundings
-from hesspot.sampling.ways import WAYS, dimers, thermal
+from hesspot.sampling.selection import farthest, surroundings, typical
+from hesspot.sampling.ways import RATTLED, WAYS, dimers, thermal
 from hesspot.structures import check_structure, read_structures
 
 #: Ways that are not drawn one structure at a time, and what `--way` may name.
 DIMER, THERMAL, START = "dimer", "thermal", "start"
 NAMES = (*WAYS, DIMER, THERMAL)
+
+#: How the structures that are kept cover all: near to most atoms, or as far from each other as can be.
+BY = ("typical", "farthest")
 
 #: K, where none are given.
 TEMPERATURES = (300.0, 600.0, 1200.0)
@@ -37,7 +40,9 @@ def sample(
     keep: int | None = None,
     calculator: CalculatorFactory | None = None,
     temperatures: Sequence[float] = TEMPERATURES,
+    amplitude: float = RATTLED[1],
     model: str | Path | None = None,
+    by: str = BY[0],
     seed: int = 0,
     elements: Sequence[str] | None = None,
     overwrite: bool = False,
@@ -47,8 +52,10 @@ def sample(
 
     Args:
         ways: how many structures each way makes, spread evenly over the start structures; see `NAMES`.
-        keep: of all, the start structures among them, so many that cover most; None: all.
+        keep: of all, the start structures among them, so many that cover most; None: all. by: whether these are
+            typical ones or farthest points.
         calculator: of the dynamics of `thermal`, at rising `temperatures` (K).
+        amplitude: Å, the largest root mean square of random displacements.
         model: exported model whose descriptors compare surroundings; one with random weights otherwise.
     """
     source, out = Path(source), Path(out)
@@ -56,17 +63,17 @@ def sample(
     starts = read_structures(source, elements)
     for number, atoms in enumerate(starts):
         check_structure(atoms, f"structure {number} of {source}")
-    _check(ways, keep, calculator, temperatures, len(starts))
+    _check(ways, keep, by, calculator, temperatures, amplitude)
     rng = np.random.default_rng(seed)
     frames = [_named(atoms, atoms, START, number, source) for number, atoms in enumerate(starts)]
     with Progress("structures", len(starts) + sum(ways.values()), len(starts)) as progress:
         for way, count in ways.items():
-            drawn = _made(way, count, starts, calculator, list(temperatures), rng, say)
+            drawn = _made(way, count, starts, calculator, list(temperatures), amplitude, rng, say)
             for number, (start, atoms) in enumerate(drawn):
                 frames.append(_named(atoms, start, way, number, source))
                 progress.advance(note=way)
     if keep is not None and keep < len(frames):
-        frames = _newest(frames, keep, model)
+        frames = _chosen(frames, keep, by, model)
     with replacing(out) as part:
         ase.io.write(part, frames, format="extxyz")
     return frames
@@ -75,9 +82,10 @@ def sample(
 def _check(
     ways: Mapping[str, int],
     keep: int | None,
+    by: str,
     calculator: CalculatorFactory | None,
     temperatures: Sequence[float],
-    n_starts: int,
+    amplitude: float,
 ) -> None:
     for way, count in ways.items():
         if way not in NAMES:
@@ -92,6 +100,10 @@ def _check(
         raise UserError(f"--temperatures {','.join(map(str, temperatures))} are not possible: give some above 0 K")
     if keep is not None and keep < 1:
         raise UserError(f"--keep {keep} is not possible: keep 1 or more")
+    if by not in BY:
+        raise UserError(f"--by {by} is not known; use {' or '.join(BY)}")
+    if not amplitude > RATTLED[0]:
+        raise UserError(f"--amplitude {amplitude:g} is not possible: give more than {RATTLED[0]} Å")
 
 
 def _made(
@@ -100,6 +112,7 @@ def _made(
     starts: Sequence[ase.Atoms],
     calculator: CalculatorFactory | None,
     temperatures: list[float],
+    amplitude: float,
     rng: np.random.Generator,
     say: Callable[[str], None],
 ) -> Iterator[tuple[ase.Atoms, ase.Atoms]]:
@@ -111,7 +124,7 @@ def _made(
     for number, start in enumerate(starts):
         share = count * (number + 1) // len(starts) - count * number // len(starts)
         if way != THERMAL:
-            yield from ((start, WAYS[way](start, rng)) for _ in range(share))
+            yield from ((start, WAYS[way](start, rng, amplitude)) for _ in range(share))
             continue
         assert calculator is not None
         made: Any = calculator.make({})
@@ -137,11 +150,12 @@ def _named(atoms: ase.Atoms, start: ase.Atoms, way: str, number: int, source: Pa
     return frame
 
 
-def _newest(frames: list[ase.Atoms], keep: int, path: str | Path | None) -> list[ase.Atoms]:
+def _chosen(frames: list[ase.Atoms], keep: int, by: str, path: str | Path | None) -> list[ase.Atoms]:
     elements = sorted({symbol for atoms in frames for symbol in atoms.symbols})
     model: Any = describing_model(elements) if path is None else eager_model(read_model(path))
     if not hasattr(model, "descriptors"):
         raise UserError(f"--model {path} has no descriptors of surroundings, which are compared; leave it out")
     with Progress("surroundings", len(frames)) as progress:
         described = surroundings(frames, model, progress.advance)
-    return [frames[index] for index in sorted(farthest(frames, described, keep))]
+    choose = typical if by == BY[0] else farthest
+    return [frames[index] for index in sorted(choose(frames, described, keep))]

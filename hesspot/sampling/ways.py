@@ -20,7 +20,7 @@ from hesspot.neighbors import find_edges
 NEAREST = 0.7
 #: Of the nearest pair of the structure itself, where that is nearer.
 STILL_NEARER = 0.9
-#: Å, root mean square, between which the displacements of rattled structures lie.
+#: Å, root mean square, between which the displacements of rattled structures lie, where no largest one is given.
 RATTLED = 0.02, 0.25
 #: Largest component of a strain, and of its isotropic part.
 STRAIN = 0.04
@@ -39,17 +39,21 @@ TIMESTEPS = 0.5, 2.0
 FRICTION = 0.02
 BETWEEN = 40
 
-Way = Callable[[ase.Atoms, np.random.Generator], ase.Atoms]
+#: A structure, random numbers, and the largest amplitude of displacements, Å.
+Way = Callable[[ase.Atoms, np.random.Generator, float], ase.Atoms]
 
 
-def rattled(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
-    """Normal displacements of an amplitude between `RATTLED`, atom by atom drawn again where two come too near."""
-    amplitude, least = rng.uniform(*RATTLED), min(NEAREST, STILL_NEARER * nearest_pair(atoms))
+def rattled(atoms: ase.Atoms, rng: np.random.Generator, amplitude: float = RATTLED[1]) -> ase.Atoms:
+    """Normal displacements whose root mean square lies between `RATTLED[0]` and `amplitude` (Å).
+
+    Atom by atom drawn again where two come too near.
+    """
+    size, least = rng.uniform(RATTLED[0], amplitude), min(NEAREST, STILL_NEARER * nearest_pair(atoms))
     moved = atoms.copy()
     for atom in rng.permutation(len(atoms)):
         place = moved.positions[atom].copy()
         for _ in range(TRIES):
-            moved.positions[atom] = place + amplitude * rng.normal(size=3)
+            moved.positions[atom] = place + size * rng.normal(size=3)
             if nearest_pair(moved) > least:
                 break
         else:
@@ -57,17 +61,17 @@ def rattled(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
     return moved
 
 
-def strained(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
+def strained(atoms: ase.Atoms, rng: np.random.Generator, amplitude: float = RATTLED[1]) -> ase.Atoms:
     """A cell under a random strain with up to `VOLUME` in each length, whose atoms are rattled."""
     _need_cell(atoms, "strain")
     shear = rng.uniform(-STRAIN, STRAIN, (3, 3))
     strain = 0.5 * (shear + shear.T) + rng.uniform(-VOLUME, VOLUME) * np.eye(3)
     moved = atoms.copy()
     moved.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    return rattled(moved, rng)
+    return rattled(moved, rng, amplitude)
 
 
-def deformed(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
+def deformed(atoms: ase.Atoms, rng: np.random.Generator, amplitude: float = RATTLED[1]) -> ase.Atoms:
     """A cell under a random strain with components up to `DEFORMED`, whose atoms are carried along."""
     _need_cell(atoms, "deform")
     shear = rng.uniform(-DEFORMED, DEFORMED, (3, 3))
@@ -76,18 +80,23 @@ def deformed(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
     return moved
 
 
-def vacant(atoms: ase.Atoms, rng: np.random.Generator) -> ase.Atoms:
+def vacant(atoms: ase.Atoms, rng: np.random.Generator, amplitude: float = RATTLED[1]) -> ase.Atoms:
     """A cell without one of its atoms, rattled."""
     _need_cell(atoms, "vacancy")
     if len(atoms) < 2:
         raise UserError("a cell of one atom has no vacancy; give a larger one, or leave --way vacancy out")
     left = atoms.copy()
     del left[int(rng.integers(len(left)))]
-    return rattled(left, rng)
+    return rattled(left, rng, amplitude)
 
 
-def contact(atoms: ase.Atoms, rng: np.random.Generator, between: tuple[float, float] = CONTACT) -> ase.Atoms:
-    """One atom pushed towards a neighbour, to a part of their distance that is drawn."""
+def contact(
+    atoms: ase.Atoms,
+    rng: np.random.Generator,
+    amplitude: float = RATTLED[1],
+    between: tuple[float, float] = CONTACT,
+) -> ase.Atoms:
+    """One atom pushed towards a neighbour, to a part of their distance that is drawn; no other is displaced."""
     centers, neighbors, vectors = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, _reach(atoms))
     own = centers != neighbors
     if not own.any():

@@ -21,7 +21,7 @@ from hesspot.reference.calculator_factory import CalculatorFactory
 from hesspot.reference.labelling import label_file
 from hesspot.sampling import ways
 from hesspot.sampling.sample import sample
-from hesspot.sampling.selection import farthest, surroundings
+from hesspot.sampling.selection import farthest, surroundings, typical
 from hesspot.structures import read_structures
 
 EMT_FACTORY = CalculatorFactory(name="ase.calculators.emt:EMT")
@@ -56,6 +56,23 @@ def test_strained_cells_change_volume_and_shape() -> None:
     ratios = np.array([cell.volume for cell in cells]) / copper().cell.volume
     assert 0.75 < ratios.min() < 0.97 and 1.03 < ratios.max() < 1.35
     assert max(abs(angle - 90) for cell in cells for angle in cell.angles()) > 1
+
+
+def test_deformed_cells_carry_their_atoms_along() -> None:
+    rng = np.random.default_rng(1)
+    moved = [ways.deformed(copper(), rng) for _ in range(8)]
+    strains = np.array([copper().cell.reciprocal().T @ atoms.cell.array for atoms in moved]) - np.eye(3)
+    assert 0.5 * ways.DEFORMED < np.abs(strains).max() <= ways.DEFORMED
+    for atoms in moved:
+        np.testing.assert_allclose(atoms.get_scaled_positions(), copper().get_scaled_positions(), atol=PRINTED)
+
+
+def test_the_amplitude_is_the_largest_one() -> None:
+    rng = np.random.default_rng(0)
+    moved = [ways.rattled(copper(), rng, 0.05).positions - copper().positions for _ in range(8)]
+    sizes = [float(np.sqrt(np.mean(each**2))) for each in moved]
+    # 96 normal numbers have a root mean square within a quarter of their deviation
+    assert 0.03 < max(sizes) < 1.25 * 0.05
 
 
 def test_a_vacancy_is_one_atom_less() -> None:
@@ -105,6 +122,31 @@ def test_the_few_that_are_chosen_cover_the_groups() -> None:
     chosen = farthest(pool, described, 3)
     assert chosen[0] == 0 and {index % 3 for index in chosen} == {0, 1, 2}
     assert sorted(farthest(pool, described, 100)) == list(range(30))
+
+
+def test_typical_structures_stand_for_many_and_farthest_ones_are_extreme() -> None:
+    """Two large groups and one structure far from all: it comes second of the farthest, last of the typical."""
+    rng = np.random.default_rng(5)
+    pool = []
+    for number in range(20):
+        atoms = bulk("Cu", a=3.6 if number % 2 else 3.5, cubic=True)
+        atoms.rattle(1e-3, rng=rng)
+        pool.append(atoms)
+    pool.append(bulk("Cu", "bcc", a=2.6, cubic=True))
+    described = surroundings(pool, describing_model(["Cu"]))
+    assert farthest(pool, described, 2)[1] == 20
+    chosen = typical(pool, described, 2)
+    assert 20 not in chosen and {index % 2 for index in chosen} == {0, 1}
+    assert sorted(typical(pool, described, 100)) == list(range(21))
+
+
+def test_what_is_covered_and_what_weighs_nothing_is_not_taken() -> None:
+    sides = [3.4, 3.5, 3.6, 3.7]
+    pool = [bulk("Cu", a=side, cubic=True) for side in sides]
+    described = surroundings(pool, describing_model(["Cu"]))
+    assert farthest(pool, described, 1, covered=1) == [3]
+    assert farthest(pool, described, 2, covered=1) == [3, 2] or farthest(pool, described, 2, covered=1) == [3, 1]
+    assert farthest(pool, described, 1, covered=1, weights=np.array([1.0, 1.0, 1.0, 0.0])) == [2]
 
 
 def test_the_file_can_be_labelled_and_is_the_same_again(tmp_path: Path) -> None:
@@ -157,6 +199,8 @@ def test_dynamics_that_a_calculator_ends_leave_what_is_there(tmp_path: Path, cap
         (["--way", "thermal=2"], "name one with --calculator"),
         (["--way", "rattle=2", "--calculator", "ase.calculators.emt:EMT"], "is for --way thermal=N"),
         (["--way", "rattle=2", "--keep", "0"], "--keep 0"),
+        (["--way", "rattle=2", "--keep", "1", "--by", "luck"], "--by luck is not known; use typical or farthest"),
+        (["--way", "rattle=2", "--amplitude", "0"], "--amplitude 0 is not possible"),
         (["--way", "thermal=2", "--calculator", "ase.calculators.emt:EMT", "--temperatures", "x"], "are no numbers"),
         (["--way", "thermal=2", "--calculator", "nothing_here:EMT"], "pip install nothing_here"),
     ],
