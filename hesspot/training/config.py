@@ -155,7 +155,7 @@ class TrainingConfig(Section):
         "auto", description="of the gradients; auto: the kernel where it can, which is many times faster"
     )
     threads: int = Field(1, ge=1, description="threads of the kernel and of torch")
-    max_edges: int = Field(60_000, ge=1, description="edges in one graph of a full-Hessian loss; bounds the memory")
+    max_edges: int = Field(60_000, ge=1, description="edges that are evaluated at once in a loss; bounds the memory")
     validate_every: int = Field(10, ge=1, description="epochs between validations and checkpoints")
     model: ModelSection = ModelSection()
     ensemble: EnsembleSection = EnsembleSection()
