@@ -23,13 +23,13 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule
 
+from hesspot.analysis.harmonic_samples import sample_modes
 from hesspot.data import Record
 from hesspot.files import held
 from hesspot.pool import executor
 from hesspot.reference import search
 from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pyscf_labels import Labels, Method, NotConverged, compute
-from hesspot.reference.sampling import sample_modes
 
 METHOD = Method()
 #: K; samples are spread evenly over this range.

@@ -19,12 +19,12 @@ def sample(
     ],
     keep: Annotated[int | None, typer.Option(help="so many of all, which cover most", show_default="all")] = None,
     calculator: Annotated[
-        str | None, typer.Option(help="of thermal: module:factory or file.py:function, as in `hesspot label`")
+        str | None, typer.Option(help="of thermal and modes: module:factory or file.py:function, as in `hesspot label`")
     ] = None,
     calculator_args: Annotated[
         list[str] | None, typer.Option(help="key=value, again for each, or all in JSON: {…}", metavar="KEY=VALUE")
     ] = None,
-    temperatures: Annotated[str, typer.Option(help="of thermal, rising, K")] = "300,600,1200",
+    temperatures: Annotated[str, typer.Option(help="of thermal, rising, and of modes, K")] = "300,600,1200",
     amplitude: Annotated[float, typer.Option(help="Å, largest root mean square of random displacements")] = 0.25,
     by: Annotated[
         str, typer.Option(help="of --keep: typical ones, near to most atoms, or farthest, extremes first")

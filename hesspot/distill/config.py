@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hesspot.errors import UserError
-from hesspot.sampling.sample import NAMES, THERMAL
+from hesspot.sampling.sample import CALCULATED, NAMES
 from hesspot.sampling.ways import RATTLED
 from hesspot.settings import faults, keys_of, merged, read_yaml, refuse, template
 from hesspot.training.config import OTHER_NAMES, TrainingConfig
@@ -44,7 +44,7 @@ class Ways(Section):
 
     ways: dict[str, Count] = Field(description=f"way: number; ways are {', '.join(NAMES)}", examples=[{"rattle": 8}])
     temperatures: list[Annotated[float, Field(gt=0)]] = Field(
-        [300.0, 600.0, 1200.0], min_length=1, description="K, of the teacher's dynamics of the way thermal"
+        [300.0, 600.0, 1200.0], min_length=1, description="K, of the ways thermal and modes"
     )
     amplitude: float = Field(0.25, gt=RATTLED[0], description="Å, largest root mean square of random displacements")
     keep: int | None = Field(None, ge=1, description="so many of all, which stand for them", examples=[16])
@@ -225,8 +225,10 @@ def _faults_of(keys: DistillKeys) -> list[str]:
     for name in ("sample", "test"):
         section = getattr(keys, name)
         usual = type(section).model_fields["temperatures"].default
-        if THERMAL not in section.ways and section.temperatures != usual:
-            found.append(f"{name}.temperatures are those of the way {THERMAL}, which is not asked for; add it")
+        if not section.ways.keys() & CALCULATED.keys() and section.temperatures != usual:
+            found.append(
+                f"{name}.temperatures are those of the ways thermal and modes, which are not asked for; add one"
+            )
     if keys.run.ensemble != "npt" and keys.run.pressure:
         found.append(f"run.pressure is that of the ensemble npt, and it is {keys.run.ensemble}; leave it out")
     return found

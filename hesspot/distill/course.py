@@ -55,4 +55,4 @@ class Course:
         structures = sum(each.n_labelled + len(each.refused) for each in rounds)
         known = self.method.prepared
         measured = 0 if known is None else known.calculations
-        return sampling_calls(self.keys.sample) + measured + structures * self.keys.cost
+        return sampling_calls(self.keys.sample, self.starts) + measured + structures * self.keys.cost

@@ -146,7 +146,7 @@ def _test_set(keys: DistillKeys, folder: Path, starts: Sequence[ase.Atoms]) -> T
     frames = sampled(folder / "start.xyz", place / "structures.xyz", keys.test, keys.teacher)
     file = place / "labels.h5"
     labels = labelled(place / "structures.xyz", file, method_of(keys.teacher), 0, keys.teacher.jobs, "test")
-    calls = TEST_CHECK + len(frames) + sampling_calls(keys.test)
+    calls = TEST_CHECK + len(frames) + sampling_calls(keys.test, starts)
     if keys.test.phonons is None and not keys.test.elastic and not keys.test.frequencies:
         return TestSet(file, labels, None, None, calls)
     kept, structure = place / "properties.json", place / "reference.xyz"

@@ -17,7 +17,7 @@ from hesspot.files import replacing
 from hesspot.reference.ase_labels import AseMethod
 from hesspot.reference.calculator_factory import CalculatorFactory
 from hesspot.reference.labelling import label_file
-from hesspot.sampling.sample import THERMAL, sample
+from hesspot.sampling.sample import CALCULATED, MODES, THERMAL, sample
 from hesspot.sampling.ways import BETWEEN
 
 
@@ -39,13 +39,12 @@ def method_of(teacher: TeacherSection) -> AseMethod:
 def sampled(start: Path, out: Path, section: Ways, teacher: TeacherSection) -> list[ase.Atoms]:
     """Structures around those of `start`, kept in the file `out`."""
     if not out.exists():
-        thermal = THERMAL in section.ways
         sample(
             start,
             out,
             section.ways,
             keep=section.keep,
-            calculator=factory_of(teacher) if thermal else None,
+            calculator=factory_of(teacher) if section.ways.keys() & CALCULATED.keys() else None,
             temperatures=section.temperatures,
             amplitude=section.amplitude,
             seed=section.seed,
@@ -59,9 +58,10 @@ def read_frames(path: Path) -> list[ase.Atoms]:
     return list(frames)
 
 
-def sampling_calls(section: Ways) -> int:
-    """Force calls of the teacher's own dynamics."""
-    return section.ways.get(THERMAL, 0) * BETWEEN
+def sampling_calls(section: Ways, starts: Sequence[ase.Atoms]) -> int:
+    """Force calls of the teacher's own dynamics and normal modes."""
+    moved = sum(6 * len(atoms) for atoms in starts) if MODES in section.ways else 0
+    return moved + section.ways.get(THERMAL, 0) * BETWEEN
 
 
 def marked(frames: Sequence[ase.Atoms], share: float, before: int) -> list[ase.Atoms]:

@@ -1,4 +1,4 @@
-"""Structures around stationary points: thermal samples, steepest-descent paths, optimisation."""
+"""Structures around stationary points: steepest-descent paths, optimisation."""
 
 import os
 
@@ -7,39 +7,9 @@ from ase import Atoms
 from ase.optimize import BFGS
 from ase.optimize.optimize import Optimizer
 from scipy.integrate import cumulative_trapezoid
-from scipy.spatial.distance import pdist
 
-from hesspot.analysis.normal_modes import normal_modes
+from hesspot.analysis.harmonic_samples import harmonic_modes
 from hesspot.reference.pyscf_labels import PySCFCalculator
-from hesspot.units import BOLTZMANN, SQRT_EV_PER_A2_AMU
-
-#: cm⁻¹; softer modes are sampled as if they had this wavenumber, where the harmonic picture breaks down.
-SOFTEST = 300.0
-#: a sample with two atoms nearer than this part of their distance at the stationary point is drawn again.
-NEAREST = 0.75
-
-
-def _modes(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (m,) in eV/(Å² amu) and mass-weighted modes in columns, (3n, m)."""
-    modes = normal_modes(atoms, hessian)
-    return np.sign(modes.frequencies) * (modes.frequencies / SQRT_EV_PER_A2_AMU) ** 2, modes.vectors.T
-
-
-def sample_modes(atoms: Atoms, hessian: np.ndarray, temperature: float, rng: np.random.Generator) -> Atoms:
-    """A structure from the classical Boltzmann distribution of the harmonic modes (Smith, Isayev, Roitberg 2017).
-
-    Modes softer than `SOFTEST` and imaginary ones are taken as hard as `SOFTEST` or their |λ|, whichever is more.
-    """
-    values, modes = _modes(atoms, hessian)
-    stiffness = np.maximum(np.abs(values), (SOFTEST / SQRT_EV_PER_A2_AMU) ** 2)
-    spread = np.sqrt(BOLTZMANN * temperature / stiffness)
-    weights = np.sqrt(atoms.get_masses())[:, None]
-    sample = atoms.copy()
-    while True:
-        shift = modes @ (spread * rng.normal(size=len(values)))
-        sample.positions = atoms.positions + shift.reshape(-1, 3) / weights
-        if (pdist(sample.positions) > NEAREST * pdist(atoms.positions)).all():
-            return sample
 
 
 def descend(atoms: Atoms, forces: np.ndarray, hessian: np.ndarray, length: float) -> Atoms:
@@ -49,7 +19,7 @@ def descend(atoms: Atoms, forces: np.ndarray, hessian: np.ndarray, length: float
     in Å amu^½, or to the surface's minimum if that is nearer.
     """
     weights = np.sqrt(np.repeat(atoms.get_masses(), 3))
-    values, modes = _modes(atoms, hessian)
+    values, modes = harmonic_modes(atoms, hessian)
     gradient = modes.T @ (-forces.ravel() / weights)
     stiffest = np.abs(values).max()
     times = np.concatenate([[0.0], np.geomspace(1e-5, 1e6, 8000)]) / stiffest
@@ -64,7 +34,7 @@ def descend(atoms: Atoms, forces: np.ndarray, hessian: np.ndarray, length: float
 
 def along_imaginary(atoms: Atoms, hessian: np.ndarray, length: float) -> Atoms:
     """The saddle point moved along its imaginary mode by a signed length in Å amu^½."""
-    _, modes = _modes(atoms, hessian)
+    _, modes = harmonic_modes(atoms, hessian)
     mode = modes[:, 0] * np.sign(modes[np.abs(modes[:, 0]).argmax(), 0])
     moved = atoms.copy()
     moved.positions = atoms.positions + (length * mode).reshape(-1, 3) / np.sqrt(atoms.get_masses())[:, None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,18 @@ from hesspot.console import Progress
 from hesspot.data.record import TAG
 from hesspot.errors import UserError
 from hesspot.export.file import eager_model, read_model
-from hesspot.files import replacing, require_free
+from hesspot.files import replacing, require_free, write_atomically
 from hesspot.models.architectures import describing_model
 from hesspot.reference.calculator_factory import CalculatorFactory
 from hesspot.sampling.selection import farthest, surroundings, typical
-from hesspot.sampling.ways import RATTLED, WAYS, dimers, thermal
+from hesspot.sampling.ways import RATTLED, WAYS, dimers, harmonic, path, thermal
 from hesspot.structures import check_structure, read_structures
 
 #: Ways that are not drawn one structure at a time, and what `--way` may name.
-DIMER, THERMAL, START = "dimer", "thermal", "start"
-NAMES = (*WAYS, DIMER, THERMAL)
+DIMER, PATH, THERMAL, MODES, START = "dimer", "path", "thermal", "modes", "start"
+#: Ways that ask a calculator.
+CALCULATED = {THERMAL: thermal, MODES: harmonic}
+NAMES = (*WAYS, DIMER, PATH, *CALCULATED)
 
 #: How the structures that are kept cover all: near to most atoms, or as far from each other as can be.
 BY = ("typical", "farthest")
@@ -54,7 +59,7 @@ def sample(
         ways: how many structures each way makes, spread evenly over the start structures; see `NAMES`.
         keep: of all, the start structures among them, so many that cover most; None: all. by: whether these are
             typical ones or farthest points.
-        calculator: of the dynamics of `thermal`, at rising `temperatures` (K).
+        calculator: of the dynamics of `thermal`, at rising `temperatures` (K), and of the forces of `modes`.
         amplitude: Å, the largest root mean square of random displacements.
         model: exported model whose descriptors compare surroundings; one with random weights otherwise.
     """
@@ -65,10 +70,19 @@ def sample(
         check_structure(atoms, f"structure {number} of {source}")
     _check(ways, keep, by, calculator, temperatures, amplitude)
     rng = np.random.default_rng(seed)
+    parts = out.with_name(f"{out.name}.parts")
+    asked = {
+        "source": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "ways": {way: ways[way] for way in CALCULATED if way in ways},
+        "temperatures": list(temperatures),
+        "seed": seed,
+        "calculator": None if calculator is None else calculator.provenance(),
+    }
+    _keep_parts_of(parts, asked, say)
     frames = [_named(atoms, atoms, START, number, source) for number, atoms in enumerate(starts)]
     with Progress("structures", len(starts) + sum(ways.values()), len(starts)) as progress:
         for way, count in ways.items():
-            drawn = _made(way, count, starts, calculator, list(temperatures), amplitude, rng, say)
+            drawn = _made(way, count, starts, calculator, list(temperatures), amplitude, rng, seed, parts, say)
             for number, (start, atoms) in enumerate(drawn):
                 frames.append(_named(atoms, start, way, number, source))
                 progress.advance(note=way)
@@ -76,7 +90,20 @@ def sample(
         frames = _chosen(frames, keep, by, model)
     with replacing(out) as part:
         ase.io.write(part, frames, format="extxyz")
+    shutil.rmtree(parts, ignore_errors=True)
     return frames
+
+
+def _keep_parts_of(folder: Path, asked: dict[str, Any], say: Callable[[str], None]) -> None:
+    """What a stopped run has computed stays if it was asked for the same."""
+    if not asked["ways"]:
+        return
+    told = folder / "asked.json"
+    if told.exists() and json.loads(told.read_text()) != asked:
+        say(f"{folder}: made by another command, computed again")
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True)
+    write_atomically(told, json.dumps(asked).encode())
 
 
 def _check(
@@ -92,10 +119,13 @@ def _check(
             raise UserError(f"--way {way}={count} is not known; use some of {', '.join(NAMES)}")
         if count < 1:
             raise UserError(f"--way {way}={count} is not possible: make 1 or more")
-    if THERMAL in ways and calculator is None:
-        raise UserError("--way thermal is dynamics with a calculator; name one with --calculator module:factory")
-    if THERMAL not in ways and calculator is not None:
-        raise UserError(f"--calculator {calculator.name} is for --way thermal=N, which is not asked for; add it")
+    asked = [way for way in CALCULATED if way in ways]
+    if asked and calculator is None:
+        raise UserError(f"--way {asked[0]} needs forces; name a calculator with --calculator module:factory")
+    if not asked and calculator is not None:
+        raise UserError(
+            f"--calculator {calculator.name} is for --way thermal=N or modes=N, which are not asked for; add one"
+        )
     if not temperatures or min(temperatures) <= 0:
         raise UserError(f"--temperatures {','.join(map(str, temperatures))} are not possible: give some above 0 K")
     if keep is not None and keep < 1:
@@ -114,6 +144,8 @@ def _made(
     temperatures: list[float],
     amplitude: float,
     rng: np.random.Generator,
+    seed: int,
+    parts: Path,
     say: Callable[[str], None],
 ) -> Iterator[tuple[ase.Atoms, ase.Atoms]]:
     """Start structure and structure, `count` of them."""
@@ -121,23 +153,48 @@ def _made(
         everything = ase.Atoms(np.concatenate([atoms.numbers for atoms in starts]))
         yield from ((atoms, atoms) for atoms in dimers(everything, count))
         return
+    if way == PATH:
+        yield from ((starts[number], atoms) for number, atoms in path(starts, count))
+        return
     for number, start in enumerate(starts):
         share = count * (number + 1) // len(starts) - count * number // len(starts)
-        if way != THERMAL:
+        if way in WAYS:
             yield from ((start, WAYS[way](start, rng, amplitude)) for _ in range(share))
-            continue
-        assert calculator is not None
-        made: Any = calculator.make({})
-        done = 0
-        try:
-            for atoms in thermal(start, share, made, temperatures, rng):
-                yield start, atoms
-                done += 1
-        except UserError:
-            raise
-        except Exception as error:  # what a calculator says of one structure ends its dynamics alone
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            say(f"structure {number}: dynamics ended after {done} of {share} structures, {reason}")
+        elif share:
+            assert calculator is not None
+            kept = parts / f"{way}-{number}.xyz"
+            if not kept.exists():
+                own = np.random.default_rng([seed, NAMES.index(way), number])
+                found = _calculated(way, number, start, share, calculator, temperatures, own, say)
+                with replacing(kept) as part:
+                    ase.io.write(part, found, format="extxyz")
+            if kept.stat().st_size:
+                yield from ((start, atoms) for atoms in read_structures(kept))
+
+
+def _calculated(
+    way: str,
+    number: int,
+    start: ase.Atoms,
+    count: int,
+    calculator: CalculatorFactory,
+    temperatures: list[float],
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> list[ase.Atoms]:
+    """Structures that take forces, as many as the calculator lets be made."""
+    made: Any = calculator.make({})
+    found: list[ase.Atoms] = []
+    try:
+        for atoms in CALCULATED[way](start, count, made, temperatures, rng):
+            atoms.calc = None
+            found.append(atoms)
+    except UserError:
+        raise
+    except Exception as error:  # what a calculator says of one structure ends its dynamics alone
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        say(f"structure {number}: {way} ended after {len(found)} of {count} structures, {reason}")
+    return found
 
 
 def _named(atoms: ase.Atoms, start: ase.Atoms, way: str, number: int, source: Path) -> ase.Atoms:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import combinations_with_replacement
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations_with_replacement, pairwise
 from typing import Any
 
 import ase
 import numpy as np
+from ase.build import surface
 from ase.data import covalent_radii
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.mep import NEB
 from ase.units import fs
 
+from hesspot.analysis.harmonic_samples import SOFTEST, sample_modes
 from hesspot.errors import UserError
 from hesspot.neighbors import find_edges
+from hesspot.reference.force_lines import central_difference
 
 #: Of the sum of covalent radii: no pair of atoms is brought nearer, but where close contacts are asked for.
 NEAREST = 0.7
@@ -32,6 +36,13 @@ CONTACT = 0.55, 0.95
 DIMER = 0.5, 2.5
 #: Å, what counts as a neighbour that an atom is pushed to, over the sum of covalent radii.
 NEIGHBOR = 1.4
+#: Planes of surfaces; Å, the least thickness of layers, and of the empty space between them.
+PLANES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))
+THICKNESS, VACUUM = 8.0, 12.0
+#: cm⁻¹, as `SOFTEST`, of crystals, which have no torsions.
+SOFT_CRYSTAL = 30.0
+#: Å, of the differences of forces that give normal modes.
+SHIFT = 0.01
 #: Tries before a way is given up for a structure.
 TRIES = 200
 #: fs, of dynamics with and without hydrogen; 1/fs, of its thermostat; steps between two structures.
@@ -90,6 +101,63 @@ def vacant(atoms: ase.Atoms, rng: np.random.Generator, amplitude: float = RATTLE
     return rattled(left, rng, amplitude)
 
 
+def slab(atoms: ase.Atoms, rng: np.random.Generator, amplitude: float = RATTLED[1]) -> ase.Atoms:
+    """Layers along a random plane of low indices, with empty space between them, rattled."""
+    _need_cell(atoms, "surface")
+    plane = PLANES[int(rng.integers(len(PLANES)))]
+    one = surface(atoms, plane, 1, periodic=True)
+    layers = int(np.ceil(THICKNESS / abs(one.cell.volume / np.linalg.norm(np.cross(one.cell[0], one.cell[1])))))
+    cut = surface(atoms, plane, layers, vacuum=0.5 * VACUUM, periodic=True)
+    return rattled(ase.Atoms(cut.numbers, cut.positions, cell=cut.cell, pbc=True), rng, amplitude)
+
+
+def path(ends: Sequence[ase.Atoms], count: int) -> Iterator[tuple[int, ase.Atoms]]:
+    """Points of paths from each structure to the next, `count` in all, with the number of the former.
+
+    Image-dependent pair potentials put them between (Smidstrup et al., J. Chem. Phys. 140, 214106, 2014).
+    """
+    pairs = [
+        number
+        for number, (one, other) in enumerate(pairwise(ends))
+        if np.array_equal(one.numbers, other.numbers) and np.allclose(one.cell.array, other.cell.array)
+    ]
+    if not pairs:
+        raise UserError(
+            "--way path goes from a start structure to the next of the same atoms, in the same order and cell, and "
+            "there are no two such; give both ends, or leave it out"
+        )
+    for place, number in enumerate(pairs):
+        share = count * (place + 1) // len(pairs) - count * place // len(pairs)
+        if not share:
+            continue
+        images = [ends[number].copy() for _ in range(share + 1)] + [ends[number + 1].copy()]
+        NEB(images, method="improvedtangent").interpolate("idpp", mic=bool(ends[number].pbc.any()))
+        yield from ((number, image) for image in images[1:-1])
+
+
+def harmonic(
+    atoms: ase.Atoms, count: int, calculator: Any, temperatures: list[float], rng: np.random.Generator
+) -> Iterator[ase.Atoms]:
+    """Thermal samples of the harmonic modes, at the temperatures in turn.
+
+    From central differences of the calculator's forces, 6n of them for n atoms; a structure that is not at a minimum
+    is taken as if it were.
+    """
+    moved = atoms.copy()
+    moved.calc = calculator
+
+    def forces_at(positions: np.ndarray) -> np.ndarray:
+        moved.positions = positions
+        return np.array(moved.get_forces())
+
+    units = np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)
+    hessian = np.array([central_difference(forces_at, atoms.positions, unit, SHIFT).ravel() for unit in units])
+    softest = SOFT_CRYSTAL if atoms.pbc.all() else SOFTEST
+    for number in range(count):
+        temperature = temperatures[number % len(temperatures)]
+        yield sample_modes(atoms, 0.5 * (hessian + hessian.T), temperature, rng, softest)
+
+
 def contact(
     atoms: ase.Atoms,
     rng: np.random.Generator,
@@ -144,6 +212,7 @@ WAYS: dict[str, Way] = {
     "strain": strained,
     "deform": deformed,
     "vacancy": vacant,
+    "surface": slab,
     "contact": contact,
 }
 

@@ -23,7 +23,7 @@ from hesspot.errors import UserError
         ({"training": {"model": {"members": 1}}}, "a single model cannot disagree"),
         ({"further": {"model": {"cutoff": 4.0}}}, "further.model would change the shape"),
         ({"sample": {"ways": {"melt": 3}}}, "ways: melt is not known; use some of rattle"),
-        ({"sample": {"temperatures": [100.0]}}, "sample.temperatures are those of the way thermal"),
+        ({"sample": {"temperatures": [100.0]}}, "sample.temperatures are those of the ways thermal and modes"),
         ({"run": {"pressure": 1.0}}, "run.pressure is that of the ensemble npt"),
         ({"run": {"length": -1.0}}, "run.length = -1.0 is not valid"),
         ({"verify": ["lamps"]}, "the engine lamps is not known"),

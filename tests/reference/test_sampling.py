@@ -6,7 +6,8 @@ from ase import Atoms
 from scipy.integrate import solve_ivp
 
 pytest.importorskip("pyscf")
-from hesspot.reference.sampling import along_imaginary, descend, sample_modes
+from hesspot.analysis.harmonic_samples import sample_modes
+from hesspot.reference.sampling import along_imaginary, descend
 from hesspot.units import BOLTZMANN
 
 ATOMS = Atoms("OCH2", [[0, 0, 1.2], [0.1, 0, 0], [0, 0.93, -0.6], [0, -0.93, -0.6]])

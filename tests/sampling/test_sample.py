@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.data import covalent_radii
+from ase.units import kB
 from typer.testing import CliRunner
 
 from hesspot.cli.main import app
@@ -19,6 +20,7 @@ from hesspot.models.architectures import describing_model
 from hesspot.reference.ase_labels import AseMethod
 from hesspot.reference.calculator_factory import CalculatorFactory
 from hesspot.reference.labelling import label_file
+from hesspot.sampling import sample as sampling_module
 from hesspot.sampling import ways
 from hesspot.sampling.sample import sample
 from hesspot.sampling.selection import farthest, surroundings, typical
@@ -77,6 +79,43 @@ def test_the_amplitude_is_the_largest_one() -> None:
 
 def test_a_vacancy_is_one_atom_less() -> None:
     assert len(ways.vacant(copper(), np.random.default_rng(2))) == 31
+
+
+def test_a_surface_has_atoms_that_miss_neighbours_and_space_above_them() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(4):
+        cut = ways.slab(bulk("Cu", cubic=True), rng, 0.03)
+        normal = np.cross(cut.cell[0], cut.cell[1])
+        heights = cut.positions @ normal / np.linalg.norm(normal)
+        assert np.ptp(heights) > 0.5 * ways.THICKNESS and nearest(cut) > ways.NEAREST
+        # at 300 K's distance of 3 Å a bulk atom has twelve neighbours, one of a surface nine at most
+        distances = cut.get_all_distances(mic=True)
+        counts = ((distances > 0.1) & (distances < 3.0)).sum(1)
+        assert counts.min() <= 9 and cut.cell.volume / len(cut) > 1.5 * bulk("Cu").cell.volume
+
+
+def test_a_path_leads_from_one_structure_to_the_next() -> None:
+    one, other = molecule("H2O"), molecule("H2O")
+    other.positions[2] += [0.0, -0.6, 0.4]
+    points = list(ways.path([one, other], 3))
+    assert [number for number, _ in points] == [0, 0, 0]
+    moved = [np.linalg.norm(atoms.positions[2] - one.positions[2]) for _, atoms in points]
+    assert moved == sorted(moved) and moved[0] > 0.0 and moved[-1] < np.linalg.norm([0.6, 0.4])
+    with pytest.raises(UserError, match="there are no two such"):
+        list(ways.path([one, molecule("CO")], 3))
+
+
+def test_samples_of_modes_have_the_energy_of_their_temperature() -> None:
+    """½ kT for each of the 3n − 3 modes of a crystal, as the calculator itself finds."""
+    atoms = bulk("Cu", a=3.59, cubic=True)
+    atoms.calc = EMT()
+    rest = atoms.get_potential_energy()
+    energies = []
+    for moved in ways.harmonic(atoms, 60, EMT(), [100.0], np.random.default_rng(3)):
+        moved.calc = EMT()
+        energies.append(moved.get_potential_energy() - rest)
+    # of 60 samples of nine modes the mean has a deviation of 6 %
+    assert np.mean(energies) / (0.5 * 9 * kB * 100.0) == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_contact_brings_two_atoms_together() -> None:
@@ -184,8 +223,40 @@ def test_dynamics_that_a_calculator_ends_leave_what_is_there(tmp_path: Path, cap
     ase.io.write(tmp_path / "cu.xyz", bulk("Cu", cubic=True))
     bad, said = CalculatorFactory(name=f"{tmp_path}/bad.py:Ends"), []
     frames = sample(tmp_path / "cu.xyz", tmp_path / "o.xyz", {"thermal": 9}, calculator=bad, say=said.append)
-    assert said == ["structure 0: dynamics ended after 2 of 9 structures, RuntimeError: out of range"]
+    assert said == ["structure 0: thermal ended after 2 of 9 structures, RuntimeError: out of range"]
     assert len(frames) == len(read_structures(tmp_path / "o.xyz")) == 3
+
+
+def test_a_stopped_run_computes_nothing_twice_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ase.io.write(tmp_path / "in.xyz", [bulk("Cu", cubic=True), bulk("Al", cubic=True)])
+    wanted = {"rattle": 2, "thermal": 4, "modes": 2}
+
+    def run(name: str) -> None:
+        sample(tmp_path / "in.xyz", tmp_path / name, wanted, calculator=EMT_FACTORY, temperatures=[300.0])
+
+    run("whole.xyz")
+    computed, original = [], sampling_module._calculated
+
+    def counted(way: str, number: int, *words, **more):
+        computed.append((way, number))
+        return original(way, number, *words, **more)
+
+    def until_modes(way: str, number: int, *words, **more):
+        if way == "modes":
+            raise KeyboardInterrupt
+        return original(way, number, *words, **more)
+
+    monkeypatch.setattr(sampling_module, "_calculated", until_modes)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped.xyz")
+    assert not (tmp_path / "stopped.xyz").exists()
+    monkeypatch.setattr(sampling_module, "_calculated", counted)
+    run("stopped.xyz")
+    assert computed == [("modes", 0), ("modes", 1)]
+    assert (tmp_path / "stopped.xyz").read_text() == (tmp_path / "whole.xyz").read_text()
+    assert not (tmp_path / "stopped.xyz.parts").exists()
 
 
 @pytest.mark.parametrize(
@@ -196,8 +267,8 @@ def test_dynamics_that_a_calculator_ends_leave_what_is_there(tmp_path: Path, cap
         (["--way", "melt=2"], "--way melt=2 is not known; use some of rattle, strain"),
         (["--way", "rattle=0"], "make 1 or more"),
         (["--way", "strain=2"], "periodic in all directions"),
-        (["--way", "thermal=2"], "name one with --calculator"),
-        (["--way", "rattle=2", "--calculator", "ase.calculators.emt:EMT"], "is for --way thermal=N"),
+        (["--way", "thermal=2"], "name a calculator with --calculator"),
+        (["--way", "rattle=2", "--calculator", "ase.calculators.emt:EMT"], "is for --way thermal=N or modes=N"),
         (["--way", "rattle=2", "--keep", "0"], "--keep 0"),
         (["--way", "rattle=2", "--keep", "1", "--by", "luck"], "--by luck is not known; use typical or farthest"),
         (["--way", "rattle=2", "--amplitude", "0"], "--amplitude 0 is not possible"),
