@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,32 +17,25 @@ EDGES = "extra/hesspot.edges"
 #: The SHA-256 of the metadata, which hold those of all else.
 METADATA_HASH = "extra/hesspot.sha256"
 
+REMEDY = "give the path of a file made by `hesspot export`"
+
 #: The date of added records, so that equal content gives equal files.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def read_content(path: Path) -> bytes:
-    """The bytes of a model file; UserError if there is none."""
-    require_file(path, "model file", "give the path of a file made by `hesspot export`")
-    return path.read_bytes()
+    """The bytes of a model file; UserError if there is none, or something else there."""
+    require_file(path, "model file", REMEDY)
+    content = path.read_bytes()
+    if not content.startswith(b"PK"):
+        raise UserError(f"model file {path} is {contents_of(path)}, no TorchScript archive; {REMEDY}")
+    return content
 
 
-def records_of(content: bytes, path: Path) -> dict[str, bytes]:
-    """All records by their names within the archive's folder. UserError for what is no whole archive."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = archive.namelist()
-            records = {name.partition("/")[2]: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise UserError(
-            f"model file {path} is {contents_of(path)}, no TorchScript archive, or is truncated or damaged ({error}); "
-            "export it again with `hesspot export`"
-        ) from error
-    if len(records) < len(names):
-        raise UserError(
-            f"model file {path} holds a record twice: it was changed; export it again with `hesspot export`"
-        )
-    return records
+def records_of(content: bytes) -> dict[str, bytes]:
+    """All records by their names within the archive's folder."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
 
 
 def script_hash(records: Mapping[str, bytes]) -> str:

@@ -10,8 +10,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +30,6 @@ from hesspot.errors import UserError
 from hesspot.export.archive import (
     EDGES,
     METADATA,
-    METADATA_HASH,
     WEIGHTS,
     read_content,
     records_of,
@@ -49,6 +47,7 @@ from hesspot.export.metadata import (
 from hesspot.export.replay import answers_of, check_fingerprint, fingerprint_entry, packed_edges
 from hesspot.files import replacing
 from hesspot.kernel import KernelModel, NoKernel, packed, shape_of
+from hesspot.kernel.model_file import ModelFile
 from hesspot.models.architectures import ARCHITECTURES, build_model, name_of
 from hesspot.models.core import core_within, described, shortest_distances
 from hesspot.models.ensemble import Member, copy_weights
@@ -99,7 +98,9 @@ class LoadedModel:
         UserError if torch cannot read it, or if it is not what the metadata say.
         """
         content = read_content(self.location)
-        _check_hashes(records_of(content, self.path), self.metadata, self.path)  # it may be another file by now
+        told = ModelFile(content, str(self.path)).record(METADATA)
+        if told is None or _parse_metadata(told, self.path) != self.metadata:
+            raise UserError(f"model file {self.path} is another one by now; read it again")
         return _load_script(content, self)
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
@@ -154,26 +155,25 @@ def read_model(
     """
     path, device = Path(path), torch_device(device)
     content = read_content(path)
-    records = records_of(content, path)
-    if METADATA not in records:
-        raise UserError(f"model file {path} is an archive without {METADATA_NAME}, so no hesspot model; {AGAIN}")
-    metadata = _parse_metadata(records[METADATA], path)
-    _check_hashes(records, metadata, path)
-    block = records.get(WEIGHTS) if metadata.shape else None
-    no_version = _check_weights(block, metadata, path)
-    lacking = metadata.no_kernel or no_version or _why_no_kernel(metadata, device)
+    file = ModelFile(content, str(path))
+    metadata = _parse_metadata(file.record(METADATA) or b"", path)
+    block = file.record(WEIGHTS) if metadata.shape else None
+    lacking = file.no_kernel
+    if not lacking and torch.device(device).type != "cpu":
+        lacking = f"the kernel runs on the CPU, not on {device}"
     kernel = None
     if backend == "torchscript":
         lacking = "as asked for"
     elif block is not None and not lacking:
-        with _damage(path):
-            try:
-                kernel = KernelModel(block, dtype)
-            except NoKernel as error:
-                lacking = str(error)
+        try:
+            kernel = KernelModel(block, dtype)
+        except NoKernel as error:
+            lacking = str(error)
+        except UserError as error:
+            raise UserError(f"in model file {path} {error}; {AGAIN}") from error
     if backend == "kernel" and lacking:
         raise UserError(f"model {path} cannot be evaluated by the kernel: {lacking}; use the torchscript backend")
-    loaded = LoadedModel(metadata, path, path.absolute(), dtype, device, kernel, lacking or None, block)
+    loaded = LoadedModel(metadata, path, path.absolute(), dtype, device, kernel, lacking, block)
     if kernel is None:
         loaded.__dict__["module"] = _load_script(content, loaded)
     return loaded
@@ -181,14 +181,7 @@ def read_model(
 
 def _parse_metadata(text: bytes, path: Path) -> ModelMetadata:
     try:
-        content = json.loads(text)
-        newest = content.get("format_version", 0)
-        if isinstance(newest, int) and newest > FORMAT_VERSION:
-            raise UserError(
-                f"model file {path} has format version {newest}, newer than {FORMAT_VERSION} which hesspot "
-                f"{__version__} reads; update hesspot"
-            )
-        return ModelMetadata.model_validate(content)
+        return ModelMetadata.model_validate(json.loads(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -197,66 +190,8 @@ def _parse_metadata(text: bytes, path: Path) -> ModelMetadata:
         raise UserError(f"{METADATA_NAME} in {path} cannot be read ({error}); {AGAIN}") from error
 
 
-def _check_hashes(records: dict[str, bytes], metadata: ModelMetadata, path: Path) -> None:
-    """UserError for a record that is missing or was changed. Files of format 1 have a hash of their weights alone."""
-    is_hashed = metadata.format_version > 1 or METADATA_HASH in records
-    if is_hashed and records.get(METADATA_HASH, b"").decode("latin-1") != _hash_of(records, METADATA):
-        raise UserError(f"{METADATA_NAME} in {path} does not match its hash: the file was changed; {AGAIN}")
-    if metadata.format_version == 1:
-        return
-    stated = {
-        "TorchScript": (metadata.script_sha256, script_hash(records)),
-        "weights": (metadata.weights_sha256, _hash_of(records, WEIGHTS) if metadata.shape else metadata.script_sha256),
-        "edges of the fingerprint": (metadata.edges_sha256, _hash_of(records, EDGES)),
-    }
-    for what, (said, found) in stated.items():
-        if said != found:
-            raise UserError(
-                f"the {what} in {path} do not match the hash in its {METADATA_NAME}: the file was changed; {AGAIN}"
-            )
-
-
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Says in which file packed weights are damaged."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"in model file {path} {error}; {AGAIN}") from error
-
-
-def _check_weights(block: bytes | None, metadata: ModelMetadata, path: Path) -> str | None:
-    """UserError for packed weights that are damaged or not what the metadata say; why no kernel here reads them."""
-    if block is None:
-        return None
-    with _damage(path):
-        try:
-            shape = shape_of(block)
-        except NoKernel as error:
-            return str(error)
-        if shape != metadata.shape:
-            raise UserError("the packed weights state another shape than their description")
-    if shape["elements"] != metadata.elements or shape["cutoff"] != metadata.cutoff:
-        raise UserError(
-            f"{METADATA_NAME} in {path} has elements {' '.join(metadata.elements)} and cutoff {metadata.cutoff:g} Å, "
-            f"the packed weights {' '.join(shape['elements'])} and {shape['cutoff']:g} Å: the file was changed; {AGAIN}"
-        )
-    return None
-
-
 def _hash_of(records: dict[str, bytes], name: str) -> str | None:
     return hashlib.sha256(records[name]).hexdigest() if name in records else None
-
-
-def _why_no_kernel(metadata: ModelMetadata, device: torch.device | str) -> str | None:
-    """Why TorchScript runs though no kernel was tried, in words; None if one is to be tried."""
-    if metadata.shape is None:
-        if metadata.architecture.name in ARCHITECTURES:
-            return "it was written before files held packed weights: write it anew with `hesspot export OLD NEW`"
-        return f"architecture {metadata.architecture.name} has no kernel"
-    if torch.device(device).type != "cpu":
-        return f"the kernel runs on the CPU, not on {device}"
-    return None
 
 
 def _load_script(content: bytes, loaded: LoadedModel) -> Any:
@@ -380,7 +315,7 @@ def write_model(
     stream = io.BytesIO()
     torch.jit.save(scripted, stream)
     content = stream.getvalue()
-    of_script = script_hash(records_of(content, path))
+    of_script = script_hash(records_of(content))
     records[EDGES] = packed_edges(checked.elements, checked.cutoff, fingerprint)
     metadata = ModelMetadata(
         hesspot_version=__version__,

@@ -10,11 +10,8 @@ the architecture's own module gives them.
 from __future__ import annotations
 
 import ctypes
-import json
 import weakref
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -22,113 +19,37 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hesspot.compiled import REMEDY, address, load
+from hesspot.compiled import address
 from hesspot.errors import UserError
-from hesspot.kernel.labelled import Labelled
+from hesspot.kernel.library import (
+    HEADERS,
+    POINTER,
+    SOURCES,
+    CEdges,
+    CSoapStack,
+    Labelled,
+    NoKernel,
+    call,
+    instruction_sets,
+    library,
+    magics,
+    shape_of,
+)
 from hesspot.models.architectures import ARCHITECTURES, Architecture, name_of
 
-#: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
-SOURCES = Path(__file__).parent
-
-#: What callers of the C functions are compiled with.
-HEADERS = [SOURCES / "hesspot_kernel.h"]
-
-_POINTER: Any = ctypes.c_void_p
-
-# `hesspot_status` of hesspot_kernel.h
-_NO_MEMORY, _NO_KERNEL = 2, 4
-
-
-class _Edges(ctypes.Structure):
-    """`hesspot_edges` of hesspot_kernel.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("n_centers", "n_edges")),
-        *((name, _POINTER) for name in ("species", "first_edge", "neighbor_species", "vectors")),
-    ]
-
-
-class _SoapStack(ctypes.Structure):
-    """`hesspot_soap_stack` of hesspot_kernel.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("count", "rows", "columns", "rank", "transposed")),
-        *((name, _POINTER) for name in ("weights", "gradient", "left", "right", "mean", "square")),
-        *((name, _POINTER) for name in ("beyond_mean", "beyond_square", "left_square", "right_square")),
-    ]
-
-
-class NoKernel(UserError):
-    """A model, or packed weights, that no kernel evaluates."""
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    library = load(SOURCES, "_kernels", "hesspot_kernel_interface", HEADERS)
-    library.hesspot_instruction_sets.restype = ctypes.c_char_p
-    library.hesspot_architectures.restype = ctypes.c_char_p
-    library.hesspot_version.argtypes = [ctypes.c_char_p]
-    library.hesspot_shape.argtypes = [ctypes.c_char_p, ctypes.c_int64, _POINTER, _POINTER]
-    library.hesspot_model_new.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int, _POINTER, _POINTER]
-    library.hesspot_model_n_members.argtypes = [_POINTER]
-    library.hesspot_model_delete.argtypes = [_POINTER]
-    library.hesspot_model_delete.restype = None
-    library.hesspot_model_instructions.argtypes = [_POINTER]
-    library.hesspot_model_instructions.restype = ctypes.c_char_p
-    library.hesspot_model_set_threads.argtypes = [_POINTER, ctypes.c_int, _POINTER]
-    library.hesspot_model_n_weights.argtypes = [_POINTER]
-    for name in ("place", "set"):
-        getattr(library, f"hesspot_model_{name}_weights").argtypes = [_POINTER] * 3
-    library.hesspot_model_add_loss_gradient.argtypes = [_POINTER] * 2 + [ctypes.c_int64] * 2 + [_POINTER] * 3
-    for name in ("evaluate", "members", "hvp"):
-        getattr(library, f"hesspot_model_{name}").argtypes = [_POINTER] * 5
-    library.hesspot_soap_step.argtypes = [
-        *(_POINTER, ctypes.c_int64, ctypes.c_int),
-        *[ctypes.c_double] * 5,
-        *(ctypes.c_int, _POINTER),
-    ]
-    for name, structure in (("edges", _Edges), ("soap_stack", _SoapStack), ("labelled", Labelled)):
-        size = getattr(library, f"hesspot_{name}_size")
-        size.restype = ctypes.c_int64
-        if size() != ctypes.sizeof(structure):
-            raise UserError(f"the compiled part {library._name} has another {name} than Python; {REMEDY}")
-    return library
-
-
-def _call(function: Any, *arguments: Any) -> None:
-    """A function of hesspot_kernel.h; UserError with its sentence, MemoryError if memory ran out."""
-    error = ctypes.c_char_p()
-    status = function(*arguments, ctypes.byref(error))
-    if status == _NO_MEMORY:
-        raise MemoryError("the kernel ran out of memory")
-    if status:
-        raise (NoKernel if status == _NO_KERNEL else UserError)((error.value or b"").decode())
-
-
-def instruction_sets() -> list[str]:
-    """Those of this processor that kernels are compiled for, the best one first: avx512, avx2, baseline.
-
-    A model takes the first one, or the one that the environment variable HESSPOT_INSTRUCTIONS names when it is made.
-    """
-    names: bytes = _library().hesspot_instruction_sets()
-    return names.decode().split()
-
-
-def magics() -> list[bytes]:
-    """The first eight bytes of packed weights of all architectures that have a kernel."""
-    names: bytes = _library().hesspot_architectures()
-    return names.split()
-
-
-def shape_of(block: bytes) -> dict[str, Any]:
-    """What the head of packed weights states: `kernel_version`, `elements`, `cutoff`, and more for each architecture.
-
-    NoKernel for an architecture or a version without a kernel here, UserError for damage.
-    """
-    text = ctypes.c_char_p()
-    _call(_library().hesspot_shape, block, len(block), ctypes.byref(text))
-    shape: dict[str, Any] = json.loads(text.value or b"")
-    return shape
+__all__ = [
+    "HEADERS",
+    "SOURCES",
+    "Edges",
+    "KernelModel",
+    "NoKernel",
+    "instruction_sets",
+    "magics",
+    "packed",
+    "shape_of",
+    "soap_step",
+    "version",
+]
 
 
 def soap_step(
@@ -146,7 +67,7 @@ def soap_step(
     The state is as `hesspot.training.optimizer` has it, mean and square alone for Adam; hesspot_kernel.h tells the
     other arguments.
     """
-    made = (_SoapStack * len(stacks))()
+    made = (CSoapStack * len(stacks))()
     for one, (weights, gradient, state) in zip(made, stacks, strict=True):
         one.count, one.rows, one.columns = weights.shape
         one.rank = 1
@@ -159,12 +80,12 @@ def soap_step(
             setattr(one, name, array.data_ptr())
     single = int(bool(stacks) and stacks[0][2]["mean"].dtype == torch.float32)
     numbers = memory, unbias, epsilon, rate, decay
-    _call(_library().hesspot_soap_step, made, len(stacks), single, *numbers, threads)
+    call(library().hesspot_soap_step, made, len(stacks), single, *numbers, threads)
 
 
 def version(architecture: Architecture) -> int:
     """Of the kernel of an architecture, raised with every change of a formula."""
-    number: int = _library().hesspot_version(architecture.magic)
+    number: int = library().hesspot_version(architecture.magic)
     return number
 
 
@@ -193,21 +114,21 @@ class KernelModel:
         self.elements: list[str] = self.shape["elements"]
         self.cutoff: float = self.shape["cutoff"]
         self.dtype = dtype
-        self._library = _library()
-        pointer = _POINTER()
+        self._library = library()
+        pointer = POINTER()
         single = int(dtype == torch.float32)
-        _call(self._library.hesspot_model_new, block, len(block), single, ctypes.byref(pointer))
-        self._pointer: int = pointer.value or 0
-        self.n_members: int = self._library.hesspot_model_n_members(self._pointer)
+        call(self._library.hesspot_model_new, block, len(block), single, ctypes.byref(pointer))
+        self.pointer: int = pointer.value or 0
+        self.n_members: int = self._library.hesspot_model_n_members(self.pointer)
         #: For each member and element of the centre; 0 where a kernel does not train.
-        self.n_weights: int = self._library.hesspot_model_n_weights(self._pointer)
+        self.n_weights: int = self._library.hesspot_model_n_weights(self.pointer)
         self._size = self.n_members * len(self.elements) * self.n_weights
-        weakref.finalize(self, self._library.hesspot_model_delete, self._pointer)
+        weakref.finalize(self, self._library.hesspot_model_delete, self.pointer)
 
     @property
     def instructions(self) -> str:
         """The instruction set that it uses, one of `instruction_sets()`."""
-        name: bytes = self._library.hesspot_model_instructions(self._pointer)
+        name: bytes = self._library.hesspot_model_instructions(self.pointer)
         return name.decode()
 
     @classmethod
@@ -217,19 +138,19 @@ class KernelModel:
 
     def set_threads(self, threads: int) -> None:
         """Threads that share the centres, to the same last bit; 1 at first. UserError for fewer than 1."""
-        _call(self._library.hesspot_model_set_threads, self._pointer, threads)
+        call(self._library.hesspot_model_set_threads, self.pointer, threads)
 
     def place_weights(self, places: Tensor) -> None:
         """Where weights (n_members, n_elements, n_weights), in the order of hesspot_kernel.h, stand in those that the
         calls below are given, int64; in that order without this call."""
         self._need_size("places", places, torch.int64)
-        _call(self._library.hesspot_model_place_weights, self._pointer, places.contiguous().data_ptr())
+        call(self._library.hesspot_model_place_weights, self.pointer, places.contiguous().data_ptr())
         self._size = int(places.max()) + 1
 
     def set_weights(self, weights: Tensor) -> None:
         """Other weights, float64."""
         self._need_size("weights", weights, torch.float64)
-        _call(self._library.hesspot_model_set_weights, self._pointer, weights.contiguous().data_ptr())
+        call(self._library.hesspot_model_set_weights, self.pointer, weights.contiguous().data_ptr())
 
     def add_loss_gradient(
         self, structures: ctypes.Array[Labelled], max_edges: int, gradient: Tensor
@@ -239,7 +160,7 @@ class KernelModel:
         self._need_size("derivatives", gradient, torch.float64)
         terms = (ctypes.c_double * 4)()
         function = self._library.hesspot_model_add_loss_gradient
-        _call(function, self._pointer, structures, len(structures), max_edges, gradient.data_ptr(), terms)
+        call(function, self.pointer, structures, len(structures), max_edges, gradient.data_ptr(), terms)
         energy, forces, curvature, stress = terms
         return energy, forces, curvature, stress
 
@@ -251,7 +172,7 @@ class KernelModel:
 
     def c_function(self, name: Literal["evaluate", "members"]) -> tuple[int, int]:
         """Addresses of `hesspot_model_evaluate` or `…_members` and of this model, for C code that calls the kernel."""
-        return address(getattr(self._library, f"hesspot_model_{name}")), self._pointer
+        return address(getattr(self._library, f"hesspot_model_{name}")), self.pointer
 
     def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """As the contract says; UserError for what is not as it says."""
@@ -329,10 +250,10 @@ class Edges:
         return values.detach().to(torch.float64).contiguous()
 
     def _call(self, name: str, vectors: Tensor, *arguments: Tensor | int | None) -> None:
-        edges = _Edges(self._n_centers, self._n_edges, *(array.data_ptr() for array in (*self._kept, vectors)))
+        edges = CEdges(self._n_centers, self._n_edges, *(array.data_ptr() for array in (*self._kept, vectors)))
         function = getattr(self.model._library, f"hesspot_model_{name}")
         others = [each.data_ptr() if isinstance(each, Tensor) else each for each in arguments]
-        _call(function, self.model._pointer, ctypes.byref(edges), *others)
+        call(function, self.model.pointer, ctypes.byref(edges), *others)
 
 
 class _Energies(torch.autograd.Function):

@@ -3,6 +3,7 @@
 #include "block.h"
 
 #include "architectures.h"
+#include "json.h"
 
 #include <algorithm>
 #include <bit>
@@ -56,7 +57,11 @@ const std::vector<const Architecture *> &all_architectures() {
 std::unique_ptr<KernelModel> make_model(std::string_view block,
                                         bool single_precision) {
   const auto [architecture, reader, version] = opened(block);
-  return architecture.make(reader, version, single_precision);
+  auto model = architecture.make(reader, version, single_precision);
+  const Json shape = Json::parse(architecture.shape(reader, version));
+  model->state(shape.at("elements").texts(), shape.at("cutoff").number(),
+               single_precision);
+  return model;
 }
 
 std::string shape_of(std::string_view block) {

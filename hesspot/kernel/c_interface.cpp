@@ -3,11 +3,11 @@
 #include "hesspot_kernel.h"
 
 #include "block.h"
+#include "guarded.h"
 #include "loss.h"
 #include "soap.h"
 
 #include <algorithm>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -18,30 +18,6 @@ using namespace hesspot;
 namespace {
 
 constexpr const char *PACKED_WEIGHTS = "the packed weights ";
-
-/// The status of what `work` does; what it throws becomes a sentence.
-template <typename Work> int guarded(const char **error, Work work) {
-  thread_local std::string text;
-  int status = HESSPOT_SUCCESS;
-  try {
-    work();
-  } catch (const std::bad_alloc &) {
-    status = HESSPOT_NO_MEMORY;
-    text.assign("memory ran out"); // short enough to need none
-  } catch (const NoKernel &cause) {
-    status = HESSPOT_NO_KERNEL;
-    text = cause.what();
-  } catch (const std::invalid_argument &cause) {
-    status = HESSPOT_INVALID;
-    text = cause.what();
-  } catch (const std::exception &cause) {
-    status = HESSPOT_FAILED;
-    text = cause.what();
-  }
-  if (error)
-    *error = status ? text.c_str() : nullptr;
-  return status;
-}
 
 Edges view(const hesspot_edges &edges) {
   static_assert(sizeof(std::size_t) == sizeof(std::int64_t));
@@ -134,6 +110,8 @@ void step_stacks(const hesspot_soap_stack *stacks, std::int64_t n_stacks,
 
 extern "C" {
 
+int hesspot_abi() { return HESSPOT_ABI; }
+
 const char *hesspot_kernel_interface() { return HESSPOT_KERNEL_INTERFACE; }
 
 const char *hesspot_instruction_sets() { return instruction_sets(); }
@@ -175,6 +153,17 @@ int hesspot_model_new(const char *block, std::int64_t size,
 
 int hesspot_model_n_members(const void *model) {
   return kernel(model).n_members();
+}
+
+const char *hesspot_model_element(const void *model, int index) {
+  const auto &elements = kernel(model).elements();
+  return index >= 0 && static_cast<std::size_t>(index) < elements.size()
+             ? elements[static_cast<std::size_t>(index)].c_str()
+             : nullptr;
+}
+
+double hesspot_model_cutoff(const void *model) {
+  return kernel(model).cutoff();
 }
 
 void hesspot_model_delete(void *model) {

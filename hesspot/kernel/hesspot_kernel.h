@@ -30,6 +30,15 @@ enum hesspot_status {
   HESSPOT_NO_KERNEL = 4 /**< packed weights that no kernel here evaluates */
 };
 
+/** The number of this interface, raised with every change that would make a
+ * compiled program misread something. Functions that take `abi` want this
+ * number, as the program was compiled with it, and are HESSPOT_INVALID for
+ * another than the library's. */
+#define HESSPOT_ABI 1
+
+/** That of the library. */
+HESSPOT_API int hesspot_abi(void);
+
 /** The interface that the library was compiled with: the SHA-256 of that of
  * this header, in hexadecimal digits. */
 HESSPOT_API const char *hesspot_kernel_interface(void);
@@ -65,7 +74,24 @@ HESSPOT_API int hesspot_model_new(const char *block, int64_t size,
                                   int single_precision, void **model,
                                   const char **error);
 
+/** The same from the exported file at `path`, whose hashes are checked and none
+ * of whose code runs; `verify`: 1 for a replay of its fingerprint, which must
+ * give the stored numbers to rounding, 0 for none. HESSPOT_NO_KERNEL for a file
+ * that TorchScript alone evaluates, HESSPOT_INVALID for one that cannot be
+ * read, is no model, is damaged or changed, or has a newer layout. */
+HESSPOT_API int hesspot_model_open(int abi, const char *path,
+                                   int single_precision, int verify,
+                                   void **model, const char **error);
+
 HESSPOT_API void hesspot_model_delete(void *model);
+
+/** The symbol of the element that species `index` stands for; null behind the
+ * last one. */
+HESSPOT_API const char *hesspot_model_element(const void *model, int index);
+
+/** Within this distance, Angstrom, every neighbour of a centre must have an
+ * edge; those beyond add nothing. */
+HESSPOT_API double hesspot_model_cutoff(const void *model);
 
 /** 1 for a model that is no committee. */
 HESSPOT_API int hesspot_model_n_members(const void *model);
@@ -115,6 +141,38 @@ HESSPOT_API int hesspot_model_hvp(const void *model,
                                   const struct hesspot_edges *edges,
                                   const double *directions, double *products,
                                   const char **error);
+
+/** An exported file, into *file, for what else is in it: from a path, or from
+ * `size` bytes, which are copied and for which `name` stands in messages.
+ * HESSPOT_INVALID as for hesspot_model_open; a file without a kernel is whole.
+ */
+HESSPOT_API int hesspot_file_open(int abi, const char *path, void **file,
+                                  const char **error);
+HESSPOT_API int hesspot_file_read(int abi, const char *content, int64_t size,
+                                  const char *name, void **file,
+                                  const char **error);
+
+HESSPOT_API void hesspot_file_close(void *file);
+
+/** The *size bytes of a record, such as extra/hesspot.json, the metadata, or
+ * extra/hesspot.weights, the packed weights (docs/export.md); null if there is
+ * none of that name. They hold until the file is closed. */
+HESSPOT_API const char *hesspot_file_record(const void *file, const char *name,
+                                            int64_t *size);
+
+/** Why no kernel here evaluates it, until it is closed; null if one does. */
+HESSPOT_API const char *hesspot_file_no_kernel(const void *file);
+
+/** The model, into *model, as from hesspot_model_new; it outlives the file. */
+HESSPOT_API int hesspot_file_model(const void *file, int single_precision,
+                                   void **model, const char **error);
+
+/** Replay the fingerprint: HESSPOT_INVALID if a number is not the stored one to
+ * rounding, 1e-8 (single precision: 1e-3) of the largest of its kind in a
+ * structure, or of 1. Largest deviations into deviations (4) unless null:
+ * energy eV per atom, forces eV/Angstrom, virial eV, H v eV/Angstrom^2. */
+HESSPOT_API int hesspot_file_verify(const void *file, const void *model,
+                                    double *deviations, const char **error);
 
 /** Training. A model has so many weights for each member and each element of
  * the centre, in an order that the header of its architecture tells; 0 if its

@@ -132,6 +132,13 @@ KernelModel::KernelModel(std::size_t n_elements)
     : n_elements_(n_elements), instructions_(chosen_set().name),
       instruction_set_(chosen_set().place), team_(team_of(1)) {}
 
+void KernelModel::state(std::vector<std::string> elements, double cutoff,
+                        bool is_single) {
+  elements_ = std::move(elements);
+  cutoff_ = cutoff;
+  is_single_ = is_single;
+}
+
 void KernelModel::set_threads(std::size_t threads) { team_ = team_of(threads); }
 
 void KernelModel::evaluate(const Edges &edges, double *energies,

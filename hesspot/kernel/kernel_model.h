@@ -35,6 +35,12 @@ public:
   /// 1 if the model is no committee.
   int n_members() const { return n_members_; }
 
+  /// What the packed weights state; none for a model that is not from any.
+  const std::vector<std::string> &elements() const { return elements_; }
+  double cutoff() const { return cutoff_; } ///< Angstrom
+  bool is_single() const { return is_single_; }
+  void state(std::vector<std::string> elements, double cutoff, bool is_single);
+
   /// Name of the instruction set that is used.
   const char *instructions() const { return instructions_.c_str(); }
 
@@ -130,6 +136,9 @@ private:
   std::vector<std::size_t> runs_of_;
 
   std::size_t n_elements_;
+  std::vector<std::string> elements_;
+  double cutoff_ = 0.0;
+  bool is_single_ = false;
   int n_members_ = 1;
   std::string instructions_;
   std::size_t instruction_set_;

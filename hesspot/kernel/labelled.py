@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from hesspot.contract import Batch
-
-_POINTER: Any = ctypes.c_void_p
-
-
-class Labelled(ctypes.Structure):
-    """`hesspot_labelled` of hesspot_kernel.h, which says what it stands for."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("n_atoms", "n_edges")),
-        *((name, _POINTER) for name in ("species", "centers", "neighbors", "vectors")),
-        ("energy", ctypes.c_double),
-        *((name, _POINTER) for name in ("forces", "virial", "hessian", "metric")),
-        ("n_directions", ctypes.c_int64),
-        *((name, _POINTER) for name in ("directions", "products", "member_weights")),
-        *((f"of_{name}", ctypes.c_double) for name in ("energy", "forces", "hessian", "stress")),
-        ("direction_share", ctypes.c_double),
-    ]
+from hesspot.kernel.library import Labelled
 
 
 class LabelledGraph:

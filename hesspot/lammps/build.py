@@ -80,16 +80,6 @@ def build_plugin(environment: Environment | None = None, report: Callable[[str],
     return plugin
 
 
-def json_folder() -> Path:
-    """The include folder of nlohmann json. UserError if it is not installed."""
-    nlohmann = importlib.util.find_spec("nlohmann_json")
-    if nlohmann is None or not nlohmann.submodule_search_locations:
-        raise UserError(
-            "the Python package nlohmann-json is not installed; install it with `pip install nlohmann-json`"
-        )
-    return Path(next(iter(nlohmann.submodule_search_locations))) / "include"
-
-
 def compiler() -> str:
     """The C++ compiler that CMake will take. UserError if there is none."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
@@ -101,17 +91,12 @@ def compiler() -> str:
 
 def configure_command(environment: Environment, build: Path, install: Path) -> list[str]:
     """The call of CMake that prepares `build` for `environment`; UserError for a tool that is missing."""
-    import torch
-
-    json_headers = json_folder()
     compiler()
     definitions = {
         "CMAKE_MAKE_PROGRAM": program("ninja", "which builds the LAMMPS plugin"),
         "CMAKE_INSTALL_PREFIX": install,
-        "TORCH_INCLUDE_DIR": environment.torch_folder / "include",
-        "TORCH_CXX11_ABI": int(torch.compiled_with_cxx11_abi()),
+        "TORCH_INCLUDE_DIR": environment.torch_folder / "include" if environment.torch_folder else "",
         "MPI_CXX_COMPILER": environment.mpicxx,
-        "NLOHMANN_JSON_INCLUDE_DIR": json_headers,
         "LAMMPS_HEADERS": environment.headers,
         "LAMMPS_SIZES": environment.lammps_sizes,
         "HESSPOT_LAMMPS_VERSION": environment.lammps_version,

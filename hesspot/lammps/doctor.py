@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hesspot import processes
 from hesspot.errors import UserError
-from hesspot.lammps.build import PLUGIN_NAME, cause_of, compiler, json_folder, plugin_path
+from hesspot.lammps.build import PLUGIN_NAME, cause_of, compiler, plugin_path
 from hesspot.lammps.environment import Environment, find_environment, package_folder, program
 from hesspot.lammps.run import error_of, lammps_environ, mpirun_command
 
@@ -62,7 +62,6 @@ def diagnose() -> list[Finding]:
         _finding("compiler", _compiler),
         _finding("CMake", lambda: str(program("cmake", "which builds the LAMMPS plugin"))),
         _finding("Ninja", lambda: str(program("ninja", "which builds the LAMMPS plugin"))),
-        _finding("nlohmann json", lambda: str(json_folder())),
         _finding("torch", _torch),
     ]
     if all(finding.fine for finding in findings if finding.subject in ("compiler", "torch")):

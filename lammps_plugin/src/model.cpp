@@ -6,13 +6,9 @@
 #include "block.h"
 #include "fingerprint.h"
 #include "kernel_backend.h"
-#include "metadata.h"
 #include "torchscript.h"
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
 namespace hesspot {
 
@@ -36,16 +32,25 @@ void EdgeList::add_edge(int neighbor, double dx, double dy, double dz)
   vectors.insert(vectors.end(), {dx, dy, dz});
 }
 
-std::string read_file(const std::string &path)
+namespace {
+
+/// The numbers of a fingerprint's structure.
+Replay replay_of(Model &model)
 {
-  const std::string remedy = "; give the path of a file made by `hesspot export`";
-  std::error_code unknown;
-  if (std::filesystem::is_directory(path, unknown)) throw ModelError("model file " + path + " is a folder" + remedy);
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream content;
-  if (!stream || !(content << stream.rdbuf()))
-    throw ModelError("model file " + path + " does not exist, is empty or cannot be read" + remedy);
-  return content.str();
+  return [&model](const FingerprintEntry &entry, const std::vector<double> &directions) {
+    const EdgeList edges{entry.species, entry.centers, entry.neighbor_species, entry.vectors};
+    Replayed given;
+    model.evaluate(edges, given.energies, given.gradient);
+    model.hvp(edges, directions, given.products);
+    return given;
+  };
+}
+
+}  // namespace
+
+int n_cuda_devices()
+{
+  return torchscript("device cuda is asked for").n_cuda_devices();
 }
 
 std::unique_ptr<Model> load_model(const std::string &path, const Options &options)
@@ -53,24 +58,30 @@ std::unique_ptr<Model> load_model(const std::string &path, const Options &option
   return load_model_content(read_file(path), path, options);
 }
 
-std::unique_ptr<Model> load_model_content(const std::string &content, const std::string &name, const Options &options)
+std::unique_ptr<Model> load_model_content(std::string content, const std::string &name, const Options &options)
 {
-  const auto archive = read_archive(content, name);
-  const auto metadata = read_metadata(archive, name);
-  std::string lacking = metadata.no_kernel;
+  const ModelFile file(std::move(content), name);
+  const auto &metadata = file.metadata();
+  std::string lacking = file.no_kernel();
   if (lacking.empty() && options.device != "cpu") lacking = "the kernel runs on the CPU, not on " + options.device;
   if (options.backend == Backend::TorchScript) lacking = "as asked for";
   std::unique_ptr<Model> model;
   if (lacking.empty()) try {
-      model = load_kernel(archive.at(WEIGHTS), metadata, name, options);
+      model = load_kernel(file, options);
     } catch (const NoKernel &reason) {
-      lacking = std::string("the packed weights ") + reason.what();
+      lacking = reason.what();
     }
   if (options.backend == Backend::Kernel && !lacking.empty())
     throw ModelError("model file " + name + " cannot be evaluated by the kernel: " + lacking +
                      "; use the torchscript backend");
-  if (!model) model = load_script(content, metadata, name, options);
-  if (options.verify) replay_fingerprint(*model, read_fingerprint(archive, metadata, name), options.precision, name);
+  if (!model) {
+    const bool asked_for = options.backend == Backend::TorchScript;
+    const auto why =
+        asked_for ? "backend torchscript is asked for" : "model file " + name + " has no kernel here: " + lacking;
+    model = torchscript(why).load(file, options);
+  }
+  if (options.verify)
+    check_fingerprint(file.fingerprint(), replay_of(*model), options.precision == Precision::Single, name);
 
   char cutoff[32];
   std::snprintf(cutoff, sizeof cutoff, "%g", metadata.cutoff);

@@ -2,6 +2,7 @@
 
 #include "pair_hesspot.h"
 
+#include "archive.h"
 #include "constants.h"
 #include "register.h"
 #include "words.h"
@@ -173,11 +174,12 @@ std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> PairHesspot::load(cons
   if (!problem.empty()) error->all(FLERR, "pair_style hesspot: " + problem);
 
   content = hesspot::broadcast(std::move(content), 0, world);
+  const auto hash = hash_of(content);
   std::unique_ptr<hesspot::Model> loaded;
   try {
     auto for_this_rank = options;
     if (options.device == "cuda") for_this_rank.device = cuda_device(world);
-    loaded = hesspot::load_model_content(content, path, for_this_rank);
+    loaded = hesspot::load_model_content(std::move(content), path, for_this_rank);
   } catch (const std::exception &exception) {
     problem = exception.what();
   }
@@ -192,7 +194,7 @@ std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> PairHesspot::load(cons
     error->all(FLERR, "pair_style hesspot: " + hesspot::broadcast(problem, worst.rank, world));
   }
   if (comm->me == 0) utils::logmesg(lmp, "pair_style hesspot: {}\n", loaded->describe());
-  return {std::move(loaded), hash_of(content)};
+  return {std::move(loaded), hash};
 }
 
 /// Nothing changes if an argument is refused.

@@ -224,13 +224,12 @@ std::string weights_hash(const torch::jit::Module &module)
   return hash.digest();
 }
 
-}  // namespace
-
-std::unique_ptr<Model> load_script(const std::string &content, const Metadata &metadata, const std::string &name,
-                                   const Options &options)
+std::unique_ptr<Model> load(const ModelFile &file, const Options &options)
 {
+  const auto &name = file.name();
+  const auto &metadata = file.metadata();
   auto module = with_cause("model file " + name + " cannot be read by torch " TORCH_VERSION ": ", [&] {
-    std::istringstream stream(content);
+    std::istringstream stream(file.content());
     return torch::jit::load(stream, torch::Device(options.device));
   });
   const ModelError changed("the TorchScript in model file " + name + " does not match what its " + METADATA_NAME +
@@ -244,9 +243,16 @@ std::unique_ptr<Model> load_script(const std::string &content, const Metadata &m
   return std::make_unique<TorchScriptModel>(metadata, std::move(module), name, options);
 }
 
-int n_cuda_devices()
+int count_cuda_devices()
 {
   return static_cast<int>(torch::cuda::device_count());
 }
 
+}  // namespace
 }  // namespace hesspot
+
+extern "C" const hesspot::TorchScript *hesspot_torchscript()
+{
+  static constexpr hesspot::TorchScript backend = {hesspot::load, hesspot::count_cuda_devices};
+  return &backend;
+}

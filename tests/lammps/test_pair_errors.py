@@ -45,7 +45,7 @@ def ethanol(folder: Path) -> None:
         (' "MODEL" H C O', "", "the model file is missing"),
         ("MODEL", "nothing.pt", "model file nothing.pt does not exist"),
         ("MODEL", "folder", "model file folder is a folder; give the path"),
-        ("MODEL", "empty.pt", "model file empty.pt does not exist, is empty or cannot be read"),
+        ("MODEL", "empty.pt", "model file empty.pt is empty, no TorchScript archive"),
         ("run 0", "labelmap atom 1 H 2 O 3 C\nrun 0", "atom type 3 has the label C, but pair_coeff makes it O; write"),
         ("run 0", "pair_modify tail yes", "pair_modify tail yes would have no effect on a many-body model; leave it"),
         ("run 0", "pair_modify shift yes", "pair_modify shift yes would have no effect"),

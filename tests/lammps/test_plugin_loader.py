@@ -22,20 +22,14 @@ def compile_loader(plugin: Path, folder: Path, **changes: str) -> Path:
     definitions = {
         "HESSPOT_LAMMPS_VERSION": str(RIGHT.lammps_version),
         "HESSPOT_LAMMPS_DESCRIPTOR": f'"{RIGHT.lammps_descriptor}"',
-        "HESSPOT_TORCH_LIBRARIES": f'"{RIGHT.torch_folder / "lib"}"',
         "LAMMPS_SMALLBIG": "1",
         **changes,
     }
     if "LAMMPS_BIGBIG" in changes:
         del definitions["LAMMPS_SMALLBIG"]
-    other_torch = folder / "include" / "torch" / "headeronly"
-    other_torch.mkdir(parents=True)
-    if "TORCH_ABI_VERSION" in changes:
-        header = f'#define TORCH_VERSION "2.12.1"\n#define TORCH_ABI_VERSION {definitions.pop("TORCH_ABI_VERSION")}\n'
-        (other_torch / "version.h").write_text(header)
     command = [os.environ.get("CXX", "c++"), "-std=c++20", "-shared", "-fPIC", str(sources() / "src" / "loader.cpp")]
-    command += ["-iquote", str(RIGHT.headers), f"-I{folder / 'include'}", f"-I{RIGHT.mpi_libraries.parent / 'include'}"]
-    command += [f"-I{RIGHT.torch_folder / 'include'}", *(f"-D{name}={value}" for name, value in definitions.items())]
+    command += ["-iquote", str(RIGHT.headers), f"-I{RIGHT.mpi_libraries.parent / 'include'}"]
+    command += [f"-D{name}={value}" for name, value in definitions.items()]
     subprocess.run([*command, "-o", str(folder / PLUGIN_NAME)], check=True)
     shutil.copy(plugin.parent / "libhesspot_styles.so", folder)
     return folder / PLUGIN_NAME
@@ -48,10 +42,8 @@ def compile_loader(plugin: Path, folder: Path, **changes: str) -> Path:
         ({"HESSPOT_LAMMPS_DESCRIPTOR": '"stable_22Jul2025"'}, "built for LAMMPS stable_22Jul2025, but this is LAMMPS"),
         ({"LAMMPS_BIGBIG": "1"}, "built for a LAMMPS with tagint of 8 bytes, but here it has 4"),
         ({"OPEN_MPI": "1"}, "built with Open MPI, but LAMMPS runs with MPICH"),
-        ({"TORCH_ABI_VERSION": "0x020c010000000000ULL"}, "built for torch 2.12.1, but this is torch"),
-        ({"HESSPOT_TORCH_LIBRARIES": '"/nowhere"'}, "cannot be loaded (/nowhere/libtorch_cpu.so"),
     ],
-    ids=["version", "update", "integers", "mpi", "torch", "no torch"],
+    ids=["version", "update", "integers", "mpi"],
 )
 def test_refuses_what_it_was_not_built_for(plugin: Path, tmp_path: Path, changes: dict[str, str], words: str) -> None:
     other = compile_loader(plugin, tmp_path, **changes)

@@ -6,21 +6,16 @@
 #ifndef HESSPOT_MODEL_H
 #define HESSPOT_MODEL_H
 
+#include "model_error.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace hesspot {
-
-/// A model file that cannot be used, or an evaluation that failed. One sentence: value, place, remedy.
-class ModelError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 /// Floating-point type of the weights and of the edge vectors; energies are summed in double either way.
 enum class Precision { Double, Single };
@@ -95,22 +90,19 @@ class Model {
   int n_members_;
   std::string description_;
 
-  friend std::unique_ptr<Model> load_model_content(const std::string &, const std::string &, const Options &);
+  friend std::unique_ptr<Model> load_model_content(std::string, const std::string &, const Options &);
 };
 
-/// GPUs that torch can use in this process.
+/// GPUs that torch can use in this process. ModelError if there is no TorchScript backend.
 int n_cuda_devices();
 
 /// Reads the file at `path`; the kernel runs none of the file's code, TorchScript is a program. ModelError if it is
 /// missing, is no hesspot model, is damaged or changed, or has a newer format.
 std::unique_ptr<Model> load_model(const std::string &path, const Options &options = {});
 
-/// The content of the file at `path`. ModelError if it cannot be read.
-std::string read_file(const std::string &path);
-
 /// As load_model, from the content of a file, for one rank to read and to send to the others.
 /// `name` stands for the file in messages.
-std::unique_ptr<Model> load_model_content(const std::string &content, const std::string &name, const Options &options);
+std::unique_ptr<Model> load_model_content(std::string content, const std::string &name, const Options &options);
 
 }  // namespace hesspot
 

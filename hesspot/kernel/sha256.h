@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+// SPDX-License-Identifier: MIT
 //
 // SHA-256 (FIPS 180-4), by which a file says what it holds.
 
@@ -14,15 +14,16 @@ namespace hesspot {
 
 /// The hash of all that is added, one piece after another.
 class Sha256 {
- public:
+public:
   void add(std::string_view bytes);
 
   /// In 64 hexadecimal digits; nothing is added afterwards.
   std::string digest();
 
- private:
-  std::array<std::uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+private:
+  std::array<std::uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372,
+                                      0xa54ff53a, 0x510e527f, 0x9b05688c,
+                                      0x1f83d9ab, 0x5be0cd19};
   std::array<unsigned char, 64> block_{};
   std::uint64_t size_ = 0;
 
@@ -31,6 +32,6 @@ class Sha256 {
 
 std::string sha256(std::string_view bytes);
 
-}  // namespace hesspot
+} // namespace hesspot
 
 #endif
