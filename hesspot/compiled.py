@@ -11,6 +11,9 @@ from typing import Any
 
 from hesspot.errors import UserError
 
+#: The folder of the kernels' C++ sources, which the LAMMPS plugin is compiled from as well.
+KERNEL_SOURCES = Path(__file__).parent / "kernel"
+
 #: What builds them again, whatever make or pip believe to be done.
 REMEDY = "in the checkout of hesspot run `python -m pip install --no-build-isolation --no-deps -e .` and start again"
 

@@ -2,7 +2,7 @@
  *
  *   cc water.c -I HEADERS -L HEADERS -l:_kernels.so -Wl,-rpath,HEADERS -o water && ./water MODEL.pt
  *
- * HEADERS: python -c "import hesspot.kernel as k; print(k.SOURCES)". */
+ * HEADERS: python -c "from hesspot.compiled import KERNEL_SOURCES; print(KERNEL_SOURCES)". */
 
 #include "hesspot_kernel.h"
 

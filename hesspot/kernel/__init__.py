@@ -24,7 +24,6 @@ from hesspot.errors import UserError
 from hesspot.kernel.library import (
     HEADERS,
     POINTER,
-    SOURCES,
     CEdges,
     CSoapStack,
     Labelled,
@@ -39,7 +38,6 @@ from hesspot.models.architectures import ARCHITECTURES, Architecture, name_of
 
 __all__ = [
     "HEADERS",
-    "SOURCES",
     "Edges",
     "KernelModel",
     "NoKernel",

@@ -5,17 +5,13 @@ from __future__ import annotations
 import ctypes
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from hesspot.compiled import REMEDY, load
+from hesspot.compiled import KERNEL_SOURCES, REMEDY, load
 from hesspot.errors import UserError
 
-#: The folder of the C++ sources, which the LAMMPS plugin is compiled from as well.
-SOURCES = Path(__file__).parent
-
 #: What callers of the C functions are compiled with.
-HEADERS = [SOURCES / "hesspot_kernel.h"]
+HEADERS = [KERNEL_SOURCES / "hesspot_kernel.h"]
 
 POINTER: Any = ctypes.c_void_p
 
@@ -63,7 +59,7 @@ class NoKernel(UserError):
 
 @cache
 def library() -> ctypes.CDLL:
-    library = load(SOURCES, "_kernels", "hesspot_kernel_interface", HEADERS)
+    library = load(KERNEL_SOURCES, "_kernels", "hesspot_kernel_interface", HEADERS)
     library.hesspot_instruction_sets.restype = ctypes.c_char_p
     library.hesspot_architectures.restype = ctypes.c_char_p
     library.hesspot_version.argtypes = [ctypes.c_char_p]

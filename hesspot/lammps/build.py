@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from hesspot import kernel, processes
+from hesspot import processes
+from hesspot.compiled import KERNEL_SOURCES
 from hesspot.errors import UserError
 from hesspot.lammps.environment import Environment, find_environment, program
 
@@ -50,7 +51,7 @@ def cache_folder() -> Path:
 def plugin_path(environment: Environment) -> Path:
     """Where the plugin for `environment` and the present sources is, or will be once it is built."""
     digest = hashlib.sha256(json.dumps(asdict(environment), default=str, sort_keys=True).encode())
-    for folder in (sources(), kernel.SOURCES):
+    for folder in (sources(), KERNEL_SOURCES):
         for file in sorted(folder.rglob("*")):
             if file.name == "CMakeLists.txt" or file.suffix in (".h", ".cpp"):
                 digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())

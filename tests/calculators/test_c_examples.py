@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from hesspot.calculators import HesspotCalculator
+from hesspot.compiled import KERNEL_SOURCES
 from hesspot.contract import build_batch
 from hesspot.derivatives import hvp
 from hesspot.export import read_model
-from hesspot.kernel import SOURCES
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES, MODEL = ROOT / "examples" / "c", ROOT / "examples" / "water" / "water.pt"
@@ -26,14 +26,14 @@ DIRECTION = np.array([(0, 0, 1), (0, 0.5, -0.25), (0.125, 0, 0)])
 
 
 def library() -> Path:
-    return Path(os.environ.get("HESSPOT_LIBRARIES") or SOURCES) / "_kernels.so"
+    return Path(os.environ.get("HESSPOT_LIBRARIES") or KERNEL_SOURCES) / "_kernels.so"
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     target = tmp_path_factory.mktemp("c") / "water"
     folder = str(library().parent)
-    options = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-I", str(SOURCES), "-L", folder]
+    options = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-I", str(KERNEL_SOURCES), "-L", folder]
     command = [*shlex.split(os.environ.get("CC", "cc")), str(EXAMPLES / "water.c"), *options]
     subprocess.run([*command, "-l:_kernels.so", f"-Wl,-rpath,{folder}", "-o", str(target)], check=True)
     script = [sys.executable, "-I", "-S", str(EXAMPLES / "water.py"), str(library())]  # no package is found

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,34 @@ def test_torch_that_asks_for_cuda(
         assert sum(str(asking_for_cuda.torch_folder / "lib" / name) in line for line in links) == 1  # TorchScript
     monkeypatch.setattr(doctor, "package_folder", lambda module, distribution: asking_for_cuda.torch_folder)
     assert {"torch", "a program with torch"} <= {finding.subject for finding in doctor.diagnose() if finding.fine}
+
+
+#: Makes torch a package that is not installed.
+NO_TORCH = """
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] == "torch" else found(name, *rest)
+"""
+
+CONFIGURE = """
+import subprocess, sys
+from pathlib import Path
+from hesspot.lammps import find_environment
+from hesspot.lammps.build import configure_command
+environment = find_environment()
+print(environment.summary()["torch"])
+folder = Path(sys.argv[1])
+subprocess.run(configure_command(environment, folder / "build", folder / "install"), check=True)
+"""
+
+
+def test_a_plugin_without_torch_where_none_is_installed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", NO_TORCH + CONFIGURE, str(tmp_path)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "none: no TorchScript" in told and "hesspot without torch: no TorchScript" in told
+    targets = (tmp_path / "build" / "build.ninja").read_text()
+    assert "libhesspot_styles.so" in targets
+    assert "libtorch" not in targets and "libhesspot_torchscript" not in targets
 
 
 def test_key_depends_on_the_sources(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
