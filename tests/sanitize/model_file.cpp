@@ -13,6 +13,7 @@
 #include "model_file.h"
 #include "block.h"
 #include "inflate.h"
+#include "json.h"
 #include "sha256.h"
 
 #include <algorithm>
@@ -75,6 +76,21 @@ void replace(std::string &text, const std::string &old,
              const std::string &now) {
   if (const auto place = text.find(old); place != std::string::npos)
     text.replace(place, old.size(), now);
+}
+
+/// What is hashed takes the time of a trial: all of the TorchScript but one
+/// record is left out, and its hash is that of the rest.
+void leave_out_most_of_the_script(Records &records) {
+  constexpr const char *KEPT = "version";
+  std::erase_if(records, [](const auto &record) {
+    return !record.first.starts_with("extra/") && record.first != KEPT;
+  });
+  std::string &metadata = records[hesspot::METADATA];
+  const std::string kept = records[KEPT];
+  replace(metadata, hesspot::Json::parse(metadata).at("script_sha256").text(),
+          hesspot::sha256(KEPT + (" " + std::to_string(kept.size())) + "\n" +
+                          kept));
+  records[hesspot::METADATA_HASH] = hesspot::sha256(metadata);
 }
 
 /// Some bytes changed, taken away, or doubled; with a bias for the first ones,
@@ -166,9 +182,11 @@ int main(int argc, char **argv) {
   generator.seed(argc > 3 ? std::atoi(argv[3]) : 1);
   const std::string file = hesspot::read_file(argv[1]);
   Records whole;
-  for (const auto &[name, data] : hesspot::Archive(file, argv[1]).records())
+  const hesspot::Archive archive(file, argv[1]);
+  for (const auto &[name, data] : archive.records())
     whole[name] = data;
   use(file, argv[1]);
+  leave_out_most_of_the_script(whole);
   use(archive_of(whole), "the same, made here");
 
   int refused = 0;
