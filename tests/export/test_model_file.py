@@ -179,3 +179,30 @@ def test_another_interface_is_refused(file: Path) -> None:
     arguments = ABI + 1, content, len(content), b"model.pt", ctypes.byref(pointer), ctypes.byref(error)
     assert library().hesspot_file_read(*arguments) == 1
     assert b"compiled for interface 2 of hesspot's kernels, and this library has 1" in (error.value or b"")
+
+
+#: `make sanitize` reads many more of them, and some with checksums and hashes that fit.
+DAMAGED = 300
+
+
+def test_a_damaged_file_ends_in_a_sentence_or_gives_the_right_answer(file: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole, refused = file.read_bytes(), 0
+    directory = whole.rindex(b"PK\x05\x06") - 3000
+    for _ in range(DAMAGED):
+        content = bytearray(whole)
+        place = int(rng.integers(directory if rng.integers(2) else 0, len(content)))
+        match rng.integers(3):
+            case 0:
+                content[place] ^= 1 << int(rng.integers(8))
+            case 1:
+                del content[place : place + int(rng.integers(1, 64))]
+            case _:
+                content[place : place + 4] = rng.bytes(4)
+        try:
+            read = ModelFile(bytes(content), "damaged.pt")
+            read.deviations(KernelModel(read.record("extra/hesspot.weights") or b""))
+        except UserError as error:
+            refused += 1
+            assert "damaged.pt" in str(error) and "\n" not in str(error)
+    assert refused > DAMAGED // 2
