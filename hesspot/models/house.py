@@ -183,12 +183,14 @@ class House(nn.Module):
     def core_energies(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
         """What the core adds to the energy of each atom, (n_atoms,) float64 eV."""
         own, other = species[centers], species[neighbors]
+        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=species.device)
         close = torch.nonzero((vectors * vectors).sum(1) < self.core[1][own, other] ** 2).squeeze(1)
+        if close.shape[0] == 0:
+            return energies
         near = vectors.index_select(0, close)
         r = torch.sqrt((near * near).sum(1))
         inner, outer, strength, length = torch.unbind(self.core[:, own[close], other[close]])
         pairs = 0.5 * switch(switched(inner, outer, r)) * repulsion(strength, length, r)
-        energies = torch.zeros(species.shape[0], dtype=torch.float64, device=species.device)
         return energies.index_add(0, centers.index_select(0, close), pairs.to(torch.float64))
 
     def moments(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
