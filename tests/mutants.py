@@ -79,7 +79,7 @@ MUTANTS = [
     Mutant(LOSS, "factor * float(counts[0])", "factor"),
     Mutant(LOSS, "s.member_weights[member]", "s.member_weights[0]"),
     Mutant(LOSS, "sample.metric.T @ error @ sample.metric", "error @ sample.metric"),
-    Mutant(OPTIMIZER, "others.mul_(1.0 - decay)", "others"),
+    Mutant(OPTIMIZER, "weights.mul_(1.0 - decay).sub_(move, alpha=rate)", "weights.sub_(move, alpha=rate)"),
     Mutant(OPTIMIZER, "inside.mT @ turned, 1.0 - MEMORY", "inside.mT @ turned, 0.0"),
     Mutant(OPTIMIZER, "torch.baddbmm(turned, inside, right, alpha=-1.0)", "turned"),
     Mutant(OPTIMIZER, 'turn.mT @ state["left_square"] @ turn', 'state["left_square"]'),

@@ -17,7 +17,8 @@ LINEAR_BELOW = 1.0
 MAX_POINTS = 2000
 
 
-def _figure(width: float, height: float, columns: int = 1, share: bool = False) -> tuple[Figure, list[Axes]]:
+def figure_with_axes(width: float, height: float, columns: int = 1, share: bool = False) -> tuple[Figure, list[Axes]]:
+    """An empty figure in the style of all, inches, with its axes side by side."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), dpi=150)
     axes = list(figure.subplots(1, columns, squeeze=False, sharex=share, sharey=share)[0])
     for axis in axes:
@@ -34,7 +35,7 @@ def hessian_parity(reference: Sequence[np.ndarray], models: Mapping[str, Sequenc
     linear below `LINEAR_BELOW` and logarithmic above, so that stiff and soft elements are both seen.
     """
     expected = np.concatenate([matrix.ravel() for matrix in reference])
-    figure, axes = _figure(3.6 * len(models) + 0.4, 3.9, len(models), share=True)
+    figure, axes = figure_with_axes(3.6 * len(models) + 0.4, 3.9, len(models), share=True)
     limit = 1.3 * max(np.abs(expected).max(), LINEAR_BELOW)
     for axis, color, (name, matrices) in zip(axes, COLORS, models.items(), strict=False):
         found = np.concatenate([matrix.ravel() for matrix in matrices])
@@ -58,7 +59,7 @@ def hessian_parity(reference: Sequence[np.ndarray], models: Mapping[str, Sequenc
 
 def frequency_errors(molecules: Sequence[str], models: Mapping[str, Sequence[float]]) -> Figure:
     """Mean absolute frequency error (cm⁻¹) of each molecule (rows) for each model (dots), on a logarithmic axis."""
-    figure, (axis,) = _figure(6.4, 1.1 + 0.3 * len(molecules))
+    figure, (axis,) = figure_with_axes(6.4, 1.1 + 0.3 * len(molecules))
     rows = np.arange(len(molecules))[::-1]
     values = np.array([models[name] for name in models])
     axis.hlines(rows, values.min(0), values.max(0), color="0.8", linewidth=1.5, zorder=1)
@@ -74,7 +75,7 @@ def frequency_errors(molecules: Sequence[str], models: Mapping[str, Sequence[flo
 
 def bars(quantities: Mapping[str, Mapping[str, float]]) -> Figure:
     """One panel per quantity (its name holds the unit), a bar for each model with its value written on it."""
-    figure, axes = _figure(2.4 * len(quantities) + 0.4, 3.2, len(quantities))
+    figure, axes = figure_with_axes(2.4 * len(quantities) + 0.4, 3.2, len(quantities))
     for axis, (quantity, values) in zip(axes, quantities.items(), strict=True):
         names = list(values)
         drawn = axis.bar(names, [values[name] for name in names], color=COLORS[: len(names)], width=0.65)
@@ -88,7 +89,7 @@ def bars(quantities: Mapping[str, Mapping[str, float]]) -> Figure:
 
 def learning_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], quantity: str) -> Figure:
     """A quantity (its name holds the unit) against the seconds of training, on logarithmic axes, for each model."""
-    figure, (axis,) = _figure(6.4, 3.4)
+    figure, (axis,) = figure_with_axes(6.4, 3.4)
     for color, (name, (seconds, values)) in zip(COLORS, curves.items(), strict=False):
         axis.plot(seconds, values, color=color, label=name, linewidth=1.6)
     axis.set_yscale("log")
@@ -102,7 +103,7 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, n_atoms: int, slope: f
 
     times (n,) fs, energies (n,) eV, slope and its error in eV/atom/ps; drawn in µeV per atom.
     """
-    figure, (axis,) = _figure(6.4, 3.2)
+    figure, (axis,) = figure_with_axes(6.4, 3.2)
     picoseconds, energies = np.asarray(times) * 1e-3, np.asarray(energies)
     deviation = 1e6 * (energies - energies.mean()) / n_atoms
     step = _thinning(len(picoseconds))
@@ -118,7 +119,7 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, n_atoms: int, slope: f
 
 def energy_traces(times: np.ndarray, traces: Mapping[str, np.ndarray], quantity: str = "energy, eV") -> Figure:
     """Series over time (fs), such as the energies of a path-integral run, each with its mean in the legend."""
-    figure, (axis,) = _figure(6.4, 3.2)
+    figure, (axis,) = figure_with_axes(6.4, 3.2)
     picoseconds = np.asarray(times) * 1e-3
     step = _thinning(len(picoseconds))
     for color, (name, values) in zip(COLORS, traces.items(), strict=False):

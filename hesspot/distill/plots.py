@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from hesspot.analysis.plots import COLORS
+from hesspot.analysis.plots import COLORS, figure_with_axes
 from hesspot.distill.properties import Properties
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), dpi=150)
-    axis: Axes = figure.subplots()
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(True, color="0.92", linewidth=0.8)
-    axis.set_axisbelow(True)
-    return figure, axis
 
 
 def bands(teacher: Properties, student: Properties) -> Figure:
     """Phonon bands of both along the path, THz."""
-    figure, axis = _figure(6.8, 4.0)
+    figure, (axis,) = figure_with_axes(6.8, 4.0)
     for color, width, name, of in ((COLORS[0], 3.0, "teacher", teacher), (COLORS[1], 1.2, "student", student)):
         lines = axis.plot(of.distances, np.array(of.phonons), color=color, linewidth=width, alpha=0.8)
         lines[0].set_label(name)
@@ -37,7 +26,7 @@ def bands(teacher: Properties, student: Properties) -> Figure:
 
 def against_calls(curves: Mapping[str, Sequence[tuple[int, float]]], quantity: str) -> Figure:
     """A quantity (its name holds the unit) of each round against the teacher's force calls until then."""
-    figure, axis = _figure(6.4, 3.6)
+    figure, (axis,) = figure_with_axes(6.4, 3.6)
     for color, (name, points) in zip(COLORS, curves.items(), strict=False):
         calls, values = zip(*points, strict=True)
         axis.plot(calls, values, color=color, marker="o", linewidth=1.6, label=name)
@@ -50,7 +39,7 @@ def against_calls(curves: Mapping[str, Sequence[tuple[int, float]]], quantity: s
 
 def deviations(runs: Mapping[str, tuple[np.ndarray, np.ndarray]], limit: float) -> Figure:
     """Deviation (eV/Å) along runs (ps), by round, and the limit."""
-    figure, axis = _figure(6.8, 3.6)
+    figure, (axis,) = figure_with_axes(6.8, 3.6)
     for number, (name, (times, values)) in enumerate(runs.items()):
         axis.plot(times, values, color=COLORS[number % len(COLORS)], linewidth=0.9, label=name)
     axis.axhline(limit, color="0.3", linewidth=1.2, linestyle="--", label="limit")

@@ -9,6 +9,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from ase.stress import voigt_6_to_full_3x3_strain
 from pydantic import BaseModel, ConfigDict
 
 from hesspot.analysis.normal_modes import normal_modes
@@ -28,8 +29,6 @@ STRAIN = 5e-3
 SAME = 1e-3
 #: Points on the path through the Brillouin zone.
 POINTS = 200
-#: Pairs of axes of the six strains, in Voigt's order.
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 class Properties(BaseModel):
@@ -168,14 +167,12 @@ def _elastic(calculator: Counted, atoms: ase.Atoms) -> np.ndarray:
     if "stress" not in calculator.implemented_properties:
         raise UserError("test.elastic needs stress, which the teacher does not compute; leave it out")
     constants = np.zeros((6, 6))
-    for row, (i, j) in enumerate(VOIGT):
+    for row, one in enumerate(np.eye(6)):
         stresses = []
         for sign in (1.0, -1.0):
-            strain = np.zeros((3, 3))
-            strain[i, j] += 0.5 * sign * STRAIN
-            strain[j, i] += 0.5 * sign * STRAIN
             strained = atoms.copy()
-            strained.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            deformation = voigt_6_to_full_3x3_strain(sign * STRAIN * one)
+            strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
             strained.calc = calculator
             if len(atoms) > 1:
                 BFGS(strained, logfile=None).run(fmax=RELAXED, steps=STEPS)

@@ -165,6 +165,8 @@ def test_the_kernel_steps_as_torch_does(instructions, precision, monkeypatch):
     for number, shape in enumerate([(3, 5, 40), (2, 33, 6), (1, 6, 6), (2, 7, 19)]):
         weights, gradient = random(*shape, seed=number), random(*shape, seed=10 + number)
         stacks.append((weights, gradient, module._first_state(gradient.to(precision))))
+    plain = {name: torch.zeros(1, 1, 11, dtype=precision) for name in ("mean", "square")}  # stepped by Adam
+    stacks.append((random(1, 1, 11, seed=4), random(1, 1, 11, seed=14), plain))
     ways = [copy.deepcopy(stacks) for _ in range(3)]
     settings = {"rate": 0.01, "decay": 1e-3}
     for step in range(1, 4):
