@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hesspot.errors import UserError
-from hesspot.sampling.sample import CALCULATED, NAMES
+from hesspot.sampling.sample import CALCULATED, NAMES, TEMPERATURES
 from hesspot.sampling.ways import RATTLED
 from hesspot.settings import faults, keys_of, merged, read_yaml, refuse, template
 from hesspot.training.config import OTHER_NAMES, TrainingConfig
@@ -44,9 +44,11 @@ class Ways(Section):
 
     ways: dict[str, Count] = Field(description=f"way: number; ways are {', '.join(NAMES)}", examples=[{"rattle": 8}])
     temperatures: list[Annotated[float, Field(gt=0)]] = Field(
-        [300.0, 600.0, 1200.0], min_length=1, description="K, of the ways thermal and modes"
+        list(TEMPERATURES), min_length=1, description="K, of the ways thermal and modes"
     )
-    amplitude: float = Field(0.25, gt=RATTLED[0], description="Å, largest root mean square of random displacements")
+    amplitude: float = Field(
+        RATTLED[1], gt=RATTLED[0], description="Å, largest root mean square of random displacements"
+    )
     keep: int | None = Field(None, ge=1, description="so many of all, which stand for them", examples=[16])
     seed: int = Field(0, description="of all random numbers")
 
