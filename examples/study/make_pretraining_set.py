@@ -5,18 +5,21 @@
 Molecules of H, C, N, O with up to five heavy atoms, grown from the training molecules of the reactive set: two are
 joined by a bond in the place of a hydrogen atom of each; of one, two bound atoms lose a hydrogen atom each, which makes
 double and triple bonds. They are relaxed, and kept if they stay whole and their bond graph is new. The graphs of all
-held-out minima, valid ones included, are never kept, whatever the conformer. Each molecule comes with normal-mode
-samples, and close contacts, in which an atom is pushed towards a neighbour, with all Hessians: 2741 molecules, 12022
-structures and two contacts for each molecule, some hours of one core. A stopped run continues.
+held-out minima, valid ones included, are never kept, whatever the conformer. Each molecule comes with its Hessian,
+and with normal-mode samples and close contacts, in which an atom is pushed towards a neighbour, of which some products
+of the Hessian with random directions are known. A stopped run continues.
 """
 
 import argparse
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import as_completed
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, as_completed
 from itertools import chain, islice, product
 from pathlib import Path
+from typing import Any
 
+import ase.io
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
@@ -31,7 +34,7 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Dataset, Record
 from hesspot.data.record import TAG
 from hesspot.data.shipped import find_dataset
-from hesspot.files import held
+from hesspot.files import held, replacing
 from hesspot.pool import executor
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
@@ -45,11 +48,14 @@ METHOD = TbliteMethod()
 G2 = ["C3H4_C2v", "C3H6_D3h", "C4H4NH", "C4H4O", "C5H5N", "C6H6", "CH2NHCH2", "CH2OCH2", "CH3NO2", "CH3ONO"]
 G2 += ["N2O", "bicyclobutane", "cyclobutane", "cyclobutene", "methylenecyclopropane"]
 HEAVY = 5  #: atoms that are not hydrogen
-JOINED = (480, 700)  #: molecules; after each of the two rounds others are made by taking hydrogen away
+JOINED = (480, 700, 350)  #: molecules; after each of the rounds others are made by taking hydrogen away
 SAMPLES = 5  #: of each molecule joined in the first round; of saddle points twice as many
 SAMPLES_OF_OTHERS = 3
 TEMPERATURES = (300.0, 2000.0)  #: K
 CONTACTS = 2  #: of each molecule
+#: of a molecule, and of its samples and contacts
+WHOLE, SOME = {"hessian": True, "products": 0}, {"hessian": False, "products": 4}
+AHEAD = 64  #: guesses that are relaxed before it is known whether those before them are new
 #: Of a distance between neighbours, to which it is shortened. Nearer ones, with forces of hundreds of eV/Å, would be
 #: most of the loss; there the model's repulsive core acts.
 CONTACT = (0.75, 0.95)
@@ -134,86 +140,115 @@ def without_hydrogen(atoms: Atoms) -> Iterator[Atoms]:
 
 
 class Growth:
-    """Relaxed molecules, each with a bond graph that no other one and no forbidden one has."""
+    """Relaxed molecules, each with a bond graph that no other one and no forbidden one has.
 
-    def __init__(self, forbidden: set[tuple[int, ...]]):
-        self.seen, self.found = set(forbidden), list[Atoms]()
+    The same ones are found in the same order, however many processes relax the guesses.
+    """
 
-    def adds(self, guess: Atoms, conformer: bool = False) -> bool:
-        """Whether the guess relaxes to a new molecule, which is then the last one found."""
-        if graph(guess) in self.seen and not conformer:
-            return False
-        self.seen.add(graph(guess))
-        atoms = relaxed(guess)
-        if atoms is None or len(fragments(atoms)) > 1 or graph(atoms) in self.seen - {graph(guess)}:
-            return False
-        self.seen.add(graph(atoms))
-        self.found.append(atoms)
-        return True
+    def __init__(self, forbidden: set[tuple[int, ...]], pool: Executor):
+        self.seen, self.found, self.pool = set(forbidden), list[Atoms](), pool
+
+    def new(self, guesses: Iterator[Atoms], conformers: bool = False) -> Iterator[Atoms]:
+        """The molecules that the guesses relax to and that are new. conformers: of known graphs, too."""
+        waiting = deque[tuple[tuple[int, ...], Future[Atoms | None]]]()
+
+        def next_is_new() -> bool:
+            guessed, relaxing = waiting.popleft()
+            if guessed in self.seen and not conformers:
+                relaxing.cancel()
+                return False
+            self.seen.add(guessed)
+            atoms = relaxing.result()
+            if atoms is None or len(fragments(atoms)) > 1 or graph(atoms) in self.seen - {guessed}:
+                return False
+            self.seen.add(graph(atoms))
+            self.found.append(atoms)
+            return True
+
+        for guess in guesses:
+            guessed = graph(guess)
+            if guessed not in self.seen or conformers:
+                waiting.append((guessed, self.pool.submit(relaxed, guess)))
+            if len(waiting) == AHEAD and next_is_new():
+                yield self.found[-1]
+        while waiting:
+            if next_is_new():
+                yield self.found[-1]
 
     def joined(self, parents: list[Atoms], rng: np.random.Generator) -> Iterator[Atoms]:
         """The parents and G2 first, smaller ones before larger ones; of the largest a random choice."""
-        for guess in parents:
-            if self.adds(guess, conformer=True):
-                yield self.found[-1]
-        for name in G2:
-            if self.adds(molecule(name)):
-                yield self.found[-1]
+        yield from self.new(iter(parents), conformers=True)
+        yield from self.new(molecule(name) for name in G2)
         small = [atoms for atoms in self.found if 0 < heavy(atoms) < HEAVY and len(atoms) > 1]
         for size in range(2, HEAVY + 1):
             pairs = [pair for pair in product(self.found, small) if heavy(pair[0]) + heavy(pair[1]) == size]
-            for k in rng.permutation(len(pairs)):
-                a, b = pairs[k]
-                for site, other in product(hydrogens(a), hydrogens(b)):
-                    if self.adds(joined(a, site, b, other, rng)):
-                        yield self.found[-1]
+            yield from self.new(
+                joined(pairs[k][0], site, pairs[k][1], other, rng)
+                for k in rng.permutation(len(pairs))
+                for site, other in product(*map(hydrogens, pairs[k]))
+            )
 
     def without_hydrogen(self) -> Iterator[Atoms]:
         """All that come from what has been found, and from these in turn."""
-        for atoms in self.found:  # grows meanwhile
-            for guess in without_hydrogen(atoms):
-                if self.adds(guess):
-                    yield self.found[-1]
+        done = 0
+        while done < len(self.found):
+            ready, done = self.found[done:], len(self.found)
+            yield from self.new(chain.from_iterable(map(without_hydrogen, ready)))
 
 
-def molecules() -> Iterator[Atoms]:
-    """All of the set, the training molecules of the reactive set first."""
+def grown(pool: Executor) -> Iterator[Atoms]:
+    """All molecules of the set, the training molecules of the reactive set first."""
     stationary = [r for r in Dataset.read(find_dataset("shipped:reactive_chno")) if r.kind in ("minimum", "saddle")]
-    growth = Growth({graph(r.atoms_only()) for r in stationary if r.part != "train"})
+    growth = Growth({graph(r.atoms_only()) for r in stationary if r.part != "train"}, pool)
     parents = [r.atoms_only() for r in stationary if r.part == "train" and r.kind == "minimum"]
     joined = growth.joined(parents, np.random.default_rng(0))
     for count in JOINED:
         yield from chain(islice(joined, count), growth.without_hydrogen())
 
 
+def molecules(kept: Path, pool: Executor) -> list[Atoms]:
+    """All molecules, with their systems and parts; read from the file `kept` where it is there, else written to it."""
+    if not kept.exists():
+        found = []
+        for number, atoms in enumerate(grown(pool), 1):
+            atoms.info["system"] = f"{number:03d}-{atoms.get_chemical_formula()}"
+            atoms.info["part"] = "train" if number % VALID_EVERY else "valid"
+            found.append(atoms)
+            if number % 50 == 0:
+                print(f"found {number} molecules", flush=True)
+        with replacing(kept) as part:
+            ase.io.write(part, found, format="extxyz")
+    return list(ase.io.iread(kept, format="extxyz"))
+
+
 def samples(atoms: Atoms, system: str, count: int, part: str, parts: Path) -> list[Record]:
     """The structure, `count` samples of its normal modes and its contacts, as far as the method converges."""
     store = PartStore(parts, METHOD)
 
-    def labelled(atoms: Atoms, name: str, kind: str) -> Record:
+    def labelled(atoms: Atoms, name: str, kind: str, wanted: Mapping[str, Any]) -> Record:
         bare = Record.from_atoms(atoms, name, system=system, kind=kind, part=part)
-        record = store.get(name, bare)
+        record = store.get(name, bare, **wanted)
         if record is None:
-            record = complete(bare, METHOD, hessian=True)
+            record = complete(bare, METHOD, **wanted)
             store.put(record)
         return record
 
     found: list[Record] = []
     try:
-        found.append(labelled(atoms, system, "other"))
+        found.append(labelled(atoms, system, "other", WHOLE))
         hessian = found[0].hessian
         assert hessian is not None
         if len(normal_modes(atoms, hessian).frequencies):
             for i, temperature in enumerate(np.linspace(*TEMPERATURES, count)):
                 name = f"{system}_nms_{i:02d}"
                 rng = np.random.default_rng([1, zlib.crc32(name.encode())])
-                found.append(labelled(sample_modes(atoms, hessian, float(temperature), rng), name, "nms"))
+                found.append(labelled(sample_modes(atoms, hessian, float(temperature), rng), name, "nms", SOME))
         for i in range(CONTACTS if len(atoms) > 1 else 0):
             name = f"{system}_contact_{i:02d}"
             rng = np.random.default_rng([2, zlib.crc32(name.encode())])
             pushed = contact(atoms, rng, between=CONTACT)
             pushed.info[TAG] = "contact"
-            found.append(labelled(pushed, name, "other"))
+            found.append(labelled(pushed, name, "other", SOME))
     except NotConverged as error:
         print(f"{system}: ends after {len(found)} structures, {error}")
     return found
@@ -226,21 +261,19 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out
     parts = out.with_name(out.name + ".parts")
-    saddles = [
-        r for r in Dataset.read(find_dataset("shipped:reactive_chno")) if (r.part, r.kind) == ("train", "saddle")
-    ]
+    reactive = Dataset.read(find_dataset("shipped:reactive_chno"))
+    saddles = [r for r in reactive if (r.part, r.kind) == ("train", "saddle")]
     with held(parts, "the labels"), executor(arguments.jobs) as pool:
-        tasks = [pool.submit(samples, r.atoms_only(), r.system, 2 * SAMPLES, "train", parts) for r in saddles]
-        for number, atoms in enumerate(molecules(), 1):
-            system = f"{number:03d}-{atoms.get_chemical_formula()}"
-            count = SAMPLES if number <= JOINED[0] else SAMPLES_OF_OTHERS
-            tasks.append(
-                pool.submit(samples, atoms, system, count, "train" if number % VALID_EVERY else "valid", parts)
-            )
-            print(f"found {system}", flush=True)
+        PartStore(parts, METHOD)  # makes the folder
+        wanted = [(r.atoms_only(), r.system, 2 * SAMPLES, "train") for r in saddles]
+        for number, atoms in enumerate(molecules(parts / "molecules.xyz", pool)):
+            count = SAMPLES if number < JOINED[0] else SAMPLES_OF_OTHERS
+            wanted.append((atoms, atoms.info["system"], count, atoms.info["part"]))
+        tasks = [pool.submit(samples, *each, parts) for each in wanted]
         for done, task in enumerate(as_completed(tasks), 1):
             task.result()
-            print(f"labelled {done} of {len(tasks)} molecules", flush=True)
+            if done % 50 == 0 or done == len(tasks):
+                print(f"labelled {done} of {len(tasks)} molecules", flush=True)
         records = [record for task in tasks for record in task.result()]
         assemble(records, METHOD, out)
         PartStore(parts, METHOD).remove()
