@@ -204,7 +204,8 @@ def _load_script(content: bytes, loaded: LoadedModel) -> Any:
         ) from error
     if metadata.format_version == 1 and weights_hash(module.state_dict()) != metadata.weights_sha256:
         raise UserError(
-            f"the weights in model file {path} do not match what its {METADATA_NAME} says: the file was changed; {AGAIN}"
+            f"the weights in model file {path} do not match what its {METADATA_NAME} says: the file was changed; "
+            f"{AGAIN}"
         )
     if list(module.elements) != metadata.elements or module.cutoff != metadata.cutoff:
         raise UserError(

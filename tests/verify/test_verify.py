@@ -224,7 +224,7 @@ def copied(source: Path, target: Path, *, weights: float = 0.0, fingerprint_ener
 
 def test_changed_weights_are_refused(model_file: Path, tmp_path: Path) -> None:
     path = copied(model_file, tmp_path / "changed.pt", weights=1e-9)
-    with pytest.raises(UserError, match="do not match what its hesspot.json says"):
+    with pytest.raises(UserError, match=r"do not match what its hesspot\.json says"):
         verify(path, engines=["torch"])
     done = subprocess.run(
         [sys.executable, "-m", "hesspot", "verify", str(path), "--engines", "torch"],
