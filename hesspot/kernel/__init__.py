@@ -54,6 +54,7 @@ def soap_step(
     stacks: Sequence[tuple[Tensor, Tensor, Mapping[str, Tensor]]],
     *,
     memory: float,
+    memory_of_squares: float,
     unbias: float,
     epsilon: float,
     rate: float,
@@ -77,7 +78,7 @@ def soap_step(
             assert array.is_contiguous()
             setattr(one, name, array.data_ptr())
     single = int(bool(stacks) and stacks[0][2]["mean"].dtype == torch.float32)
-    numbers = memory, unbias, epsilon, rate, decay
+    numbers = memory, memory_of_squares, unbias, epsilon, rate, decay
     call(library().hesspot_soap_step, made, len(stacks), single, *numbers, threads)
 
 

@@ -248,14 +248,16 @@ int hesspot_model_add_loss_gradient(const void *model,
 }
 
 int hesspot_soap_step(const hesspot_soap_stack *stacks, int64_t n_stacks,
-                      int single_precision, double memory, double unbias,
-                      double epsilon, double rate, double decay, int threads,
+                      int single_precision, double memory,
+                      double memory_of_squares, double unbias, double epsilon,
+                      double rate, double decay, int threads,
                       const char **error) {
   return guarded(error, [&] {
     if (threads < 1)
       throw std::invalid_argument(std::to_string(threads) +
                                   " threads cannot be; there must be one");
-    const SoapStep step = {memory, unbias, epsilon, rate, decay};
+    const SoapStep step = {memory, memory_of_squares, unbias, epsilon, rate,
+                           decay};
     (single_precision ? step_stacks<float>
                       : step_stacks<double>)(stacks, n_stacks, step,
                                              static_cast<std::size_t>(threads));

@@ -34,7 +34,7 @@ enum hesspot_status {
  * compiled program misread something. Functions that take `abi` want this
  * number, as the program was compiled with it, and are HESSPOT_INVALID for
  * another than the library's. */
-#define HESSPOT_ABI 1
+#define HESSPOT_ABI 2
 
 /** That of the library. */
 HESSPOT_API int hesspot_abi(void);
@@ -259,15 +259,17 @@ struct hesspot_soap_stack {
 };
 
 /** One step of these matrices; state is float with `single_precision`, else
- * double. memory: decay of the means; unbias: 1 - memory^steps; epsilon: added
- * to root mean squares; rate: of learning; decay: of the weights in this step.
- * `threads` matrices at once, to the same last
- * bit. HESSPOT_INVALID for numbers below 1, and for more rows or directions
- * than columns. */
+ * double. memory: decay of the means; memory_of_squares: that of left_square
+ * and right_square, 1 leaves them as they are; unbias: 1 - memory^steps;
+ * epsilon: added to root mean squares; rate: of learning; decay: of the weights
+ * in this step. `threads` matrices at once, to the same last bit.
+ * HESSPOT_INVALID for numbers below 1, and for more rows or directions than
+ * columns. */
 HESSPOT_API int hesspot_soap_step(const struct hesspot_soap_stack *stacks,
                                   int64_t n_stacks, int single_precision,
-                                  double memory, double unbias, double epsilon,
-                                  double rate, double decay, int threads,
+                                  double memory, double memory_of_squares,
+                                  double unbias, double epsilon, double rate,
+                                  double decay, int threads,
                                   const char **error);
 
 /** The size of such a stack, for callers that lay it out themselves. */

@@ -90,7 +90,7 @@ def library() -> ctypes.CDLL:
         getattr(library, f"hesspot_model_{name}").argtypes = [POINTER] * 5
     library.hesspot_soap_step.argtypes = [
         *(POINTER, ctypes.c_int64, ctypes.c_int),
-        *[ctypes.c_double] * 5,
+        *[ctypes.c_double] * 6,
         *(ctypes.c_int, POINTER),
     ]
     for name, structure in (("edges", CEdges), ("soap_stack", CSoapStack), ("labelled", Labelled)):

@@ -9,7 +9,7 @@ from hesspot.kernel import KernelModel
 from hesspot.kernel.library import POINTER, call, library
 
 #: HESSPOT_ABI of hesspot_kernel.h.
-ABI = 1
+ABI = 2
 
 
 class ModelFile:

@@ -27,9 +27,10 @@ template <typename Real> struct SoapMatrix {
 };
 
 struct SoapStep {
-  double memory;      ///< decay of all means
-  double unbias;      ///< 1 - memory^steps
-  double epsilon;     ///< added to root mean squares
+  double memory;            ///< decay of the means
+  double memory_of_squares; ///< of left_square, right_square; 1: they stay
+  double unbias;            ///< 1 - memory^steps
+  double epsilon;           ///< added to root mean squares
   double rate, decay; ///< of the learning, and of the weights in this step
 };
 

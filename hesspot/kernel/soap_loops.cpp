@@ -227,11 +227,15 @@ void step_matrix(const SoapMatrix<Real> &own, const SoapStep &step,
   }
   add_product<Real>(inside_move, k, 1, own.right, r, k, c, 1, move);
 
-  products_of_rows(turned, turned, r, r, c, square);
-  approach(own.left_square, square, r * r, part);
-  set_zero(square, k * c);
-  add_product<Real>(inside, 1, k, turned, k, r, c, 1, square);
-  approach(own.right_square, square, k * c, part);
+  if (step.memory_of_squares < 1.0) {
+    const Real part_of_squares =
+        static_cast<Real>(1.0 - step.memory_of_squares);
+    products_of_rows(turned, turned, r, r, c, square);
+    approach(own.left_square, square, r * r, part_of_squares);
+    set_zero(square, k * c);
+    add_product<Real>(inside, 1, k, turned, k, r, c, 1, square);
+    approach(own.right_square, square, k * c, part_of_squares);
+  }
 
   Real *const back = turned;
   set_zero(back, n);

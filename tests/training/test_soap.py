@@ -84,7 +84,7 @@ def test_a_constant_gradient_is_followed_along_its_polar_factor(shape):
 def published(loss, w, steps):
     """Algorithm 3 of Vyas et al. with the mean of the gradients kept in the axes of the weights.
 
-    Eigenvectors begin with the strongest one, as in the authors' code.
+    Eigenvectors begin with the strongest one, as in the authors' code. Every second step is in left and right.
     """
     mean, square = torch.zeros_like(w), torch.zeros_like(w)
     for t in range(steps):
@@ -99,7 +99,9 @@ def published(loss, w, steps):
         unbias = 1.0 - 0.95**t
         step = (q_left.T @ mean @ q_right) / unbias / ((square / unbias).sqrt() + 1e-8)
         w = w - RATE * q_left @ step @ q_right.T
-        left, right = 0.95 * left + 0.05 * g @ g.T, 0.95 * right + 0.05 * g.T @ g
+        if t % 2 == 0:
+            kept = 0.95**2
+            left, right = kept * left + (1 - kept) * g @ g.T, kept * right + (1 - kept) * g.T @ g
         if t % 10 == 0:
             q_left, q_right = torch.linalg.qr(left @ q_left)[0], torch.linalg.qr(right @ q_right)[0]
     return w.detach()
@@ -175,6 +177,7 @@ def test_the_kernel_steps_as_torch_does(instructions, precision, monkeypatch):
             for way in ways:
                 way[number][1].copy_(gradient)
         unbias = 1.0 - module.MEMORY**step
+        settings["memory_of_squares"] = 1.0 if step == 2 else module.MEMORY
         module.step_in_torch(ways[0], unbias=unbias, **settings)
         for way, threads in ((ways[1], 1), (ways[2], 3)):
             rounding = {"memory": module.MEMORY, "epsilon": module.EPSILON}
@@ -193,7 +196,7 @@ def test_the_kernel_steps_as_torch_does(instructions, precision, monkeypatch):
 def test_stacks_that_cannot_be_are_refused():
     weights = random(1, 4, 5)
     state = module._first_state(weights.float())
-    settings = {"memory": 0.9, "unbias": 0.1, "epsilon": 0.0, "rate": 0.1, "decay": 0.0}
+    settings = {"memory": 0.9, "memory_of_squares": 0.9, "unbias": 0.1, "epsilon": 0.0, "rate": 0.1, "decay": 0.0}
     with pytest.raises(UserError, match="0 threads cannot be"):
         soap_step([(weights, weights, state)], threads=0, **settings)
     state["right"] = random(1, 6, 5).float()
