@@ -20,7 +20,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers, covalent_radii
 
 from hesspot.console import Progress
-from hesspot.export.file import read_model
+from hesspot.export import read_model
 from hesspot.export.shipped import find_model
 from hesspot.lammps import run_lammps
 from hesspot.lammps.run import error_of

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from hesspot.data.dataset import Dataset
     from hesspot.data.record import Record
     from hesspot.errors import UserError
-    from hesspot.export.file import LoadedModel, read_model, write_model
+    from hesspot.export.answers import fingerprint_entry
+    from hesspot.export.file import write_model
+    from hesspot.export.loaded import LoadedModel, read_model
     from hesspot.export.metadata import FingerprintEntry, ModelMetadata, Reference
-    from hesspot.export.replay import fingerprint_entry
     from hesspot.structures import read_structure, read_structures
     from hesspot.training.export_run import export_run
     from hesspot.training.loop import TrainingResult, train
@@ -28,7 +29,7 @@ _MODULES = {
     "Dataset": "data.dataset",
     "FingerprintEntry": "export.metadata",
     "HesspotCalculator": "calculators",
-    "LoadedModel": "export.file",
+    "LoadedModel": "export.loaded",
     "ModelMetadata": "export.metadata",
     "Record": "data.record",
     "Reference": "export.metadata",
@@ -36,8 +37,8 @@ _MODULES = {
     "UserError": "errors",
     "VerifyReport": "verification.report",
     "export_run": "training.export_run",
-    "fingerprint_entry": "export.replay",
-    "read_model": "export.file",
+    "fingerprint_entry": "export.answers",
+    "read_model": "export.loaded",
     "read_structure": "structures",
     "read_structures": "structures",
     "train": "training.loop",
@@ -71,7 +72,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'hesspot' has no attribute {name!r}; public are {', '.join(__all__)}")
-    value = globals()[name] = getattr(import_module(f"hesspot.{_MODULES[name]}"), name)
+    try:
+        value = globals()[name] = getattr(import_module(f"hesspot.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from hesspot.extras import is_torch, torch_is_missing
+
+        if not is_torch(error):
+            raise
+        raise torch_is_missing(f"hesspot.{name}") from error
     return value
 
 

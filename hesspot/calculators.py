@@ -8,18 +8,14 @@ from typing import Any, Literal, Self
 
 import ase
 import numpy as np
-import torch
 from ase.calculators.calculator import Calculator, all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
 
-from hesspot.contract import Batch, Model, batch_for
-from hesspot.derivatives import evaluate, hessian
-from hesspot.devices import torch_device
+from hesspot.devices import dtype_name, is_cpu, torch_device
 from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
-
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+from hesspot.graph import Graph, Potential, graph_for
+from hesspot.kernel import KernelModel
 
 #: Keywords of other calculators for machine-learning potentials, and what they are called here.
 CALLED_HERE = {"default_dtype": "dtype", "precision": "dtype", "model_path": "model", "model_paths": "model"}
@@ -31,6 +27,9 @@ class HesspotCalculator(Calculator):
     Gives energy, free_energy (the same), energies (of the centres), forces, and for a cell of three vectors
     stress and stresses (ASE's sign and order, eV/Å³; `stresses` sum to `stress`, the symmetric part of the
     centroid form), and with `get_hessian(atoms)` or `get_property("hessian", atoms)` the analytic Hessian.
+
+    On the CPU a model file with a kernel is evaluated by the kernel library, without torch; TorchScript, other models
+    and other devices by torch, which is loaded then.
 
     It can be pickled and copied, before and after use: a copy of one that has a model file reads the file again.
     After an error it is as it was before.
@@ -50,9 +49,9 @@ class HesspotCalculator(Calculator):
 
     def __init__(
         self,
-        model: str | Path | Model,
-        dtype: str | torch.dtype = "float64",
-        device: torch.device | str = "cpu",
+        model: Any,
+        dtype: Any = "float64",
+        device: Any = "cpu",
         *,
         atoms: ase.Atoms | None = None,
         label: str | None = None,
@@ -60,12 +59,9 @@ class HesspotCalculator(Calculator):
         **unknown: Any,
     ) -> None:
         _refuse(unknown)
-        name = str(dtype).removeprefix("torch.")
-        if name not in DTYPES:
-            raise UserError(f"dtype {name!r} of the calculator is not known; use {' or '.join(DTYPES)}")
-        self.dtype, self.device = DTYPES[name], torch_device(device)
+        self.dtype, self.device = dtype_name(dtype), "cpu" if is_cpu(device) else torch_device(device)
         if isinstance(model, str | Path):
-            self.model: Model = read_model(Path(model).absolute(), self.dtype, self.device)
+            self.model: Any = read_model(Path(model).absolute(), self.dtype, self.device)
         else:
             _check_in_memory(model, self.dtype, self.device)
             self.model = model
@@ -75,7 +71,7 @@ class HesspotCalculator(Calculator):
         """What runs, in one line: file, hash, elements, cutoff, precision, and kernel or TorchScript."""
         if isinstance(self.model, LoadedModel):
             return self.model.describe()
-        return f"{type(self.model).__name__} in memory in {str(self.dtype).removeprefix('torch.')} on {self.device}"
+        return f"{type(self.model).__name__} in memory in {self.dtype} on {self.device}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.describe()}>"
@@ -113,26 +109,24 @@ class HesspotCalculator(Calculator):
         """Fill `results` for `atoms`; all properties but the Hessian cost one evaluation."""
         structure: Any = self.atoms if atoms is None else atoms
         wants_stresses = "stresses" in (properties or [])
-        result = evaluate(self.model, self._batch(structure), virial=True, atom_virial=wants_stresses)
-        energy, forces = float(result.energy[0]), _array(result.forces)
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        found = self._potential.answer(self._graph(structure), wants_stresses)
+        if not (np.isfinite(found.energy) and np.isfinite(found.forces).all()):
             raise UserError(
                 f"the model gives an energy or a force of {structure.symbols} that is not a finite number; "
                 "check that the geometry is one the model was trained for"
             )
         results = {
-            "energy": energy,
-            "free_energy": energy,
-            "energies": _array(result.atom_energies),
-            "forces": forces,
+            "energy": found.energy,
+            "free_energy": found.energy,
+            "energies": found.energies,
+            "forces": found.forces,
         }
         if structure.cell.rank == 3:
             volume = structure.get_volume()
-            assert result.virial is not None
-            results["stress"] = _voigt(-_array(result.virial)[0] / volume)
+            results["stress"] = _voigt(-found.virial / volume)
             if wants_stresses:
-                assert result.atom_virial is not None
-                results["stresses"] = np.stack([_voigt(-w / volume) for w in _array(result.atom_virial)])
+                assert found.virials is not None
+                results["stresses"] = _voigt(-found.virials / volume)
         super().calculate(atoms, properties, system_changes)
         self.results = results
 
@@ -157,13 +151,22 @@ class HesspotCalculator(Calculator):
 
         It is of all atoms, whatever their constraints; `hesspot.analysis.normal_modes` leaves held ones out.
         """
-        (matrix,) = hessian(self.model, self._batch(self.atoms if atoms is None else atoms))
-        return _array(matrix)
+        return self._potential.hessian(self._graph(self.atoms if atoms is None else atoms))
 
-    def _batch(self, atoms: ase.Atoms | None) -> Batch:
+    def _graph(self, atoms: ase.Atoms | None) -> Graph:
         if atoms is None:
             raise UserError("the calculator was asked before it saw a structure; give it atoms")
-        return batch_for(self.model, [atoms], self.dtype, self.device)
+        return graph_for(self.model, atoms)
+
+    @property
+    def _potential(self) -> Potential:
+        if isinstance(self.model, LoadedModel):
+            return self.model.potential
+        if isinstance(self.model, KernelModel):
+            return self.model
+        from hesspot.torch_potential import TorchPotential
+
+        return TorchPotential(self.model, self.dtype, self.device)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ class _ModelFile:
         backend: Literal["kernel", "torchscript"] = "torchscript" if model.kernel is None else "kernel"
         return cls(model.path.absolute(), model.metadata.weights_sha256, backend)
 
-    def read(self, dtype: torch.dtype, device: torch.device) -> LoadedModel:
+    def read(self, dtype: str, device: Any) -> LoadedModel:
         model = read_model(self.path, dtype, device, self.backend)
         if model.metadata.weights_sha256 != self.weights_sha256:
             raise UserError(
@@ -197,23 +200,31 @@ def _refuse(settings: dict[str, Any]) -> None:
         raise UserError(f"keyword {name!r} of HesspotCalculator is not known; {hint}")
 
 
-def _check_in_memory(model: Any, dtype: torch.dtype, device: torch.device) -> None:
-    """UserError for a module whose numbers are of another dtype or device than the calculator is asked for."""
-    module = model.module if isinstance(model, LoadedModel) else model
-    if not isinstance(module, torch.nn.Module):
+def _check_in_memory(model: Any, dtype: str, device: Any) -> None:
+    """UserError for a model whose numbers are of another dtype or device than the calculator is asked for."""
+    if isinstance(model, LoadedModel | KernelModel):
+        where = model.device if isinstance(model, LoadedModel) else "cpu"
+        _need_same(model.dtype, where, str(where) == str(device), dtype, device)
         return
-    for tensor in [*module.parameters(), *module.buffers()]:
-        if tensor.is_floating_point() and (tensor.dtype != dtype or tensor.device.type != device.type):
-            own = f"{str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
-            raise UserError(
-                f"the model in memory is in {own}, the calculator is asked for {str(dtype).removeprefix('torch.')} on "
-                f"{device}; give the calculator the model's dtype and device, or a file"
-            )
+    import torch
+
+    if not isinstance(model, torch.nn.Module):
+        return
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            here = tensor.device.type == torch.device(device).type
+            _need_same(dtype_name(tensor.dtype), tensor.device, here, dtype, device)
 
 
-def _array(value: torch.Tensor) -> np.ndarray:
-    return value.detach().cpu().to(torch.float64).numpy()
+def _need_same(own: str, where: Any, here: bool, dtype: str, device: Any) -> None:
+    if own != dtype or not here:
+        raise UserError(
+            f"the model in memory is in {own} on {where}, the calculator is asked for {dtype} on {device}; give the "
+            "calculator the model's dtype and device, or a file"
+        )
 
 
-def _voigt(matrix: np.ndarray) -> np.ndarray:
-    return full_3x3_to_voigt_6_stress(0.5 * (matrix + matrix.T))
+def _voigt(tensors: np.ndarray) -> np.ndarray:
+    """Symmetric parts of (…, 3, 3) in ASE's order xx yy zz yz xz xy, (…, 6)."""
+    symmetric = 0.5 * (tensors + tensors.swapaxes(-1, -2))
+    return symmetric[..., (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]

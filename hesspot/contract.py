@@ -30,9 +30,7 @@ import torch
 from torch import Tensor
 
 from hesspot.electrons import require_trained
-from hesspot.errors import UserError
-from hesspot.neighbors import find_edges
-from hesspot.structures import check_atoms
+from hesspot.graph import Graph, build_graph
 
 
 class Model(Protocol):
@@ -136,18 +134,6 @@ class Batch:
             first, first_edge = last, last_edge
 
 
-def species_of(symbols: Sequence[str], elements: Sequence[str]) -> np.ndarray:
-    """Index into `elements` of each chemical symbol, (n_atoms,) int64; UserError for an unknown one."""
-    index = {element: i for i, element in enumerate(elements)}
-    for position, symbol in enumerate(symbols):
-        if symbol not in index:
-            raise UserError(
-                f"element {symbol} of atom {position} is not known to the model, which has "
-                f"{', '.join(elements)}; train a model with {symbol} or change the structure"
-            )
-    return np.array([index[symbol] for symbol in symbols], dtype=np.int64)
-
-
 def build_batch(
     structures: Sequence[ase.Atoms],
     elements: Sequence[str],
@@ -162,21 +148,21 @@ def build_batch(
     graphs = []
     for number, atoms in enumerate(structures):
         place = f"structure {number}" if len(structures) > 1 else "the structure"
-        check_atoms(atoms, place)
-        species = species_of(atoms.get_chemical_symbols(), elements)
-        centers, neighbors, vectors = find_edges(atoms.positions, atoms.cell.array, atoms.pbc, cutoff, place)
-        graphs.append(
-            Batch(
-                species=torch.from_numpy(species),
-                centers=torch.from_numpy(centers),
-                neighbors=torch.from_numpy(neighbors),
-                vectors=torch.from_numpy(vectors),
-                structure=torch.zeros(len(atoms), dtype=torch.int64),
-                n_structures=1,
-                n_elements=len(elements),
-            )
-        )
+        graphs.append(batch_of(build_graph(atoms, elements, cutoff, place), len(elements)))
     return join_batches(graphs, len(elements)).to(dtype=dtype, device=device)
+
+
+def batch_of(graph: Graph, n_elements: int) -> Batch:
+    """A graph of one structure in torch; the numbers are shared."""
+    return Batch(
+        species=torch.from_numpy(graph.species),
+        centers=torch.from_numpy(graph.centers),
+        neighbors=torch.from_numpy(graph.neighbors),
+        vectors=torch.from_numpy(graph.vectors),
+        structure=torch.zeros(graph.n_atoms, dtype=torch.int64),
+        n_structures=1,
+        n_elements=n_elements,
+    )
 
 
 def batch_for(

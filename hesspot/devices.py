@@ -1,14 +1,38 @@
-"""The devices of torch that a user may name, checked at one place."""
+"""Where numbers are computed, and in which precision, as a user names both; torch is loaded where it is meant alone."""
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, Any
 
 from hesspot.errors import UserError
+from hesspot.extras import torch_is_missing
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float64", "float32")
 
 
-def torch_device(name: torch.device | str) -> torch.device:
+def dtype_name(dtype: Any) -> str:
+    """One of `DTYPES`, given by its name or as torch's; UserError for any other."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise UserError(f"dtype {name!r} is not known; use {' or '.join(DTYPES)}")
+    return name
+
+
+def is_cpu(device: Any) -> bool:
+    """Whether a device is the CPU, for which torch is not asked."""
+    return str(device) == "cpu"
+
+
+def torch_device(name: Any) -> torch.device:
     """The device of that name, which is there; UserError for one that torch does not know or this machine lacks."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise torch_is_missing(f"device {name}") from error
+
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:

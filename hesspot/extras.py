@@ -4,9 +4,24 @@ import re
 import shlex
 from importlib.metadata import requires
 
+from hesspot.errors import UserError
+
 
 def install_hint(extra: str) -> str:
     """The command that installs the packages of an extra of pyproject.toml, wherever hesspot itself came from."""
     wanted = [line.split(";") for line in requires("hesspot") or []]
     packages = [name.strip() for name, *marker in wanted if re.search(rf"extra == ['\"]{extra}['\"]", "".join(marker))]
     return f"`pip install {shlex.join(packages)}`"
+
+
+def is_torch(error: ImportError) -> bool:
+    """Whether it is torch that could not be found."""
+    return (error.name or "").partition(".")[0] == "torch"
+
+
+def torch_is_missing(what: str) -> UserError:
+    """For `what` that cannot be done without torch."""
+    return UserError(
+        f"{what} needs torch, which is not installed here; install it with `pip install 'torch>=2.10'` (runs with a "
+        "model file that has a kernel go without)"
+    )

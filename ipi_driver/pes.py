@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from hesspot.devices import DTYPES
 from hesspot.errors import UserError
 from ipi_driver.evaluation.evaluator import SKIN
-from ipi_driver.evaluation.load import DTYPES, open_evaluator
+from ipi_driver.evaluation.load import open_evaluator
 from ipi_driver.serving.responder import Responder
+from ipi_driver.settings import Dtype
 from ipi_driver.template import Periodicity
 from ipi_driver.wire.protocol import Structures
 
@@ -44,7 +46,7 @@ class HesspotPES:
         self,
         model: str,
         template: str,
-        dtype: str = "float64",
+        dtype: Dtype = "float64",
         device: str = "cpu",
         pbc: str | bool = "auto",
         verbosity: object = None,

@@ -21,7 +21,8 @@ def export(
     """Write the best model of a run, the mean of several, or a file of an older format anew, as one model file."""
     from hesspot.console import say
     from hesspot.errors import UserError
-    from hesspot.export.file import read_model, rewrite_model
+    from hesspot.export import read_model
+    from hesspot.export.file import rewrite_model
     from hesspot.files import require_free
     from hesspot.training.export_run import export_run
 

@@ -19,6 +19,7 @@ from hesspot.cli.train import train
 from hesspot.cli.verify import verify
 from hesspot.console import say
 from hesspot.errors import UserError, in_words
+from hesspot.extras import is_torch, torch_is_missing
 from hesspot.pages import pages_folder
 
 app = typer.Typer(
@@ -59,9 +60,16 @@ app.command("ipi-frames")(ipi_frames)
 
 
 def main() -> None:
-    """Run the command line; a UserError, or a file that cannot be used, becomes one sentence and exit status 1."""
+    """Run the command line; a UserError, a file that cannot be used, or torch that is needed and not there becomes one
+    sentence and exit status 1."""
     try:
         app()
     except (UserError, OSError) as error:
         say(f"hesspot: {in_words(error)}", stderr=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if not is_torch(error):
+            raise
+        words = " ".join(["hesspot", *sys.argv[1:2]])
+        say(f"hesspot: {torch_is_missing(f'`{words}`, as it was called,')}", stderr=True)
         sys.exit(1)

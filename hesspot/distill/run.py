@@ -40,7 +40,8 @@ from hesspot.distill.teacher import (
     write_structures,
 )
 from hesspot.errors import UserError
-from hesspot.export.file import eager_model, read_model
+from hesspot.export import read_model
+from hesspot.export.file import eager_model
 from hesspot.files import held, write_atomically
 from hesspot.sampling.selection import farthest, surroundings
 from hesspot.settings import read_yaml

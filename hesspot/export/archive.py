@@ -18,6 +18,7 @@ EDGES = "extra/hesspot.edges"
 METADATA_HASH = "extra/hesspot.sha256"
 
 REMEDY = "give the path of a file made by `hesspot export`"
+AGAIN = "export it again with `hesspot export`"
 
 #: The date of added records, so that equal content gives equal files.
 _DATE = (1980, 1, 1, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Write and read the exported file.
+"""Write the exported file.
 
 A file is only written if what was scripted, saved and read back, and its kernel, give the trained model's own energies,
 forces and Hessian products, and if the model keeps the contract's promises of locality and continuity.
@@ -8,49 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import ase
 import numpy as np
 import torch
-from pydantic import ValidationError
-from torch import Tensor
 
 from hesspot.contract import Model, build_batch
 from hesspot.data.sources import read_data
-from hesspot.devices import torch_device
 from hesspot.electrons import States
 from hesspot.errors import UserError
-from hesspot.export.archive import (
-    EDGES,
-    METADATA,
-    WEIGHTS,
-    read_content,
-    records_of,
-    script_hash,
-    with_records,
-)
+from hesspot.export.answers import answers_of, fingerprint_entry
+from hesspot.export.archive import AGAIN, EDGES, METADATA, WEIGHTS, records_of, script_hash, with_records
 from hesspot.export.checks import check_continuity, check_contract, check_curvature, check_locality, scripted_form
-from hesspot.export.metadata import (
-    FORMAT_VERSION,
-    METADATA_NAME,
-    Architecture,
-    FingerprintEntry,
-    ModelMetadata,
-)
-from hesspot.export.replay import answers_of, check_fingerprint, fingerprint_entry, packed_edges
+from hesspot.export.loaded import LoadedModel, read_model
+from hesspot.export.metadata import FORMAT_VERSION, Architecture, FingerprintEntry, ModelMetadata
+from hesspot.export.replay import check_fingerprint, packed_edges
 from hesspot.files import replacing
 from hesspot.kernel import KernelModel, NoKernel, packed, shape_of
-from hesspot.kernel.model_file import ModelFile
 from hesspot.models.architectures import ARCHITECTURES, build_model, name_of
-from hesspot.models.core import core_within, described, shortest_distances
-from hesspot.models.ensemble import Member, copy_weights
+from hesspot.models.core import core_within, shortest_distances
+from hesspot.models.ensemble import copy_weights
 from hesspot.version import __version__
 
 #: Faults of the TorchScript executor have been seen to appear on the second or third call only.
@@ -58,164 +39,6 @@ REPEATED_CALLS = 5
 
 #: Of the structure that these are repeated on, if all of the fingerprint are larger.
 FEW_ATOMS = 12
-
-AGAIN = "export it again with `hesspot export`"
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model read from a file, ready to be called; `path` as it was given, and `location`, the same from the root.
-
-    kernel: what evaluates it; None where its TorchScript does, and `no_kernel` says why. block: the packed weights.
-    """
-
-    metadata: ModelMetadata
-    path: Path
-    location: Path
-    dtype: torch.dtype = torch.float64
-    device: torch.device | str = "cpu"
-    kernel: KernelModel | None = None
-    no_kernel: str | None = None
-    block: bytes | None = None
-
-    @property
-    def elements(self) -> list[str]:
-        return self.metadata.elements
-
-    @property
-    def cutoff(self) -> float:
-        return self.metadata.cutoff
-
-    @property
-    def electrons(self) -> States:
-        """Charges and multiplicities that it was trained on; None where they are not known."""
-        return self.metadata.electrons
-
-    @cached_property
-    def module(self) -> Any:
-        """The file's TorchScript, which is a program: it is loaded, and run, when it is asked for.
-
-        UserError if torch cannot read it, or if it is not what the metadata say.
-        """
-        content = read_content(self.location)
-        told = ModelFile(content, str(self.path)).record(METADATA)
-        if told is None or _parse_metadata(told, self.path) != self.metadata:
-            raise UserError(f"model file {self.path} is another one by now; read it again")
-        return _load_script(content, self)
-
-    def __call__(self, species: Tensor, centers: Tensor, neighbors: Tensor, vectors: Tensor) -> Tensor:
-        evaluator = self.kernel or self.module
-        energies: Tensor = evaluator(species, centers, neighbors, vectors)
-        return energies
-
-    def describe(self) -> str:
-        """What runs, in one line: file, hash, elements, cutoff, precision, and kernel or TorchScript."""
-        if self.kernel is not None:
-            by = f"by the kernel ({self.kernel.instructions})"
-        else:
-            by = f"by TorchScript on {self.device} ({self.no_kernel})"
-        jump = "; jumps at the cutoff" if self.metadata.jump_at_cutoff else ""
-        jump += "" if self.metadata.shape is None else f"; {described(self.metadata.architecture.config.get('core'))}"
-        return (
-            f"{self.path} (weights {self.metadata.weights_sha256[:12]}; {' '.join(self.elements)}; "
-            f"cutoff {self.cutoff:g} Å{jump}) in {str(self.dtype).removeprefix('torch.')} {by}"
-        )
-
-
-def weights_hash(state: dict[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes and bytes of all parameters and buffers, sorted by name."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def cast_floats(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Cast floating-point parameters and buffers in place; integer buffers stay as they are."""
-    for tensor in [*module.parameters(), *module.buffers()]:
-        if tensor.is_floating_point():
-            tensor.data = tensor.data.to(dtype)
-
-
-def read_model(
-    path: str | Path,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
-    backend: Literal["auto", "kernel", "torchscript"] = "auto",
-) -> LoadedModel:
-    """Read an exported model.
-
-    backend: the model's kernel, which runs on the CPU, needs edges sorted by centre, and runs no code of the
-    file; the file's TorchScript, which is a program (docs/export.md); or the kernel where the model has one.
-
-    UserError if the file is missing, is no hesspot model, is damaged or changed, has a newer format, and for a device
-    that is not there.
-    """
-    path, device = Path(path), torch_device(device)
-    content = read_content(path)
-    file = ModelFile(content, str(path))
-    metadata = _parse_metadata(file.record(METADATA) or b"", path)
-    block = file.record(WEIGHTS) if metadata.shape else None
-    lacking = file.no_kernel
-    if not lacking and torch.device(device).type != "cpu":
-        lacking = f"the kernel runs on the CPU, not on {device}"
-    kernel = None
-    if backend == "torchscript":
-        lacking = "as asked for"
-    elif block is not None and not lacking:
-        try:
-            kernel = KernelModel(block, dtype)
-        except NoKernel as error:
-            lacking = str(error)
-        except UserError as error:
-            raise UserError(f"in model file {path} {error}; {AGAIN}") from error
-    if backend == "kernel" and lacking:
-        raise UserError(f"model {path} cannot be evaluated by the kernel: {lacking}; use the torchscript backend")
-    loaded = LoadedModel(metadata, path, path.absolute(), dtype, device, kernel, lacking, block)
-    if kernel is None:
-        loaded.__dict__["module"] = _load_script(content, loaded)
-    return loaded
-
-
-def _parse_metadata(text: bytes, path: Path) -> ModelMetadata:
-    try:
-        return ModelMetadata.model_validate(json.loads(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{METADATA_NAME} in {path} has a bad entry {where}: {first['msg']}; {AGAIN}") from error
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{METADATA_NAME} in {path} cannot be read ({error}); {AGAIN}") from error
-
-
-def _hash_of(records: dict[str, bytes], name: str) -> str | None:
-    return hashlib.sha256(records[name]).hexdigest() if name in records else None
-
-
-def _load_script(content: bytes, loaded: LoadedModel) -> Any:
-    path, metadata = loaded.path, loaded.metadata
-    try:
-        module = torch.jit.load(io.BytesIO(content), map_location=loaded.device)
-    except RuntimeError as error:
-        raise UserError(
-            f"model file {path} cannot be read by torch {torch.__version__}: {str(error).splitlines()[0]}; {AGAIN}"
-        ) from error
-    if metadata.format_version == 1 and weights_hash(module.state_dict()) != metadata.weights_sha256:
-        raise UserError(
-            f"the weights in model file {path} do not match what its {METADATA_NAME} says: the file was changed; "
-            f"{AGAIN}"
-        )
-    if list(module.elements) != metadata.elements or module.cutoff != metadata.cutoff:
-        raise UserError(
-            f"{METADATA_NAME} in {path} has elements {' '.join(metadata.elements)} and cutoff {metadata.cutoff:g} Å, "
-            f"its TorchScript {' '.join(module.elements)} and {module.cutoff:g} Å: the file was changed; {AGAIN}"
-        )
-    for tensor in [*module.parameters(), *module.buffers()]:
-        tensor.requires_grad_(False)
-    cast_floats(module, loaded.dtype)
-    return module.eval()
 
 
 def eager_model(loaded: LoadedModel) -> Model:
@@ -248,23 +71,6 @@ def _is_of_this_version(block: bytes) -> bool:
     except NoKernel:
         return False
     return True
-
-
-def members_of(model: LoadedModel) -> list[Member]:
-    """The members of a committee, each a model of its own; UserError for a model that is none."""
-    count = 1
-    if model.kernel is not None:
-        count = model.kernel.n_members
-    elif hasattr(model.module, "members"):
-        nothing = torch.zeros(0, dtype=torch.int64, device=model.device)
-        vectors = torch.zeros(0, 3, dtype=torch.float64, device=model.device)
-        count = len(model.module.members(nothing, nothing, nothing, vectors))
-    if count == 1:
-        raise UserError(
-            f"--extras committee needs a committee, but {model.path} is one model; train a committee, or give several "
-            "models to `hesspot ipi-input committee`"
-        )
-    return [Member(model.kernel or model.module, number) for number in range(count)]
 
 
 def write_model(
@@ -385,6 +191,10 @@ def _give_core(model: Any, old: str | Path, sources: Sequence[str]) -> None:
     records = read_data(list(sources), allow_mixed_levels=True).records
     batches = (build_batch([record.atoms_only()], model.elements, model.cutoff) for record in records)
     model.set_core(core_within(model.elements, shortest_distances(batches, len(model.elements)), model.cutoff))
+
+
+def _hash_of(records: dict[str, bytes], name: str) -> str | None:
+    return hashlib.sha256(records[name]).hexdigest() if name in records else None
 
 
 def _check_repeatedly(

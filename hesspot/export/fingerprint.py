@@ -10,8 +10,8 @@ from hesspot.analysis.normal_modes import normal_modes
 from hesspot.contract import Model
 from hesspot.data import Record
 from hesspot.data.stored_records import Entry
+from hesspot.export.answers import fingerprint_entry
 from hesspot.export.metadata import FingerprintEntry, Reference
-from hesspot.export.replay import fingerprint_entry
 
 #: Å of empty space around the periodic entry: less than the cutoff, so that atoms see images.
 PERIODIC_MARGIN = 3.5

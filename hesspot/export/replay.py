@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 
-from hesspot.contract import Batch, Model, build_batch
-from hesspot.derivatives import evaluate, hvp
 from hesspot.errors import UserError
-from hesspot.export.metadata import FingerprintEntry, Reference
+from hesspot.export.metadata import FingerprintEntry
+from hesspot.graph import build_graph
 
 #: Unit, and what the same float64 operations in another order may give: rounding only. H·v for directions of length 1
 #: per atom; a virial is a force on an arm of 10 Å.
@@ -34,60 +31,14 @@ class Answer:
     product: np.ndarray
 
 
-def answer(model: Model, batch: Batch, directions: np.ndarray) -> Answer:
-    """That of a model in float64 for a batch of one structure and directions (n, 3)."""
-    result = evaluate(model, batch, virial=True)
-    assert result.virial is not None
-    product = hvp(model, batch, torch.from_numpy(directions))
-    return Answer(float(result.energy[0]), result.forces.numpy(), result.virial[0].numpy(), product.numpy())
-
-
-def answers_of(model: Model) -> Callable[[FingerprintEntry], Answer]:
-    """A model in float64 as what `replay` asks."""
-
-    def ask(entry: FingerprintEntry) -> Answer:
-        batch = build_batch([entry.atoms()], model.elements, model.cutoff)
-        return answer(model, batch, np.array(entry.directions).reshape(-1, 3))
-
-    return ask
-
-
-def fingerprint_entry(
-    model: Model,
-    name: str,
-    atoms: Any,
-    kind: str = "other",
-    reference: Reference | None = None,
-    seed: int = 0,
-) -> FingerprintEntry:
-    """What `model` (float64) gives for one structure, with a fixed random direction for H·v."""
-    directions = np.random.default_rng(seed).standard_normal((len(atoms), 3))
-    found = answer(model, build_batch([atoms], model.elements, model.cutoff), directions)
-    return FingerprintEntry(
-        name=name,
-        kind=kind,
-        numbers=atoms.numbers.tolist(),
-        positions=atoms.positions.tolist(),
-        cell=atoms.cell.array.tolist(),
-        pbc=atoms.pbc.tolist(),
-        masses=atoms.get_masses().tolist() if atoms.has("masses") else None,
-        energy=found.energy,
-        forces=found.forces.tolist(),
-        virial=found.virial.tolist(),
-        directions=directions.tolist(),
-        hvp=found.product.tolist(),
-        reference=reference,
-    )
-
-
 def packed_edges(elements: Sequence[str], cutoff: float, fingerprint: Sequence[FingerprintEntry]) -> bytes:
     """The edges of all structures, for engines that have no search for neighbours (docs/export.md)."""
     parts: list[np.ndarray] = []
     for entry in fingerprint:
-        batch = build_batch([entry.atoms()], elements, cutoff)
-        parts.append(np.array([batch.n_atoms, batch.n_edges], dtype="<i8"))
-        parts += [part.numpy().astype("<i8") for part in (batch.species, batch.centers, batch.neighbors)]
-        parts.append(batch.vectors.numpy().astype("<f8"))
+        graph = build_graph(entry.atoms(), elements, cutoff)
+        parts.append(np.array([graph.n_atoms, graph.n_edges], dtype="<i8"))
+        parts += [part.astype("<i8") for part in (graph.species, graph.centers, graph.neighbors)]
+        parts.append(graph.vectors.astype("<f8"))
     return b"".join(part.tobytes() for part in parts)
 
 

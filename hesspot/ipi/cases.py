@@ -14,7 +14,7 @@ from hesspot.data.sources import require_known_level
 from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
-from hesspot.export.file import members_of
+from hesspot.export.loaded import committee_size
 from hesspot.files import write_atomically
 from hesspot.ipi import curvature, inputs
 from hesspot.ipi.curvature import ADDRESS
@@ -153,7 +153,7 @@ def _constant_pressure(atoms: ase.Atoms, models: Sequence[Path], folder: Path, s
 def _committee(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
     start, loaded = _checked_start(atoms, models, folder)
     if len(models) == 1:
-        members_of(loaded)  # refuses a file that is no committee
+        committee_size(loaded)  # refuses a file that is no committee
         how = "the members of one committee file, all from one driver"
         of_members = f"<weights>[1.0]</weights>\n    <!-- the members are in the driver's extras -->\n    {PARSE_JSON}"
     else:

@@ -15,10 +15,9 @@ import numpy as np
 
 from hesspot.analysis.normal_modes import IMAGINARY, NormalModes, mass_weighted, normal_modes, rigid_basis
 from hesspot.analysis.stationary import stationary_point
-from hesspot.contract import batch_for
-from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel
+from hesspot.graph import graph_for
 from hesspot.ipi import inputs
 from hesspot.ipi.inputs import RunSettings
 from hesspot.structures import fixed_coordinates
@@ -101,14 +100,15 @@ class Curvature:
 
 
 def derivatives(model: LoadedModel, beads: list[ase.Atoms]) -> Curvature:
-    """Energies, forces and Hessians of all beads, in one batch."""
-    batch = batch_for(model, beads, place="the start structure" if len(beads) == 1 else "")
-    values = evaluate(model, batch)
+    """Energies, forces and Hessians of all beads."""
+    places = ["the start structure"] if len(beads) == 1 else [f"structure {number}" for number in range(len(beads))]
+    graphs = [graph_for(model, bead, place) for bead, place in zip(beads, places, strict=True)]
+    answers = [model.potential.answer(graph) for graph in graphs]
     curvature = Curvature(
         beads,
-        values.energy.numpy(),
-        values.forces.numpy().reshape(len(beads), -1, 3),
-        np.stack([matrix.numpy() for matrix in hessian(model, batch)]),
+        np.array([answer.energy for answer in answers]),
+        np.stack([answer.forces for answer in answers]),
+        np.stack([model.potential.hessian(graph) for graph in graphs]),
     )
     if not (np.isfinite(curvature.forces).all() and np.isfinite(curvature.hessians).all()):
         raise UserError(

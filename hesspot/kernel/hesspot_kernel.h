@@ -105,6 +105,44 @@ HESSPOT_API const char *hesspot_model_instructions(const void *model);
 HESSPOT_API int hesspot_model_set_threads(void *model, int threads,
                                           const char **error);
 
+/** A structure, or several whose atoms are counted through: every atom is a
+ * centre, whose edges are first_edge[c] ... first_edge[c + 1] - 1. */
+struct hesspot_graph {
+  int64_t n_atoms, n_edges;
+  const int64_t *species;    /**< (n_atoms) indices into the elements */
+  const int64_t *first_edge; /**< (n_atoms + 1) from 0 to n_edges */
+  const int64_t *neighbors;  /**< (n_edges) atoms */
+  const double *vectors; /**< (3 n_edges) Angstrom, from centre to neighbour */
+};
+
+/** The size of that structure, for callers that lay it out themselves. */
+HESSPOT_API int64_t hesspot_graph_size(void);
+
+/** Energy (1) eV, energies (n_atoms) eV of the atoms as centres, forces (3
+ * n_atoms) eV/Angstrom, virial (3, 3) eV, minus the sum of vector times
+ * gradient, and virials (n_atoms, 3, 3), its parts by neighbours, unless that
+ * is null; of a committee, the means. Sums run over the edges in their order.
+ * HESSPOT_INVALID as below, and for neighbours that are no atoms. */
+HESSPOT_API int hesspot_model_answer(const void *model,
+                                     const struct hesspot_graph *graph,
+                                     double *energy, double *energies,
+                                     double *forces, double *virial,
+                                     double *virials, const char **error);
+
+/** Products (3 n_atoms) of the Hessian with the directions (3 n_atoms) of the
+ * atoms, eV/Angstrom^2 times their unit. Checks as above. */
+HESSPOT_API int hesspot_model_products(const void *model,
+                                       const struct hesspot_graph *graph,
+                                       const double *directions,
+                                       double *products, const char **error);
+
+/** Analytic Hessian (3 n_atoms, 3 n_atoms) eV/Angstrom^2 of the graph's energy,
+ * x, y, z of the first atom, then of the next; the same to the last bit across
+ * the diagonal, and whatever the number of threads. Checks as above. */
+HESSPOT_API int hesspot_model_hessian(const void *model,
+                                      const struct hesspot_graph *graph,
+                                      double *hessian, const char **error);
+
 /** Edges, sorted by centre: those of centre c are first_edge[c] ...
  * first_edge[c + 1] - 1. species and neighbor_species are indices into the
  * model's elements. */

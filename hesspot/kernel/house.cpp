@@ -230,6 +230,18 @@ void House::members_part(const Edges &edges, double *energies,
                energies + m * energy_step);
 }
 
+std::size_t House::hessians_at_once() const {
+  return double_ ? kernel_.lanes_double : kernel_.lanes_single;
+}
+
+void House::hessians_part(const Edges &edges, SameCenters own,
+                          double *const *hessians) const {
+  if (double_)
+    kernel_.hessians_double(double_->kernel, edges, own, hessians);
+  else
+    kernel_.hessians_single(single_->kernel, edges, own, hessians);
+}
+
 int House::n_weights() const { return double_ ? double_->kernel.n_weights : 0; }
 
 void House::assign(const double *weights) { double_->assign(weights); }

@@ -70,6 +70,9 @@ private:
                           double *energies, std::size_t energy_step,
                           double *gradient, std::size_t gradient_step,
                           double *products) const override;
+  std::size_t hessians_at_once() const override;
+  void hessians_part(const Edges &edges, SameCenters own,
+                     double *const *hessians) const override;
   void assign(const double *weights) override;
   void weights_part(const Edges &edges, SameCenters own, int member,
                     LossSlopes slopes, double *sums) const override;

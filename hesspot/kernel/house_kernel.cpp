@@ -130,10 +130,7 @@ public:
     energy_ = core_energy_;
     for (int i = 0; i < p_.n_descriptions; i++) {
       describe(p_.descriptions[i]);
-      networks_.clear();
-      for (int m = 0; m < description_->n_members; m++)
-        networks_.add(network_of(m),
-                      description_->scale / static_cast<Real>(p_.n_members));
+      mean_of_networks();
       energy_ += networks_.energy;
       descend(i ? density_part_ : density_bar_);
       if (i)
@@ -166,6 +163,75 @@ public:
         edges_backward(slopes_of(member), values_of(member));
       }
     }
+  }
+
+  /// Of Jets: calls add(row, column, block) for pairs of places, row ≥ column;
+  /// the sums of these blocks (3, 3) are the second derivatives of the mean
+  /// energies with respect to the vectors there. `pieces` is memory of
+  /// hessians_memory().
+  ///
+  /// Within a description the energy depends on the vectors through the
+  /// moments M alone, each of which is a sum over the edges. So its Hessian is
+  /// (∂M/∂x)ᵀ ∂²E/∂M² ∂M/∂x', and on the diagonal what each edge has alone.
+  template <typename Add> void hessians(Lanes<Real> *pieces, Add add) {
+    const int size = 3 * p_.n_channels * N_MONOMIALS,
+              n_places = start_[p_.n_elements];
+    for (int s = 0; s < p_.n_elements; s++)
+      for (int place = start_[s]; place < start_[s + 1]; place++) {
+        for (int i = 0; i < 3; i++)
+          vector_[3 * place + i].b[i] = Lanes<Real>(Real(1));
+        describe_edge(place, p_.cores[species_ * p_.n_elements + s]);
+      }
+    Lanes<Real> *const edge = pieces, *const slopes = pieces + 3 * p_.n_radial *
+                                                                   N_MONOMIALS;
+    for (int d = 0; d < p_.n_descriptions; d++) {
+      describe(p_.descriptions[d]);
+      mean_of_networks();
+      descend(d ? density_part_ : density_bar_);
+      for (int k = 0; d && k < n_slots_ * N_MONOMIALS; k++)
+        density_bar_[k] += density_part_[k];
+      for (int s = 0; s < p_.n_elements; s++)
+        for (int place = start_[s]; place < start_[s + 1]; place++)
+          moment_slopes(s, place, edge, slopes + place * size);
+      for (int column = 0; column < n_places; column++) {
+        along_moments(slopes + column * size);
+        for (int row = column; row < n_places; row++) {
+          Lanes<Real> block[9];
+          moment_block(slopes + row * size, block);
+          add(row, column, block);
+        }
+      }
+    }
+    for (int s = 0; s < p_.n_elements; s++)
+      for (int place = start_[s]; place < start_[s + 1]; place++) {
+        T gradient[3];
+        edge_backward(place, density_bar_ + s * p_.n_radial * N_MONOMIALS,
+                      gradient);
+        Lanes<Real> block[9];
+        for (int i = 0; i < 3; i++)
+          for (int j = 0; j < 3; j++)
+            block[3 * i + j] = gradient[i].b[j];
+        add(place, place, block);
+      }
+  }
+
+  /// How many numbers `hessians` needs for centres with these edges.
+  static std::size_t hessians_memory(const HouseParameters<Real> &p,
+                                     const Edges &edges) {
+    const auto places =
+        static_cast<std::size_t>(p.n_elements) * most_edges(edges);
+    return 3 * N_MONOMIALS *
+           (static_cast<std::size_t>(p.n_radial) +
+            places * static_cast<std::size_t>(p.n_channels));
+  }
+
+  /// The edge at a place and in a lane, among those of its centre; -1 if there
+  /// is none.
+  std::ptrdiff_t edge_at(int place, int lane, std::size_t center) const {
+    const std::size_t edge = edge_[place * T::COUNT + lane];
+    return edge == NO_EDGE
+               ? -1
+               : static_cast<std::ptrdiff_t>(edge - edges_.first_edge[center]);
   }
 
   /// Adds the last part of the derivatives of `seed` times the energies of one
@@ -205,14 +271,70 @@ private:
   bool *is_close_; // (places): some lane is within the core
   T *core_slope_;  // (places), of its energies where it is close
 
-  /// The standardised descriptors of the centres.
+  /// The mean energies of the members that have this description.
+  void mean_of_networks() {
+    networks_.clear();
+    for (int m = 0; m < description_->n_members; m++)
+      networks_.add(network_of(m),
+                    description_->scale / static_cast<Real>(p_.n_members));
+  }
+
+  /// ∂M/∂x of the edge at a place, (channels, monomials, 3); `edge` for
+  /// (radial, monomials, 3) between.
+  void moment_slopes(int s, int place, Lanes<Real> *edge,
+                     Lanes<Real> *slopes) const {
+    const int K = p_.n_radial, C = p_.n_channels;
+    const T *const B = radial_ + place * K;
+    const T *const Y = angular_ + place * N_MONOMIALS;
+    for (int k = 0; k < K; k++)
+      for (int m = 0; m < N_MONOMIALS; m++) {
+        const T product = B[k] * Y[m];
+        for (int i = 0; i < 3; i++)
+          edge[3 * (k * N_MONOMIALS + m) + i] = product.b[i];
+      }
+    for (int rank = 0; rank < 4; rank++)
+      for (int m = 3 * RANKS[rank]; m < 3 * RANKS[rank + 1]; m++)
+        product<false, Lanes<Real>>({mix_of(rank) + s * K * C, 1, C}, C, K,
+                                    {edge + m, 3 * N_MONOMIALS},
+                                    {slopes + m, 3 * N_MONOMIALS});
+  }
+
+  /// Gives the moments their derivatives along three directions, and
+  /// moments_bar_ those of the derivatives with respect to the moments.
+  [[gnu::noinline]] // what it calls is inlined into it then
+  void along_moments(const Lanes<Real> *slopes) {
+    for (int i = 0; i < p_.n_channels * N_MONOMIALS; i++)
+      for (int j = 0; j < 3; j++)
+        moments_[i].b[j] = slopes[3 * i + j];
+    describe_moments();
+    mean_of_networks();
+    descend_to_moments();
+  }
+
+  /// (3, 3): the derivatives from along_moments in the directions of `slopes`.
+  void moment_block(const Lanes<Real> *slopes, Lanes<Real> *block) const {
+    Lanes<Real> sum[9];
+    set_zero(sum, 9);
+    for (int i = 0; i < p_.n_channels * N_MONOMIALS; i++)
+      for (int j = 0; j < 3; j++)
+        for (int k = 0; k < 3; k++)
+          sum[3 * j + k] += slopes[3 * i + j] * moments_bar_[i].b[k];
+    for (int i = 0; i < 9; i++)
+      block[i] = sum[i];
+  }
+
   void describe(const HouseDescription<Real> &description) {
     description_ = &description;
     mix_channels();
+    describe_moments();
+  }
+
+  /// The standardised descriptors of the centres, from their moments.
+  [[gnu::always_inline]] inline void describe_moments() {
     invariants();
-    const Real *const mean = description.mean + species_ * p_.n_descriptors;
+    const Real *const mean = description_->mean + species_ * p_.n_descriptors;
     const Real *const inverse_deviation =
-        description.inverse_deviation + species_ * p_.n_descriptors;
+        description_->inverse_deviation + species_ * p_.n_descriptors;
     T *const d = networks_.descriptors;
     for (int i = 0; i < p_.n_descriptors; i++)
       d[i] = inverse_deviation[i] * (d[i] - T(mean[i]));
@@ -710,6 +832,47 @@ void differentiate(const HouseParameters<double> &p, const Edges &edges,
                 });
 }
 
+/// hessians[i] (3 m, 3 m) of the m edges of own.centers[i]; no more centres
+/// than there are lanes.
+template <typename Real>
+void hessians(const HouseParameters<Real> &p, const Edges &edges,
+              SameCenters own, double *const *hessians) {
+  typedef Jet<Lanes<Real>> T;
+  thread_local Memory memory;
+  memory.provide([&](Memory &memory) {
+    Kernel<T> kernel(p, edges, {}, memory);
+    auto *const pieces =
+        memory.take<Lanes<Real>>(Kernel<T>::hessians_memory(p, edges));
+    if (!memory.ready())
+      return;
+    std::size_t size[T::COUNT];
+    for (std::size_t lane = 0; lane < own.count; lane++) {
+      const std::size_t c = own.centers[lane];
+      size[lane] = 3 * (edges.first_edge[c + 1] - edges.first_edge[c]);
+      for (std::size_t i = 0; i < size[lane] * size[lane]; i++)
+        hessians[lane][i] = 0.0;
+    }
+    kernel.place(own.species, own.centers, static_cast<int>(own.count));
+    kernel.hessians(pieces, [&](int row, int column, const Lanes<Real> *block) {
+      for (int lane = 0; lane < static_cast<int>(own.count); lane++) {
+        const auto r = kernel.edge_at(row, lane, own.centers[lane]),
+                   c = kernel.edge_at(column, lane, own.centers[lane]);
+        if (r < 0 || c < 0)
+          continue;
+        const auto n = static_cast<std::ptrdiff_t>(size[lane]);
+        double *const h = hessians[lane];
+        for (int i = 0; i < 3; i++)
+          for (int j = 0; j < (row == column ? i + 1 : 3); j++) {
+            const auto value = static_cast<double>(block[3 * i + j].v[lane]);
+            h[(3 * r + i) * n + 3 * c + j] += value;
+            if (row != column || i != j)
+              h[(3 * c + j) * n + 3 * r + i] += value;
+          }
+      }
+    });
+  });
+}
+
 /// seed_lane(seed, lane, slope of the centre's energy) for each centre.
 template <typename T, typename SeedLane>
 void add_to_weights(const HouseParameters<double> &p, const Edges &edges,
@@ -780,7 +943,11 @@ const HouseKernel house_kernel = {HESSPOT_NAME_OF(HESSPOT_INSTRUCTIONS),
                                   members<double>,
                                   members<float>,
                                   differentiate,
-                                  weights};
+                                  weights,
+                                  Lanes<double>::COUNT,
+                                  Lanes<float>::COUNT,
+                                  hessians<double>,
+                                  hessians<float>};
 
 } // namespace HESSPOT_INSTRUCTIONS
 } // namespace hesspot

@@ -121,6 +121,15 @@ struct HouseKernel {
   /// weights of one member and of the element of `own`.
   void (*weights)(const HouseParameters<double> &, const Edges &,
                   SameCenters own, int member, LossSlopes, double *sums);
+  /// Centres that one call of the functions below takes at most.
+  std::size_t lanes_double, lanes_single;
+  /// Second derivatives of the energies of some centres of one element with
+  /// respect to the vectors of their edges, whole and symmetric:
+  /// hessians[i] (3 m, 3 m) of the m edges of centre i of `own`.
+  void (*hessians_double)(const HouseParameters<double> &, const Edges &,
+                          SameCenters own, double *const *hessians);
+  void (*hessians_single)(const HouseParameters<float> &, const Edges &,
+                          SameCenters own, double *const *hessians);
 };
 
 } // namespace hesspot

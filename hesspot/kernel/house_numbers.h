@@ -101,6 +101,50 @@ template <typename Part> struct Dual {
   }
 };
 
+/// a + b₁ ε₁ + b₂ ε₂ + b₃ ε₃ with εᵢ εⱼ = 0: a value and its derivatives along
+/// three directions, which share the work on the value.
+template <typename P> struct Jet {
+  typedef P Part;
+  typedef typename Part::Scalar Scalar;
+  static constexpr int COUNT = Part::COUNT;
+  Part a, b[3];
+
+  Jet() = default;
+  Jet(Scalar value) : a(value), b{Part(0), Part(0), Part(0)} {}
+  /// A function's value, and the derivatives from its slope and those of x.
+  Jet(const Part &value, const Part &slope, const Jet &x)
+      : a(value), b{slope * x.b[0], slope * x.b[1], slope * x.b[2]} {}
+  Jet &operator+=(const Jet &o) {
+    a += o.a;
+    for (int i = 0; i < 3; i++)
+      b[i] += o.b[i];
+    return *this;
+  }
+
+  friend Jet operator+(Jet x, const Jet &y) { return x += y; }
+  friend Jet operator-(Jet x, const Jet &y) {
+    x.a = x.a - y.a;
+    for (int i = 0; i < 3; i++)
+      x.b[i] = x.b[i] - y.b[i];
+    return x;
+  }
+  friend Jet operator*(const Jet &x, const Jet &y) {
+    Jet product;
+    product.a = x.a * y.a;
+    for (int i = 0; i < 3; i++)
+      product.b[i] = x.a * y.b[i] + x.b[i] * y.a;
+    return product;
+  }
+  friend Jet operator*(Scalar x, const Jet &y) { return {x * y.a, Part(x), y}; }
+  friend Jet operator/(const Jet &x, const Jet &y) {
+    Jet quotient;
+    quotient.a = x.a / y.a;
+    for (int i = 0; i < 3; i++)
+      quotient.b[i] = (x.b[i] - quotient.a * y.b[i]) / y.a;
+    return quotient;
+  }
+};
+
 /// Registers that a number takes, and how many numbers can be summed at once in
 /// what there is of them, beside one more number and a weight.
 template <typename T>
@@ -126,6 +170,15 @@ inline void put(Dual<Part> &x, int lane, double value, double first,
   }
 }
 
+/// Without derivatives.
+template <typename Part>
+inline void put(Jet<Part> &x, int lane, double value, double = 0.0,
+                double = 0.0, double = 0.0) {
+  put(x.a, lane, value);
+  for (int i = 0; i < 3; i++)
+    put(x.b[i], lane, 0.0);
+}
+
 /// The part of 1.
 template <typename Real>
 inline const Lanes<Real> &value_of(const Lanes<Real> &x) {
@@ -133,6 +186,10 @@ inline const Lanes<Real> &value_of(const Lanes<Real> &x) {
 }
 template <typename Part> inline const auto &value_of(const Dual<Part> &x) {
   return value_of(x.a);
+}
+
+template <typename Part> inline const Part &value_of(const Jet<Part> &x) {
+  return x.a;
 }
 
 /// The last part of a product.
@@ -199,6 +256,11 @@ template <typename Part> inline Dual<Part> exponential(const Dual<Part> &x) {
   return {value, value * x.b};
 }
 
+template <typename Part> inline Jet<Part> exponential(const Jet<Part> &x) {
+  const Part value = exponential(x.a);
+  return {value, value, x};
+}
+
 /// 1 / (1 + e^-x). Its derivative is taken from its value: e^-x may be near the
 /// largest number.
 template <typename Real> inline Lanes<Real> logistic(const Lanes<Real> &x) {
@@ -208,6 +270,11 @@ template <typename Real> inline Lanes<Real> logistic(const Lanes<Real> &x) {
 template <typename Part> inline Dual<Part> logistic(const Dual<Part> &x) {
   const Part value = logistic(x.a);
   return {value, value * (Part(typename Part::Scalar(1)) - value) * x.b};
+}
+
+template <typename Part> inline Jet<Part> logistic(const Jet<Part> &x) {
+  const Part value = logistic(x.a);
+  return {value, value * (Part(typename Part::Scalar(1)) - value), x};
 }
 
 template <typename Real> inline Lanes<Real> square_root(const Lanes<Real> &x) {
@@ -221,6 +288,12 @@ template <typename Real> inline Lanes<Real> square_root(const Lanes<Real> &x) {
 template <typename Part> inline Dual<Part> square_root(const Dual<Part> &x) {
   const Part value = square_root(x.a);
   return {value, x.b / (typename Part::Scalar(2) * value)};
+}
+
+template <typename Part> inline Jet<Part> square_root(const Jet<Part> &x) {
+  typedef typename Part::Scalar Real;
+  const Part value = square_root(x.a);
+  return {value, Part(Real(1)) / (Real(2) * value), x};
 }
 
 /// sin πt for |t| ≤ ½, by its Taylor series.
@@ -258,6 +331,17 @@ inline void sine_cosine_of_pi(const Dual<Part> &x, Dual<Part> &sine,
   cosine.b = Real(-1) * slope * sine.a;
 }
 
+template <typename Part>
+inline void sine_cosine_of_pi(const Jet<Part> &x, Jet<Part> &sine,
+                              Jet<Part> &cosine) {
+  typedef typename Part::Scalar Real;
+  const Real pi(3.14159265358979323846);
+  Part s, c;
+  sine_cosine_of_pi(x.a, s, c);
+  sine = {s, pi * c, x};
+  cosine = {c, -pi * s, x};
+}
+
 /// x where `value` is no larger than `bound`, else zero.
 template <typename Real>
 inline Lanes<Real> where_at_most(const Lanes<Real> &x, const Lanes<Real> &value,
@@ -279,6 +363,15 @@ inline Lanes<Real> at_most(const Lanes<Real> &x, Real bound) {
 template <typename Part>
 inline Dual<Part> at_most(const Dual<Part> &x, typename Part::Scalar bound) {
   return {at_most(x.a, bound), where_at_most(x.b, value_of(x), bound)};
+}
+
+template <typename Part>
+inline Jet<Part> at_most(const Jet<Part> &x, typename Part::Scalar bound) {
+  Jet<Part> smaller;
+  smaller.a = at_most(x.a, bound);
+  for (int i = 0; i < 3; i++)
+    smaller.b[i] = where_at_most(x.b[i], x.a, bound);
+  return smaller;
 }
 
 /// The larger one.

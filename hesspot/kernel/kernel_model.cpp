@@ -76,20 +76,6 @@ void need_elements(const std::int64_t *species, std::size_t n,
                               std::to_string(n_elements - 1));
 }
 
-/// std::invalid_argument for edges that would lead out of an array.
-void check(const Edges &edges, std::size_t n_elements) {
-  const std::size_t *const first = edges.first_edge;
-  std::uint64_t high_bits = first[0] ? std::uint64_t(1) << 63 : 0;
-  for (std::size_t c = 0; c < edges.n_centers; c++)
-    high_bits |= first[c + 1] - first[c];
-  if (high_bits >> 63)
-    throw std::invalid_argument("the edges of the centres do not follow one "
-                                "another; first_edge must rise from 0");
-  need_elements(edges.species, edges.n_centers, n_elements, "centre");
-  need_elements(edges.neighbor_species, first[edges.n_centers], n_elements,
-                "the neighbour of edge");
-}
-
 /// Calls work(edges of its own, its first centre) on each thread for a part of
 /// the centres.
 template <typename Work>
@@ -107,6 +93,22 @@ void share(Team &team, const Edges &edges, Work work,
     work(own, first);
   });
 }
+
+/// The centres in parts of one element each, with so many of them at most.
+struct ByElement {
+  std::vector<std::vector<std::size_t>> centers;
+  std::vector<SameCenters> parts;
+
+  ByElement(const Edges &edges, std::size_t n_elements, std::size_t at_most)
+      : centers(n_elements) {
+    for (std::size_t c = 0; c < edges.n_centers; c++)
+      centers[static_cast<std::size_t>(edges.species[c])].push_back(c);
+    for (std::size_t s = 0; s < n_elements; s++)
+      for (std::size_t first = 0; first < centers[s].size(); first += at_most)
+        parts.push_back({static_cast<int>(s), &centers[s][first],
+                         std::min(at_most, centers[s].size() - first)});
+  }
+};
 
 /// Centres whose sums over weights are one term of the whole.
 constexpr std::size_t CENTERS_OF_A_SUM = 32;
@@ -141,9 +143,22 @@ void KernelModel::state(std::vector<std::string> elements, double cutoff,
 
 void KernelModel::set_threads(std::size_t threads) { team_ = team_of(threads); }
 
+void KernelModel::check(const Edges &edges) const {
+  const std::size_t *const first = edges.first_edge;
+  std::uint64_t high_bits = first[0] ? std::uint64_t(1) << 63 : 0;
+  for (std::size_t c = 0; c < edges.n_centers; c++)
+    high_bits |= first[c + 1] - first[c];
+  if (high_bits >> 63)
+    throw std::invalid_argument("the edges of the centres do not follow one "
+                                "another; first_edge must rise from 0");
+  need_elements(edges.species, edges.n_centers, n_elements_, "centre");
+  need_elements(edges.neighbor_species, first[edges.n_centers], n_elements_,
+                "the neighbour of edge");
+}
+
 void KernelModel::evaluate(const Edges &edges, double *energies,
                            double *gradient) const {
-  check(edges, n_elements_);
+  check(edges);
   share(*team_, edges, [&](const Edges &own, std::size_t first) {
     evaluate_part(own, energies + first, gradient);
   });
@@ -151,7 +166,7 @@ void KernelModel::evaluate(const Edges &edges, double *energies,
 
 void KernelModel::hvp(const Edges &edges, const double *directions,
                       double *products) const {
-  check(edges, n_elements_);
+  check(edges);
   share(*team_, edges, [&](const Edges &own, std::size_t) {
     hvp_part(own, directions, products);
   });
@@ -159,7 +174,7 @@ void KernelModel::hvp(const Edges &edges, const double *directions,
 
 void KernelModel::members(const Edges &edges, double *energies,
                           double *gradient) const {
-  check(edges, n_elements_);
+  check(edges);
   const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
   share(*team_, edges, [&](const Edges &own, std::size_t first) {
     members_part(own, energies + first, n, gradient, size);
@@ -169,7 +184,7 @@ void KernelModel::members(const Edges &edges, double *energies,
 void KernelModel::differentiate(const Edges &edges, const double *directions,
                                 double *energies, double *gradient,
                                 double *products) const {
-  check(edges, n_elements_);
+  check(edges);
   const std::size_t n = edges.n_centers, size = 3 * edges.first_edge[n];
   share(
       *team_, edges,
@@ -179,6 +194,39 @@ void KernelModel::differentiate(const Edges &edges, const double *directions,
                            size, products);
       },
       DUAL_CENTERS_WORTH_A_THREAD);
+}
+
+void KernelModel::hessians(
+    const Edges &edges,
+    const std::function<void(std::size_t, const double *)> &take) const {
+  check(edges);
+  const ByElement sorted(edges, n_elements_, hessians_at_once());
+  const auto &parts = sorted.parts;
+  struct Found {
+    std::vector<double> values;
+    std::vector<double *> hessians; // of the centres of a part
+  };
+  std::vector<Found> found(std::min(team_->size(), parts.size()));
+  for (std::size_t first = 0; first < parts.size(); first += found.size()) {
+    const std::size_t count = std::min(found.size(), parts.size() - first);
+    team_->run(count, [&](std::size_t k) {
+      const SameCenters &own = parts[first + k];
+      std::vector<std::size_t> begins(1, 0);
+      for (std::size_t i = 0; i < own.count; i++) {
+        const std::size_t *const edge = edges.first_edge + own.centers[i];
+        const std::size_t size = 3 * (edge[1] - edge[0]);
+        begins.push_back(begins.back() + size * size);
+      }
+      found[k].values.resize(begins.back());
+      found[k].hessians.clear();
+      for (std::size_t i = 0; i < own.count; i++)
+        found[k].hessians.push_back(found[k].values.data() + begins[i]);
+      hessians_part(edges, own, found[k].hessians.data());
+    });
+    for (std::size_t k = 0; k < count; k++)
+      for (std::size_t i = 0; i < parts[first + k].count; i++)
+        take(parts[first + k].centers[i], found[k].hessians[i]);
+  }
 }
 
 void KernelModel::place_weights(const std::int64_t *places) {
@@ -216,17 +264,10 @@ void KernelModel::set_weights(const double *weights) {
 void KernelModel::add_weight_gradient(const Edges &edges, int member,
                                       LossSlopes slopes,
                                       double *gradient) const {
-  check(edges, n_elements_);
+  check(edges);
   const auto n_weights = static_cast<std::size_t>(this->n_weights());
-  std::vector<std::vector<std::size_t>> centers(n_elements_);
-  for (std::size_t c = 0; c < edges.n_centers; c++)
-    centers[static_cast<std::size_t>(edges.species[c])].push_back(c);
-  std::vector<SameCenters> parts;
-  for (std::size_t s = 0; s < n_elements_; s++)
-    for (std::size_t first = 0; first < centers[s].size();
-         first += CENTERS_OF_A_SUM)
-      parts.push_back({static_cast<int>(s), &centers[s][first],
-                       std::min(CENTERS_OF_A_SUM, centers[s].size() - first)});
+  const ByElement sorted(edges, n_elements_, CENTERS_OF_A_SUM);
+  const auto &parts = sorted.parts;
   thread_local std::vector<double> sums;
   sums.resize(std::max(parts.size() * n_weights, sums.size()));
   double *const all_sums = sums.data(); // of this thread

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,8 +50,9 @@ public:
   /// something is evaluated.
   void set_threads(std::size_t threads);
 
-  /// All evaluations: std::invalid_argument for a species that is no element,
-  /// and for first_edge that does not rise from 0.
+  /// std::invalid_argument for a species that is no element, and for
+  /// first_edge that does not rise from 0. All evaluations call it.
+  void check(const Edges &edges) const;
 
   /// Energies (n_centers) eV, shifts included, and gradient (3 n_edges)
   /// eV/Angstrom; of a committee, the means.
@@ -64,6 +66,14 @@ public:
   /// The same of each member: energies (n_members, n_centers), gradient
   /// (n_members, 3 n_edges).
   void members(const Edges &edges, double *energies, double *gradient) const;
+
+  /// Calls take(c, h) for every centre c, one after the other and in the same
+  /// order whatever the number of threads: h (3 m, 3 m) are the second
+  /// derivatives of its energy with respect to the vectors of its m edges, the
+  /// same to the last bit across the diagonal.
+  void
+  hessians(const Edges &edges,
+           const std::function<void(std::size_t, const double *)> &take) const;
 
   /// What training takes, in double precision. A model has `n_weights` weights
   /// for each member and each element of the centre; 0 if it cannot be trained
@@ -116,6 +126,14 @@ private:
                                   double *energies, std::size_t energy_step,
                                   double *gradient, std::size_t gradient_step,
                                   double *products) const = 0;
+
+  /// How many centres hessians_part takes.
+  virtual std::size_t hessians_at_once() const = 0;
+
+  /// Of some centres of one element: hessians[i] of own.centers[i]; edges are
+  /// those of all.
+  virtual void hessians_part(const Edges &edges, SameCenters own,
+                             double *const *hessians) const = 0;
 
   /// weights (n_members, n_elements, n_weights)
   virtual void assign(const double *weights) = 0;

@@ -28,6 +28,15 @@ class CEdges(ctypes.Structure):
     ]
 
 
+class CGraph(ctypes.Structure):
+    """`hesspot_graph` of hesspot_kernel.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("n_atoms", "n_edges")),
+        *((name, POINTER) for name in ("species", "first_edge", "neighbors", "vectors")),
+    ]
+
+
 class CSoapStack(ctypes.Structure):
     """`hesspot_soap_stack` of hesspot_kernel.h."""
 
@@ -88,12 +97,15 @@ def library() -> ctypes.CDLL:
     library.hesspot_model_add_loss_gradient.argtypes = [POINTER] * 2 + [ctypes.c_int64] * 2 + [POINTER] * 3
     for name in ("evaluate", "members", "hvp"):
         getattr(library, f"hesspot_model_{name}").argtypes = [POINTER] * 5
+    library.hesspot_model_answer.argtypes = [POINTER] * 8
+    library.hesspot_model_products.argtypes = [POINTER] * 5
+    library.hesspot_model_hessian.argtypes = [POINTER] * 4
     library.hesspot_soap_step.argtypes = [
         *(POINTER, ctypes.c_int64, ctypes.c_int),
         *[ctypes.c_double] * 6,
         *(ctypes.c_int, POINTER),
     ]
-    for name, structure in (("edges", CEdges), ("soap_stack", CSoapStack), ("labelled", Labelled)):
+    for name, structure in (("edges", CEdges), ("graph", CGraph), ("soap_stack", CSoapStack), ("labelled", Labelled)):
         size = getattr(library, f"hesspot_{name}_size")
         size.restype = ctypes.c_int64
         if size() != ctypes.sizeof(structure):

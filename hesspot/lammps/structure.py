@@ -9,9 +9,9 @@ import ase
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 
-from hesspot.contract import species_of
 from hesspot.electrons import States, require_trained
 from hesspot.errors import UserError
+from hesspot.graph import species_of
 from hesspot.structures import check_structure, fixed_coordinates, in_a_box
 from hesspot.units import AMU_A2_PER_FS2
 

@@ -76,13 +76,6 @@ def smaller_core(one: Core | None, other: Core | None) -> Core | None:
     return {name: min(radii, other[name], key=lambda each: each[1]) for name, radii in one.items()}
 
 
-def described(core: Mapping[str, Sequence[float]] | None) -> str:
-    """In words."""
-    if core is None:
-        return "no repulsive core"
-    return "repulsive core below " + ", ".join(f"{name} {radii[1]:.2f}" for name, radii in core.items()) + " Å"
-
-
 def faults_of(core: Mapping[str, tuple[float, float]], elements: Sequence[str], cutoff: float) -> str | None:
     """What is wrong with a core for a model, in words."""
     names = [name for name, _, _ in pairs_of(elements)]

@@ -16,7 +16,8 @@ import numpy as np
 from hesspot.console import Progress
 from hesspot.data.record import TAG
 from hesspot.errors import UserError
-from hesspot.export.file import eager_model, read_model
+from hesspot.export import read_model
+from hesspot.export.file import eager_model
 from hesspot.files import replacing, require_free, write_atomically
 from hesspot.models.architectures import describing_model
 from hesspot.reference.calculator_factory import CalculatorFactory

@@ -19,8 +19,8 @@ from hesspot.console import Progress, say, warn
 from hesspot.data import Dataset
 from hesspot.errors import UserError
 from hesspot.export.fingerprint import choose_structures
+from hesspot.export.loaded import described
 from hesspot.files import held, write_atomically
-from hesspot.models.core import described
 from hesspot.models.house import House
 from hesspot.training.checkpoint import load_checkpoint, model_of, save_checkpoint
 from hesspot.training.config import TrainingConfig, parse_config, read_config

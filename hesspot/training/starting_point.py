@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hesspot.errors import UserError
-from hesspot.export.file import eager_model, read_model
+from hesspot.export import read_model
+from hesspot.export.file import eager_model
 from hesspot.export.shipped import find_model
 from hesspot.models.architectures import name_of
 from hesspot.models.ensemble import HouseMean

@@ -14,8 +14,9 @@ from hesspot.data.sources import require_known_level
 from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
+from hesspot.export.answers import answers_of
 from hesspot.export.file import eager_model
-from hesspot.export.replay import TOLERANCES, answers_of, replay
+from hesspot.export.replay import TOLERANCES, replay
 from hesspot.verification import tolerances
 from hesspot.verification.deployment import compare, largest, worst
 from hesspot.verification.engines import ENGINES

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import torch
 
-from hesspot.contract import Batch, Model, species_of
-from hesspot.derivatives import edge_gradient
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel
-from hesspot.export.file import members_of
+from hesspot.export.loaded import committee_size
+from hesspot.graph import Graph, species_of
 from hesspot.structures import FARTHEST, check_geometry
 from ipi_driver.evaluation.edges import CFunction, Edges
 from ipi_driver.evaluation.extras import ProductsAlongMotion, committee, hessians
@@ -42,8 +38,6 @@ class Evaluator:
         model: LoadedModel,
         symbols: Sequence[str],
         pbc: Sequence[bool] | np.ndarray,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
         skin: float = SKIN,
         extras: ExtrasKind = "none",
         lone_refused: bool = False,
@@ -51,8 +45,6 @@ class Evaluator:
         self.model = model
         self.symbols = list(symbols)
         self.pbc = np.asarray(pbc, dtype=bool)
-        self.dtype = dtype
-        self.device = torch.device(device)
         self.lists = EdgeListCache(model.cutoff, skin, self.pbc)
         self.calls = self.received = self.evaluated = 0
         self._extras, self._lone_refused = extras, lone_refused
@@ -60,12 +52,15 @@ class Evaluator:
         self.model_seconds = 0.0
         self._periodic = bool(self.pbc.any())
         self._species = species_of(self.symbols, model.elements)
-        self._members = members_of(model) if extras == "committee" else []
-        self._function = None
+        self._n_members = committee_size(model) if extras == "committee" else 0
+        self._function = self._script = None
         if model.kernel is not None:
-            name: Literal["evaluate", "members"] = "members" if self._members else "evaluate"
+            name: Literal["evaluate", "members"] = "members" if self._n_members else "evaluate"
             self._function = CFunction(*model.kernel.c_function(name), model.kernel)
-        self._whole: tuple[Edges, Batch] | None = None
+        else:
+            from ipi_driver.evaluation.torchscript import TorchScript
+
+            self._script = TorchScript(model, self._n_members)
         self._joined: dict[tuple[int, int, int], Edges] = {}
 
     def __call__(self, positions: np.ndarray, cells: np.ndarray) -> Results:
@@ -93,9 +88,9 @@ class Evaluator:
     def _curvature(self, positions: np.ndarray, cells: np.ndarray, batch_size: int) -> Sequence[bytes]:
         """The extras of distinct structures of a batch of `batch_size`."""
         if self._extras == "hessian":
-            return hessians(self.model, self.batch(positions, cells))
+            return hessians(self.model.potential, self.graphs(positions, cells))
         if self._extras == "hvp":
-            return self._products(self.model, self.batch(positions, cells), positions, batch_size)
+            return self._products(self.model.potential, self.graph(positions, cells), positions, batch_size)
         return ()
 
     def count(self, received: int, evaluated: int) -> None:
@@ -153,7 +148,7 @@ class Evaluator:
             edges = self._join(positions, cells, first, last)
             sums = self._sums(edges, positions, cells, anyhow=True)
         assert sums is not None
-        if not self._members:
+        if not self._n_members:
             return Results.of(sums[0], len(positions))
         extras = committee([Results.of(one, len(positions)) for one in sums])
         return Results.of(sums.mean(0), len(positions), tuple(extras))
@@ -166,21 +161,21 @@ class Evaluator:
             return sums
         if not edges.find(positions, cells, anyhow):
             return None
-        batch = self._batch(edges)
-        start = time.thread_time()
-        models: Sequence[Model] = self._members or [self.model]
-        values = [edge_gradient(model, batch) for model in models]
-        self.model_seconds += time.thread_time() - start
-        energies, gradient = (torch.stack(part).to("cpu", torch.float64).numpy() for part in zip(*values, strict=True))
-        return edges.sum(energies[:, : edges.last - edges.first], gradient)
+        assert self._script is not None
+        energies, gradient, seconds = self._script(edges)
+        self.model_seconds += seconds
+        return edges.sum(energies, gradient)
 
-    def batch(self, positions: np.ndarray, cells: np.ndarray) -> Batch:
-        """All structures as a `Batch` for `hesspot.derivatives`; arguments and errors as for a call."""
-        n_structures, n_atoms, _ = positions.shape
-        edges = self._join(positions, cells, 0, n_structures * n_atoms)
+    def graph(self, positions: np.ndarray, cells: np.ndarray) -> Graph:
+        """All structures as one, whose atoms are counted through; arguments and errors as for a call."""
+        edges = self._join(positions, cells, 0, positions.shape[0] * positions.shape[1])
         edges.find(positions, cells, anyhow=True)
-        structure = torch.arange(n_structures, device=self.device).repeat_interleave(n_atoms)
-        return replace(self._batch(edges), structure=structure, n_structures=n_structures)
+        near = edges.near
+        return Graph(edges.species, edges.centers[near], edges.neighbors[near], edges.vectors.copy())
+
+    def graphs(self, positions: np.ndarray, cells: np.ndarray) -> list[Graph]:
+        """Each structure for itself."""
+        return [self.graph(positions[k : k + 1], cells[k : k + 1]) for k in range(len(positions))]
 
     def _join(self, positions: np.ndarray, cells: np.ndarray, first: int, last: int) -> Edges:
         """Edges from lists that reach far enough. EvaluationError for what no search for neighbours can take."""
@@ -198,7 +193,7 @@ class Evaluator:
                 self._periodic,
                 first,
                 last,
-                max(len(self._members), 1),
+                max(self._n_members, 1),
                 self._function,
                 self._lone_refused,
             )
@@ -214,28 +209,3 @@ class Evaluator:
                 check_geometry(atoms, cell, self.pbc, "what i-PI sent")
             except UserError as error:
                 raise EvaluationError(str(error), index) from error
-
-    def _batch(self, edges: Edges) -> Batch:
-        """The edges within the cutoff as a model takes them; while these are all edges, only vectors are new."""
-        if edges.n_near < len(edges.neighbors):
-            return self._new_batch(edges)
-        if self._whole is None or self._whole[0] is not edges:
-            self._whole = edges, self._new_batch(edges)
-        return replace(self._whole[1], vectors=torch.tensor(edges.vectors).to(self.device, self.dtype))
-
-    def _new_batch(self, edges: Edges) -> Batch:
-        """The same made anew. With some centres only, stand-ins, one for each element, take the place of neighbours."""
-        centers, neighbors, species = edges.centers[edges.near], edges.neighbors[edges.near], edges.species
-        n_own, n_elements = edges.last - edges.first, len(self.model.elements)
-        if n_own < len(species):
-            neighbors = n_own + species[neighbors]
-            species = np.concatenate([species[edges.first : edges.last], np.arange(n_elements)])
-        return Batch(
-            species=torch.from_numpy(species).to(self.device),
-            centers=torch.from_numpy(centers - edges.first).to(self.device),
-            neighbors=torch.from_numpy(neighbors).to(self.device),
-            vectors=torch.tensor(edges.vectors).to(self.device, self.dtype),
-            structure=torch.zeros(len(species), dtype=torch.int64, device=self.device),
-            n_structures=1,
-            n_elements=n_elements,
-        )

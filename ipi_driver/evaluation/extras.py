@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
 
-from hesspot import derivatives
-from hesspot.contract import Batch, Model
+from hesspot.graph import Graph, Potential
 from hesspot.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 from ipi_driver.evaluation.results import Results
 
 
-def hessians(model: Model, batch: Batch) -> list[bytes]:
+def hessians(model: Potential, structures: Sequence[Graph]) -> list[bytes]:
     """`{"hessian": …}` for each structure: 3n rows of 3n numbers, atom-major."""
-    blocks = derivatives.hessian(model, batch)
-    return [json.dumps({"hessian": (block.cpu().double() / HARTREE_PER_BOHR2).tolist()}).encode() for block in blocks]
+    matrices = [model.hessian(graph) / HARTREE_PER_BOHR2 for graph in structures]
+    return [json.dumps({"hessian": matrix.tolist()}).encode() for matrix in matrices]
 
 
 def committee(members: list[Results]) -> list[bytes]:
@@ -45,8 +44,8 @@ class ProductsAlongMotion:
     def __init__(self) -> None:
         self._last = np.zeros((0, 0, 3))
 
-    def __call__(self, model: Model, batch: Batch, positions: np.ndarray, batch_size: int) -> list[bytes]:
-        """positions (n_structures, n_atoms, 3) Å, the distinct ones of a batch of `batch_size`."""
+    def __call__(self, model: Potential, graph: Graph, positions: np.ndarray, batch_size: int) -> list[bytes]:
+        """positions (n_structures, n_atoms, 3) Å of the graph, the distinct ones of a batch of `batch_size`."""
         if len(self._last) != batch_size:
             self._last = positions[np.arange(batch_size) % len(positions)]
         ways = positions[:, None] - self._last
@@ -55,8 +54,8 @@ class ProductsAlongMotion:
         self._last[beads] = positions
         directions, length = ways[structures, beads], lengths[structures, beads, None, None]
         directions = np.divide(directions, length, out=np.zeros_like(directions), where=length > 0.0)
-        products = derivatives.hvp(model, batch, torch.from_numpy(directions.reshape(-1, 3)))
-        hvp = products.cpu().double().numpy().reshape(positions.shape) / HARTREE_PER_BOHR2
+        products = model.products(graph, directions.reshape(-1, 3))
+        hvp = products.reshape(positions.shape) / HARTREE_PER_BOHR2
         return [
             json.dumps({"direction": v.ravel().tolist(), "hvp": hv.ravel().tolist()}).encode()
             for v, hv in zip(directions, hvp, strict=True)

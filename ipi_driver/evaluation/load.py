@@ -8,9 +8,7 @@ from pathlib import Path
 
 import ase
 import numpy as np
-import torch
 
-from hesspot.derivatives import hvp
 from hesspot.electrons import require_trained, stated_electrons
 from hesspot.export import FingerprintEntry, LoadedModel, read_model
 from hesspot.export.replay import TOLERANCES, Answer, check_fingerprint, replay
@@ -19,8 +17,6 @@ from ipi_driver.evaluation.evaluator import Evaluator
 from ipi_driver.settings import Dtype, EvaluatorSettings
 from ipi_driver.template import Periodicity, periodic_directions, read_template
 
-DTYPES: dict[Dtype, torch.dtype] = {"float64": torch.float64, "float32": torch.float32}
-
 
 def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> Evaluator:
     """Read the model, replay its fingerprint on this machine, and say what was found.
@@ -28,23 +24,22 @@ def load_evaluator(settings: EvaluatorSettings, log: Callable[[str], None]) -> E
     UserError for an unreadable model, elements that it lacks, a charge or multiplicity that it was not trained on, a
     device that is not there, and in float64 for a fingerprint that is not met.
     """
-    dtype = DTYPES[settings.dtype]
-    model = read_model(settings.model, dtype=dtype, device=settings.device)
+    model = read_model(settings.model, dtype=settings.dtype, device=settings.device)
     stated = {"charge": settings.charge, "multiplicity": settings.multiplicity}
     require_trained(ase.Atoms(settings.symbols, info=stated), "the template", model.electrons)
     if model.kernel is not None:
         model.kernel.set_threads(settings.threads)
     elif settings.threads > 1:
+        import torch
+
         torch.set_num_threads(settings.threads)
     keep = settings.start is not None and not _has_lone_atoms(settings.start, settings.pbc, model.cutoff)
-    evaluator = Evaluator(
-        model, settings.symbols, settings.pbc, dtype, settings.device, settings.skin, settings.extras, keep
-    )
+    evaluator = Evaluator(model, settings.symbols, settings.pbc, settings.skin, settings.extras, keep)
     if settings.start is not None and not keep:
         log("the template has atoms without a neighbour within the cutoff: lone atoms are taken")
     ask = _answers_of(model, settings)
     if settings.dtype == "float64":
-        remedy = f"export it again with the torch that is installed here ({torch.__version__})"
+        remedy = "export it again with the hesspot and the torch that are installed here"
         found = check_fingerprint(model.metadata.fingerprint, ask, f"{settings.model} on this machine", remedy)
     else:
         found = replay(model.metadata.fingerprint, ask)
@@ -87,13 +82,10 @@ def _answers_of(model: LoadedModel, settings: EvaluatorSettings) -> Callable[[Fi
 
     def ask(entry: FingerprintEntry) -> Answer:
         atoms = entry.atoms()
-        evaluator = Evaluator(
-            model, atoms.get_chemical_symbols(), atoms.pbc, DTYPES[settings.dtype], settings.device, settings.skin
-        )
+        evaluator = Evaluator(model, atoms.get_chemical_symbols(), atoms.pbc, settings.skin)
         positions, cells = atoms.positions[None], atoms.cell.array[None]
-        results, batch = evaluator(positions, cells), evaluator.batch(positions, cells)
-        directions = torch.from_numpy(np.array(entry.directions).reshape(-1, 3)).to(batch.vectors)
-        product = hvp(model, batch, directions)
-        return Answer(results.energy[0], results.forces[0], results.virial[0], product.to("cpu", torch.float64).numpy())
+        results, graph = evaluator(positions, cells), evaluator.graph(positions, cells)
+        product = model.potential.products(graph, np.array(entry.directions).reshape(-1, 3))
+        return Answer(results.energy[0], results.forces[0], results.virial[0], product)
 
     return ask

@@ -18,10 +18,12 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry, read_model, write_model
+from hesspot.export.answers import answers_of
 from hesspot.export.archive import METADATA_HASH
-from hesspot.export.file import eager_model, weights_hash
+from hesspot.export.file import eager_model
 from hesspot.export.metadata import METADATA_NAME
-from hesspot.export.replay import answers_of, check_fingerprint
+from hesspot.export.replay import check_fingerprint
+from hesspot.export.script import weights_hash
 from hesspot.models.house import HouseConfig, HouseModel
 
 

@@ -16,9 +16,10 @@ from bent_files import rewritten, said
 
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry, write_model
+from hesspot.export.answers import answers_of
 from hesspot.export.archive import EDGES, METADATA
 from hesspot.export.metadata import FingerprintEntry
-from hesspot.export.replay import answers_of, replay
+from hesspot.export.replay import replay
 from hesspot.kernel import KernelModel
 from hesspot.kernel.library import library
 from hesspot.kernel.model_file import ABI, ModelFile

@@ -75,9 +75,7 @@ def test_the_cell_of_a_molecule_does_not_matter(house, molecule):
 
 def test_single_precision_answers_in_float64(house, molecule):
     model = read_model(house)
-    evaluator = Evaluator(
-        read_model(house, dtype=torch.float32), molecule.get_chemical_symbols(), [False] * 3, dtype=torch.float32
-    )
+    evaluator = Evaluator(read_model(house, dtype=torch.float32), molecule.get_chemical_symbols(), [False] * 3)
     results = evaluator(molecule.positions[None], np.eye(3)[None])
     assert {a.dtype for a in (results.energy, results.forces, results.virial)} == {np.dtype(np.float64)}
     np.testing.assert_allclose(results.forces, reference(model, [molecule])[1], rtol=0, atol=SINGLE)

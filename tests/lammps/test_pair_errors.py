@@ -11,8 +11,8 @@ from ase.data import atomic_masses, chemical_symbols
 from lammps_runs import changed_metadata, run_failing, run_succeeding
 
 from hesspot.export import read_model
-from hesspot.export.file import weights_hash
 from hesspot.export.metadata import METADATA_NAME
+from hesspot.export.script import weights_hash
 from hesspot.lammps.build import sources
 from hesspot.lammps.run import error_of
 from hesspot.lammps.structure import write_data

@@ -11,7 +11,8 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry, read_model, write_model
-from hesspot.export.file import cast_floats, eager_model
+from hesspot.export.file import eager_model
+from hesspot.export.script import cast_floats
 from hesspot.models.core import INNER, OUTER, core_within, repulsion, smaller_core
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, mean_of
 from hesspot.models.house import HouseConfig, HouseModel

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian
 from hesspot.errors import UserError
-from hesspot.export.file import cast_floats
+from hesspot.export.script import cast_floats
 from hesspot.models.house import HouseConfig, HouseModel
 
 ROUNDING = 1e-11  # eV, eV/Å, eV/Å²

@@ -11,20 +11,10 @@ ROOT = Path(__file__).parents[2]
 #: The rooms from the bottom to the top; each may import from those before it. A module beside the rooms is one itself.
 ROOMS = {
     "hesspot": [
-        *(
-            "version",
-            "errors",
-            "extras",
-            "compiled",
-            "console",
-            "units",
-            "files",
-            "pages",
-            "processes",
-            "settings",
-            "pool",
-        ),
-        *("devices", "electrons", "structures", "neighbors", "contract", "derivatives", "models", "kernel"),
+        *("version", "errors", "extras", "compiled", "console", "units", "files", "pages"),
+        *("processes", "settings", "pool"),
+        *("devices", "electrons", "structures", "neighbors", "graph", "contract", "derivatives"),
+        *("torch_potential", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators"),
         *("reference", "sampling", "training", "lammps", "ipi", "verification"),
         *("study", "distill", "hesspot", "cli", "__main__"),

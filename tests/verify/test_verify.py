@@ -23,9 +23,9 @@ from hesspot.cli.main import app
 from hesspot.data.dataset import Dataset
 from hesspot.data.record import Record
 from hesspot.errors import UserError
-from hesspot.export import fingerprint_entry
+from hesspot.export import fingerprint_entry, read_model, write_model
 from hesspot.export.archive import METADATA, WEIGHTS
-from hesspot.export.file import eager_model, read_model, write_model
+from hesspot.export.file import eager_model
 from hesspot.export.metadata import Reference
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
@@ -224,7 +224,7 @@ def copied(source: Path, target: Path, *, weights: float = 0.0, fingerprint_ener
 
 def test_changed_weights_are_refused(model_file: Path, tmp_path: Path) -> None:
     path = copied(model_file, tmp_path / "changed.pt", weights=1e-9)
-    with pytest.raises(UserError, match=r"do not match what its hesspot\.json says"):
+    with pytest.raises(UserError, match=r"do not match what its hesspot.json says"):
         verify(path, engines=["torch"])
     done = subprocess.run(
         [sys.executable, "-m", "hesspot", "verify", str(path), "--engines", "torch"],
