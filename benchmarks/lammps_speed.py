@@ -24,6 +24,7 @@ from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import write_data
 from hesspot.models.ensemble import EnsembleConfig, HouseEnsemble, houses_of, mean_of
 from hesspot.models.house import HouseConfig, HouseModel
+from hesspot.training.config import PRESETS
 
 WATER_VOLUME = 18.015 / 0.602214  # Å³ per molecule at 1 g/cm³
 SNAP_COEFFICIENTS = {6: 30, 8: 55}  # number of bispectrum components by twojmax
@@ -63,7 +64,7 @@ def water(side: int) -> ase.Atoms:
 
 
 def write_houses(folder: Path) -> None:
-    """Models of the default size and of a larger one, a committee, and means of separate models."""
+    """Models of the default size, of a larger one and of the presets, a committee, and means of separate models."""
     torch.manual_seed(0)
     shape = HouseConfig(elements=["H", "O"])
     larger = HouseConfig(elements=["H", "O"], **LARGER)
@@ -74,6 +75,7 @@ def write_houses(folder: Path) -> None:
         "larger": HouseModel(larger),
         "mean-larger": mean_of([HouseModel(larger) for _ in range(MEAN_OF)]),
     }
+    models |= {name: HouseModel(HouseConfig(elements=["H", "O"], **keys)) for name, keys in PRESETS.items()}
     for name, model in models.items():
         model.requires_grad_(False)
         for house in houses_of(model):
@@ -135,6 +137,8 @@ def main() -> None:
             others = {"mean": f"mean of {MEAN_OF}", "larger": "larger", "mean-larger": f"mean of {MEAN_OF}, larger"}
             for name, label in others.items():
                 pairs[f"hesspot, kernel, {precision}, {label}"] = (hesspot(f"{name}.pt", "kernel", precision), "")
+        for name in PRESETS:
+            pairs[f"hesspot, kernel, double, preset {name}"] = (hesspot(f"{name}.pt", "kernel", "double"), "")
         pairs |= {f"SNAP, twojmax {n}": (write_snap(folder, n), "") for n in SNAP_COEFFICIENTS}
         pairs["Lennard-Jones"] = ("pair_style lj/cut 5.0\npair_coeff * * 0.001 2.0", "")
         times: dict[str, list[float]] = {pair: [] for pair in pairs}
