@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 import ase
@@ -163,6 +164,16 @@ def batch_of(graph: Graph, n_elements: int) -> Batch:
         n_structures=1,
         n_elements=n_elements,
     )
+
+
+def graphs_of(batch: Batch) -> Iterator[Graph]:
+    """The structures of a batch on the CPU, whose atoms stand one structure behind the other."""
+    ends = np.cumsum([0, *batch.atoms_per_structure().tolist()])
+    species, centers, neighbors = batch.species.numpy(), batch.centers.numpy(), batch.neighbors.numpy()
+    vectors = batch.vectors.detach().to(torch.float64).numpy()
+    for first, last in pairwise(ends):
+        own = slice(*np.searchsorted(centers, [first, last]))
+        yield Graph(species[first:last], centers[own] - first, neighbors[own] - first, vectors[own])
 
 
 def batch_for(

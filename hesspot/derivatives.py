@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hesspot.contract import Batch, Committee, Model
+from hesspot.contract import Batch, Committee, Model, graphs_of
 from hesspot.errors import UserError
 
 #: Edges that are evaluated at once where nothing is said; bounds the memory (5 kB per edge for forces, 15 for products,
@@ -279,8 +279,13 @@ def hessian(model: Model, batch: Batch, *, create_graph: bool = False, max_edges
     Each centre's energy is differentiated for each distinct neighbour atom that it sees; the column of the
     centre itself follows from translation: minus the sum of the others. So the cost is linear in the number of
     atoms for a given number of neighbours, and memory is bounded by `max_edges` edges evaluated at once. The
-    matrix is not symmetrised: its asymmetry is the rounding error.
+    matrix is not symmetrised: its asymmetry is the rounding error. That of a kernel comes from its library, and is
+    symmetric.
     """
+    kernel = None if create_graph else getattr(model, "hessian_kernel", None)
+    if kernel is not None:
+        matrices = [torch.from_numpy(kernel.hessian(graph)) for graph in graphs_of(batch)]
+        return [matrix.to(batch.vectors.dtype) for matrix in matrices]
     pair_center, pair_atom = _pairs_seen(batch)
     per_atom = batch.edges_per_atom()
     starts = torch.cumsum(per_atom, 0) - per_atom

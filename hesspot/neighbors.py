@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
-import vesin
 
 from hesspot.structures import COINCIDENT, cell_heights, check_geometry, refuse_coincident
+
+#: Atoms of a molecule whose pairs are all looked at, one after the other: sooner than a search, which loads vesin, and
+#: vesin torch if that is installed.
+FEW_ATOMS = 64
 
 
 def find_edges(
@@ -18,6 +23,10 @@ def find_edges(
     """
     positions, pbc = np.ascontiguousarray(positions, dtype=np.float64), np.asarray(pbc, dtype=bool)
     check_geometry(positions, cell, pbc, place)
+    if len(positions) <= FEW_ATOMS and not pbc.any():
+        return _among_all(positions, cutoff, place)
+    import vesin
+
     finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     centers, neighbors, distances, vectors = finder.compute(
         points=positions, box=np.ascontiguousarray(cell, dtype=np.float64), periodic=pbc, quantities="ijdD"
@@ -26,6 +35,24 @@ def find_edges(
         edge = int(distances.argmin())
         refuse_coincident(place, int(centers[edge]), int(neighbors[edge]), float(distances[edge]))
     return centers.astype(np.int64), neighbors.astype(np.int64), vectors
+
+
+def _among_all(positions: np.ndarray, cutoff: float, place: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `find_edges` without images, sorted by centre and then by neighbour."""
+    centers, neighbors = _all_pairs(len(positions))
+    vectors = positions[neighbors] - positions[centers]
+    squares = np.einsum("ei,ei->e", vectors, vectors)
+    if len(squares) and squares.min() < COINCIDENT**2:
+        edge = int(squares.argmin())
+        refuse_coincident(place, int(centers[edge]), int(neighbors[edge]), float(squares[edge] ** 0.5))
+    near = squares < cutoff**2
+    return centers[near], neighbors[near], vectors[near]
+
+
+@cache
+def _all_pairs(n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    centers, neighbors = np.nonzero(~np.eye(n_atoms, dtype=bool))
+    return centers.astype(np.int64), neighbors.astype(np.int64)
 
 
 def mean_spacing(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> float:

@@ -81,6 +81,11 @@ class LoadedModel:
         return f" ({self.no_kernel})" if self.no_kernel else ""
 
     @property
+    def hessian_kernel(self) -> KernelModel | None:
+        """What `hesspot.derivatives.hessian` asks, if there is a kernel."""
+        return self.kernel
+
+    @property
     def n_members(self) -> int:
         """1 for a model that is no committee."""
         if self.kernel is not None:

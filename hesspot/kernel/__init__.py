@@ -137,6 +137,11 @@ class KernelModel:
         name: bytes = self._library.hesspot_model_instructions(self.pointer)
         return name.decode()
 
+    @property
+    def hessian_kernel(self) -> KernelModel:
+        """What `hesspot.derivatives.hessian` asks."""
+        return self
+
     @classmethod
     def of(cls, model: Any, dtype: Any = "float64") -> KernelModel:
         """The kernel of a model in memory; NoKernel if it has none."""

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError, compare_atoms
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.io import read, write
@@ -26,6 +28,7 @@ from hesspot.export import fingerprint_entry, write_model
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
 from hesspot.structures import read_structure
+from ipi_driver.evaluation.evaluator import Evaluator
 
 WATER = Path(__file__).parents[2] / "examples/water/water.pt"
 
@@ -313,3 +316,74 @@ def test_heavy_water_has_its_frequencies(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[symbol], np.sort(expected)[-3:], atol=0.1)
     ratios = found["H"] / found["D"]  # measured: 1595/1178, 3657/2671, 3756/2788
     np.testing.assert_allclose(ratios, [1.354, 1.369, 1.347], atol=0.03)
+
+
+CHANGES = {
+    "nothing": lambda atoms: None,
+    "info": lambda atoms: atoms.info.update(note="new"),
+    "masses": lambda atoms: atoms.set_masses([16.0, 1.0, 2.0]),
+    "positions": lambda atoms: atoms.positions.__iadd__(1e-12),
+    "numbers": lambda atoms: atoms.set_atomic_numbers([6, 1, 1]),
+    "cell": lambda atoms: atoms.set_cell([9.0, 9.0, 9.1]),
+    "pbc": lambda atoms: atoms.set_pbc(True),
+    "charges": lambda atoms: atoms.set_initial_charges([-0.8, 0.4, 0.4]),
+    "moments": lambda atoms: atoms.set_initial_magnetic_moments([0.0, 0.0, 0.0]),
+    "more atoms": lambda atoms: atoms.extend(Atoms("H", [[3.0, 0.0, 0.0]])),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_are_those_that_ase_sees(change: str) -> None:
+    atoms = molecule("H2O")
+    atoms.calc = calculator = HesspotCalculator(house())
+    energy = atoms.get_potential_energy()
+    CHANGES[change](atoms)
+    assert sorted(calculator.check_state(atoms)) == sorted(compare_atoms(calculator.atoms, atoms, tol=1e-15))
+    assert (calculator.get_property("energy", atoms, allow_calculation=False) == energy) is (
+        change in ("nothing", "info", "masses")
+    )
+
+
+def test_a_small_difference_counts_as_asked() -> None:
+    atoms = molecule("H2O")
+    atoms.calc = calculator = HesspotCalculator(house())
+    atoms.get_potential_energy()
+    atoms.positions += 1e-8
+    assert calculator.check_state(atoms) == ["positions"] and calculator.check_state(atoms, tol=1e-6) == []
+
+
+def test_what_is_given_shares_no_memory() -> None:
+    atoms, other = molecule("H2O"), molecule("CH3OH")
+    calculator = HesspotCalculator(house())
+    atoms.calc = other.calc = calculator
+    forces = atoms.get_forces()
+    seen = calculator.atoms
+    forces += 1.0
+    assert not np.array_equal(atoms.get_forces(), forces)
+    atoms.positions[0, 0] += 0.1
+    assert seen.positions[0, 0] == 0.0 and calculator.atoms is seen
+    energies = [each.get_potential_energy() for each in (atoms, other, atoms)]  # they share the calculator
+    assert energies[0] == energies[2] != energies[1]
+    assert seen.positions[0, 0] == 0.0 and calculator.atoms is not seen
+
+
+def test_the_driver_gives_the_same_bits(tmp_path: Path) -> None:
+    calculator = HesspotCalculator(written(tmp_path))
+    for name in ("H2O", "CH3OH", "CH3CH2OH"):
+        atoms = molecule(name)
+        atoms.calc = calculator
+        results = Evaluator(calculator.model, atoms.get_chemical_symbols(), atoms.pbc)(
+            atoms.positions[None], atoms.cell.array[None]
+        )
+        assert results.energy[0] == atoms.get_potential_energy()
+        np.testing.assert_array_equal(results.forces[0], atoms.get_forces())
+
+
+def test_molecules_need_no_torch_even_where_it_is(tmp_path: Path) -> None:
+    code = (
+        "import sys, hesspot; from ase.build import molecule\n"
+        "atoms = molecule('H2O'); atoms.calc = hesspot.HesspotCalculator(sys.argv[1])\n"
+        "atoms.get_forces(), atoms.calc.get_hessian(atoms); print('torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(WATER)], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
