@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,12 @@ def sample(
     frames = [_named(atoms, atoms, START, number, source) for number, atoms in enumerate(starts)]
     with Progress("structures", len(starts) + sum(ways.values()), len(starts)) as progress:
         for way, count in ways.items():
-            drawn = _made(way, count, starts, calculator, list(temperatures), amplitude, rng, seed, parts, say)
+            advance = partial(progress.advance, note=way)
+            drawn = _made(way, count, starts, calculator, list(temperatures), amplitude, rng, seed, parts, say, advance)
             for number, (start, atoms) in enumerate(drawn):
                 frames.append(_named(atoms, start, way, number, source))
-                progress.advance(note=way)
+                if way not in CALCULATED:
+                    advance()
     if keep is not None and keep < len(frames):
         frames = _chosen(frames, keep, by, model)
     with replacing(out) as part:
@@ -148,8 +151,9 @@ def _made(
     seed: int,
     parts: Path,
     say: Callable[[str], None],
+    advance: Callable[..., None],
 ) -> Iterator[tuple[ase.Atoms, ase.Atoms]]:
-    """Start structure and structure, `count` of them."""
+    """Start structure and structure, `count` of them; those that take forces advance when they are computed."""
     if way == DIMER:
         everything = ase.Atoms(np.concatenate([atoms.numbers for atoms in starts]))
         yield from ((atoms, atoms) for atoms in dimers(everything, count))
@@ -164,9 +168,11 @@ def _made(
         elif share:
             assert calculator is not None
             kept = parts / f"{way}-{number}.xyz"
-            if not kept.exists():
+            if kept.exists():
+                advance(share)
+            else:
                 own = np.random.default_rng([seed, NAMES.index(way), number])
-                found = _calculated(way, number, start, share, calculator, temperatures, own, say)
+                found = _calculated(way, number, start, share, calculator, temperatures, own, say, advance)
                 with replacing(kept) as part:
                     ase.io.write(part, found, format="extxyz")
             if kept.stat().st_size:
@@ -182,6 +188,7 @@ def _calculated(
     temperatures: list[float],
     rng: np.random.Generator,
     say: Callable[[str], None],
+    advance: Callable[..., None],
 ) -> list[ase.Atoms]:
     """Structures that take forces, as many as the calculator lets be made."""
     made: Any = calculator.make({})
@@ -190,6 +197,7 @@ def _calculated(
         for atoms in CALCULATED[way](start, count, made, temperatures, rng):
             atoms.calc = None
             found.append(atoms)
+            advance()
     except UserError:
         raise
     except Exception as error:  # what a calculator says of one structure ends its dynamics alone

@@ -227,6 +227,22 @@ def test_dynamics_that_a_calculator_ends_leave_what_is_there(tmp_path: Path, cap
     assert len(frames) == len(read_structures(tmp_path / "o.xyz")) == 3
 
 
+def test_dynamics_tell_how_far_they_are(tmp_path: Path, capsys) -> None:
+    (tmp_path / "slow.py").write_text(
+        "from ase.calculators.emt import EMT\n"
+        "class Slow(EMT):\n    calls = 0\n"
+        "    def calculate(self, *words, **more):\n"
+        "        Slow.calls += 1\n"
+        "        if Slow.calls > 100:\n            raise KeyboardInterrupt\n"
+        "        super().calculate(*words, **more)\n"
+    )
+    ase.io.write(tmp_path / "cu.xyz", bulk("Cu", cubic=True))
+    slow = CalculatorFactory(name=f"{tmp_path}/slow.py:Slow")
+    with pytest.raises(KeyboardInterrupt):
+        sample(tmp_path / "cu.xyz", tmp_path / "o.xyz", {"thermal": 9}, calculator=slow)
+    assert "structures 3/10" in capsys.readouterr().out
+
+
 def test_a_stopped_run_computes_nothing_twice_and_gives_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
