@@ -39,7 +39,7 @@ def print_sums(name, sign, values):
 
 
 kernels, model, error = c.CDLL(sys.argv[1]), c.c_void_p(), c.c_char_p()
-need(kernels.hesspot_model_open(1, sys.argv[2].encode(), 0, 1, c.byref(model), c.byref(error)))
+need(kernels.hesspot_model_open(2, sys.argv[2].encode(), 0, 1, c.byref(model), c.byref(error)))
 kernels.hesspot_model_element.restype = c.c_char_p
 known = [kernels.hesspot_model_element(model, s) for s in range(2)]
 species = [known.index(symbol.encode()) for symbol in SYMBOLS]
