@@ -13,6 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_strain
 from pydantic import BaseModel, ConfigDict
 
 from hesspot.analysis.normal_modes import normal_modes
+from hesspot.console import warn
 from hesspot.distill.config import TestSection
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
@@ -35,7 +36,7 @@ class Properties(BaseModel):
     """Of one calculator at one structure.
 
     phonons: THz (points, branches) along `path`, imaginary ones negative; elastic: (6, 6) GPa in Voigt's order, of
-    relaxed atoms; frequencies: cm⁻¹; calls: of the calculator.
+    relaxed atoms, None also where these do not relax; frequencies: cm⁻¹; calls: of the calculator.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -124,7 +125,8 @@ def properties_of(calculator: Any, atoms: ase.Atoms, test: TestSection) -> Prope
     if test.phonons is not None:
         found = _phonons(counted, atoms, test.phonons)
     if test.elastic:
-        found.elastic = _elastic(counted, atoms).tolist()
+        constants = _elastic(counted, atoms)
+        found.elastic = None if constants is None else constants.tolist()
     if test.frequencies:
         found.frequencies = _frequencies(counted, atoms).tolist()
     found.calls = counted.calls - before
@@ -162,8 +164,8 @@ def _phonons(calculator: Counted, atoms: ase.Atoms, cells: list[int]) -> Propert
     )
 
 
-def _elastic(calculator: Counted, atoms: ase.Atoms) -> np.ndarray:
-    """From the stress of strained cells, GPa."""
+def _elastic(calculator: Counted, atoms: ase.Atoms) -> np.ndarray | None:
+    """From the stress of strained cells, GPa; None, and a warning, where the atoms of one do not relax."""
     if "stress" not in calculator.implemented_properties:
         raise UserError("test.elastic needs stress, which the teacher does not compute; leave it out")
     constants = np.zeros((6, 6))
@@ -174,11 +176,19 @@ def _elastic(calculator: Counted, atoms: ase.Atoms) -> np.ndarray:
             deformation = voigt_6_to_full_3x3_strain(sign * STRAIN * one)
             strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
             strained.calc = calculator
-            if len(atoms) > 1:
-                BFGS(strained, logfile=None).run(fmax=RELAXED, steps=STEPS)
+            if len(atoms) > 1 and not BFGS(strained, logfile=None).run(fmax=RELAXED, steps=STEPS):
+                warn(
+                    f"{atoms.symbols} strained by {sign * STRAIN:g} does not relax to {RELAXED} eV/Å in {STEPS} steps "
+                    f"with {_name_of(calculator.inner)}, so that there are no elastic constants"
+                )
+                return None
             stresses.append(strained.get_stress())
         constants[row] = (stresses[0] - stresses[1]) / (2.0 * STRAIN)
     return 0.5 * (constants + constants.T) / PRESSURES["gpa"]
+
+
+def _name_of(calculator: Any) -> str:
+    return str(getattr(calculator, "describe", lambda: type(calculator).__name__)())
 
 
 def _frequencies(calculator: Counted, atoms: ase.Atoms) -> np.ndarray:

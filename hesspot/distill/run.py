@@ -156,6 +156,11 @@ def _test_set(keys: DistillKeys, folder: Path, starts: Sequence[ase.Atoms]) -> T
         reference = reference_structure(starts[0], calculator)
         write_structures(structure, [reference])
         found = properties_of(calculator, reference, keys.test)
+        if keys.test.elastic and found.elastic is None:
+            raise UserError(
+                f"the teacher does not relax strained cells of {reference.symbols}, so that test.elastic has nothing "
+                "to compare with; leave it out"
+            )
         found.calls = calculator.calls
         write_atomically(kept, found.model_dump_json().encode())
         say(f"test: {len(labels)} structures, and properties of {reference.symbols} in {found.calls} force calls")

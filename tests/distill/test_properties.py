@@ -62,6 +62,17 @@ def test_elastic_constants_are_curvatures_of_the_energy(copper: ase.Atoms) -> No
         assert constant == pytest.approx(curvature / copper.get_volume() / GPa, rel=ELASTIC)
 
 
+def test_cells_that_do_not_relax_have_no_elastic_constants(monkeypatch, capsys) -> None:
+    """Atoms that are held back would make them too stiff."""
+    hcp = reference_structure(bulk("Cu", "hcp", a=2.55, c=4.2), Counted(EMT()))
+    assert len(hcp) == 2 and properties_of(EMT(), hcp, Settings(elastic=True)).elastic is not None
+    monkeypatch.setattr(properties, "STEPS", 0)
+    monkeypatch.setattr(properties, "RELAXED", 1e-9)
+    assert properties_of(EMT(), hcp, Settings(elastic=True)).elastic is None
+    told = capsys.readouterr().err
+    assert "Cu2 strained by 0.005 does not relax" in told and "with EMT, so that there are no elastic" in told
+
+
 def test_frequencies_are_those_of_ase(tmp_path) -> None:
     water = reference_structure(molecule("H2O"), Counted(EMT()))
     found = properties_of(EMT(), water, Settings(frequencies=True))
