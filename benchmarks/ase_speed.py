@@ -14,8 +14,8 @@ from ase import Atoms
 from ase.build import molecule
 
 from hesspot.calculators import HesspotCalculator
-from hesspot.export.shipped import find_model
 from hesspot.graph import graph_for
+from hesspot.models.shipped import find_model
 
 ROUNDS, CALLS = 20, 200
 

@@ -44,9 +44,9 @@ from hesspot.lammps import run_lammps
 from hesspot.lammps.structure import write_data
 from hesspot.models.core import core_within
 from hesspot.models.house import HouseConfig, HouseModel
+from hesspot.models.shipped import find_model
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-MOLECULES, WATER = EXAMPLES / "study" / "grown.pt", EXAMPLES / "water" / "water.pt"
+MOLECULES, WATER = find_model("shipped:grown"), find_model("shipped:water")
 
 WATER_VOLUME = 18.015 / 0.602214  # Å³ per molecule at 1 g/cm³
 

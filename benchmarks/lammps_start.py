@@ -18,12 +18,12 @@ from pathlib import Path
 
 from ase.build import molecule
 
-import hesspot
 from hesspot.lammps import build_plugin, find_environment, lammps_environ
 from hesspot.lammps.structure import write_data
+from hesspot.models.shipped import find_model
 
 MEBIBYTE = 2**20
-MODEL = Path(hesspot.__file__).parents[1] / "examples" / "water" / "water.pt"
+MODEL = find_model("shipped:water")
 SCRIPT = """units metal
 read_data structure.data
 pair_style {style}

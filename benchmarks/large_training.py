@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/large_training.py --folder /tmp/large
 
 Structures of 14 atoms: pairs of molecules of the shipped set grown_chno, displaced at random. Their labels, energies,
-forces and one product of the Hessian each, are those of the shipped model grown.pt, since only the cost is asked for.
+forces and one product of the Hessian each, are those of shipped:grown, since only the cost is asked for.
 The default model and batch size; the first epoch of each way, in a process of its own. PyTorch trains on a tenth.
 """
 
@@ -24,10 +24,11 @@ from hesspot.data import Dataset, Record
 from hesspot.data.sources import read_data
 from hesspot.derivatives import evaluate, hvp
 from hesspot.export import read_model
+from hesspot.models.shipped import find_model
 from hesspot.training.config import parse_config
 from hesspot.training.trainer import Trainer
 
-MODEL = Path(__file__).parents[1] / "examples" / "study" / "grown.pt"
+MODEL = find_model("shipped:grown")
 ATOMS = 7
 APART = 3.0  # Å, between the boxes around two molecules
 DISPLACEMENT = 0.05  # Å

@@ -21,10 +21,10 @@ from ase.data import atomic_masses, atomic_numbers, covalent_radii
 
 from hesspot.console import Progress
 from hesspot.export import read_model
-from hesspot.export.shipped import find_model
 from hesspot.lammps import run_lammps
 from hesspot.lammps.run import error_of
 from hesspot.models.core import Core, core_within, pairs_of
+from hesspot.models.shipped import find_model
 
 PAIR = 0.3  # Å
 ATOMS = 4, 8

@@ -16,6 +16,7 @@ from hesspot.errors import UserError
 from hesspot.export import LoadedModel, read_model
 from hesspot.graph import Graph, Potential, graph_for
 from hesspot.kernel import KernelModel
+from hesspot.models.shipped import find_model
 
 #: Å, and whatever else: what ASE takes for equal where nothing is said, and so are bits here.
 EQUAL = 1e-15
@@ -38,7 +39,8 @@ class HesspotCalculator(Calculator):
     After an error it is as it was before.
 
     Args:
-        model: path of an exported file, or a model in memory that keeps the contract and has this dtype and device.
+        model: path of an exported file, shipped:NAME, or a model in memory that keeps the contract and has this dtype
+            and device.
         dtype: float64, or float32 for speed where curvature does not matter.
         device: of torch, such as cpu or cuda.
         atoms, label, directory: as of every calculator of ASE.
@@ -64,7 +66,7 @@ class HesspotCalculator(Calculator):
         _refuse(unknown)
         self.dtype, self.device = dtype_name(dtype), "cpu" if is_cpu(device) else torch_device(device)
         if isinstance(model, str | Path):
-            self.model: Any = read_model(Path(model).absolute(), self.dtype, self.device)
+            self.model: Any = read_model(find_model(model).absolute(), self.dtype, self.device)
         else:
             _check_in_memory(model, self.dtype, self.device)
             self.model = model

@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def serve(
-    model: Annotated[Path, typer.Argument(help="model file made by `hesspot export`")],
+    model: Annotated[Path, typer.Argument(help="model file made by `hesspot export`, or shipped:NAME")],
     template: Annotated[Path, typer.Option(help="structure with the atoms in the order of i-PI's input")],
     unix: Annotated[str | None, typer.Option(help="address of a unix socket, as in i-PI's input")] = None,
     shm: Annotated[str | None, typer.Option(help="address of a socket with mode='shm'")] = None,

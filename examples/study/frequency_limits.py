@@ -1,7 +1,7 @@
 """Where the error of frequencies at the held-out minima comes from: the method, the pretraining, or the fine-tuning.
 
     python examples/study/frequency_limits.py study/runs/pretrained/fraction-1/seed-*
-    python examples/study/frequency_limits.py examples/study/grown.pt
+    python examples/study/frequency_limits.py shipped:grown
 
 Mean absolute differences of harmonic frequencies above 400 cm⁻¹ at the minima of the part test: GFN2-xTB against the
 reference, each trained model (folders of runs, or model files), and the mean of their Hessians, against both.

@@ -29,9 +29,9 @@ from hesspot.analysis import drift
 from hesspot.analysis.run_output import read_lammps_thermo
 from hesspot.lammps.run import error_of, run_lammps
 from hesspot.lammps.structure import write_data
+from hesspot.models.shipped import find_model
 from hesspot.reference.tblite_labels import TbliteMethod
 
-HERE = Path(__file__).parent
 METHOD = TbliteMethod(method="GFN1-xTB")
 ELEMENTS = ["O", "H"]
 TEMPERATURE = 300.0
@@ -219,13 +219,13 @@ def plot(path: Path, model: dict[str, np.ndarray], reference: dict[str, np.ndarr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=HERE / "water.pt")
+    parser.add_argument("--model", default="shipped:water", help="model file or shipped:NAME")
     parser.add_argument("--out", type=Path, default=Path("liquid-out"))
     parser.add_argument("--ranks", type=int, default=1, help="MPI ranks of LAMMPS")
     parser.add_argument("--reference-steps", type=int, default=2000, help="of 1 fs, with GFN1-xTB: a second each")
     arguments = parser.parse_args()
     out = arguments.out.absolute()
-    model = arguments.model.absolute()
+    model = find_model(arguments.model).absolute()
 
     frames = run_model(model, out / "model", packed_box(4, "sc", 1), arguments.ranks, long=True)
     figures = figures_of_model(out / "model", frames)

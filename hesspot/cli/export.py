@@ -9,7 +9,9 @@ from hesspot.cli.options import Overwrite
 
 
 def export(
-    runs: Annotated[list[Path], typer.Argument(help="folder of a run, of several for their mean, or an older file")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="folder of a run, of several for their mean, or a model file or shipped:NAME")
+    ],
     out: Annotated[Path, typer.Argument(help="the model file to write, NAME.pt")],
     structures: Annotated[int, typer.Option(help="structures in the fingerprint", min=1)] = 8,
     core: Annotated[
@@ -24,10 +26,11 @@ def export(
     from hesspot.export import read_model
     from hesspot.export.file import rewrite_model
     from hesspot.files import require_free
+    from hesspot.models.shipped import find_model
     from hesspot.training.export_run import export_run
 
     require_free(out, overwrite)
-    if len(runs) == 1 and runs[0].is_file():
+    if len(runs) == 1 and find_model(runs[0]).is_file():
         metadata = rewrite_model(runs[0], out, core or ())
     elif core:
         raise UserError("--core is for a model file; a run has chosen its core from its data: leave it out")

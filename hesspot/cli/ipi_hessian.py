@@ -11,7 +11,7 @@ Purpose = Literal["vibrations", "instanton", "ffdebye", "scp", "imf", "minimize"
 
 
 def ipi_hessian(
-    model: Annotated[Path, typer.Argument(help="exported model file")],
+    model: Annotated[Path, typer.Argument(help="exported model file, or shipped:NAME")],
     geometry: Annotated[Path, typer.Argument(help="structure, the last of several, or beads of a path for instanton")],
     purpose: Annotated[Purpose, typer.Option("--for", help="what i-PI needs the Hessian for")],
     out: Annotated[Path, typer.Option(help="folder to write")],

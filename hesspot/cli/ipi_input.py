@@ -17,7 +17,8 @@ def ipi_input(
         typer.Argument(help="start structure, readable by ASE, the last of several; a saddle point for instanton"),
     ],
     models: Annotated[
-        list[Path], typer.Argument(help="exported model file; a committee file, or several, for committee")
+        list[Path],
+        typer.Argument(help="exported model file or shipped:NAME; a committee file, or several, for committee"),
     ],
     out: Annotated[Path, typer.Option(help="folder to write")],
     temperature: Annotated[float, typer.Option(help="K")] = 300.0,

@@ -13,6 +13,7 @@ from hesspot.cli.ipi_frames import ipi_frames
 from hesspot.cli.ipi_hessian import ipi_hessian
 from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
+from hesspot.cli.models import models
 from hesspot.cli.sample import sample
 from hesspot.cli.study import study
 from hesspot.cli.train import train
@@ -52,6 +53,7 @@ app.command("train")(train)
 app.command("study")(study)
 app.command("distill")(distill)
 app.command("export")(export)
+app.command("models")(models)
 app.command("verify")(verify)
 app.add_typer(lammps.app, name="lammps")
 app.command("ipi-input")(ipi_input)

@@ -30,7 +30,10 @@ def sample(
         str, typer.Option(help="of --keep: typical ones, near to most atoms, or farthest, extremes first")
     ] = "typical",
     model: Annotated[
-        Path | None, typer.Option(help="model whose descriptors compare surroundings", show_default="random weights")
+        Path | None,
+        typer.Option(
+            help="model file or shipped:NAME, whose descriptors compare surroundings", show_default="random weights"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
     elements: Elements = None,

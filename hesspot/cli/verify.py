@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    model: Annotated[Path, typer.Argument(help="exported model file")],
+    model: Annotated[Path, typer.Argument(help="exported model file, or shipped:NAME")],
     data: Annotated[
         str | None,
         typer.Option(

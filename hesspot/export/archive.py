@@ -17,7 +17,7 @@ EDGES = "extra/hesspot.edges"
 #: The SHA-256 of the metadata, which hold those of all else.
 METADATA_HASH = "extra/hesspot.sha256"
 
-REMEDY = "give the path of a file made by `hesspot export`"
+REMEDY = "give the path of a file made by `hesspot export`, or shipped:NAME (`hesspot models`)"
 AGAIN = "export it again with `hesspot export`"
 
 #: The date of added records, so that equal content gives equal files.

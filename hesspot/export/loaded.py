@@ -20,6 +20,7 @@ from hesspot.extras import is_torch, torch_is_missing
 from hesspot.graph import Potential
 from hesspot.kernel import KernelModel, NoKernel
 from hesspot.kernel.model_file import ModelFile
+from hesspot.models.shipped import find_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,7 +129,7 @@ def read_model(
     device: Any = "cpu",
     backend: Literal["auto", "kernel", "torchscript"] = "auto",
 ) -> LoadedModel:
-    """Read an exported model.
+    """Read an exported model, from its path or shipped:NAME (`hesspot models` lists these).
 
     dtype: float64 or float32, by name or torch's; device: cpu, or torch's. backend: the model's kernel, which runs on
     the CPU, needs edges sorted by centre, and runs no code of the file; the file's TorchScript, which is a program
@@ -137,7 +138,7 @@ def read_model(
     UserError if the file is missing, is no hesspot model, is damaged or changed, has a newer format, for a device that
     is not there, and for TorchScript where there is no torch.
     """
-    path, dtype = Path(path), dtype_name(dtype)
+    path, dtype = find_model(path), dtype_name(dtype)
     device = "cpu" if is_cpu(device) else torch_device(device)
     content = read_content(path)
     file = ModelFile(content, str(path))

@@ -21,6 +21,7 @@ from hesspot.ipi.curvature import ADDRESS
 from hesspot.ipi.gle import read_matrices
 from hesspot.ipi.inputs import RunSettings
 from hesspot.ipi.run_script import new_run, write_run_script
+from hesspot.models.shipped import find_model
 from hesspot.structures import fixed_coordinates
 
 #: Tells i-PI that the extras hold the members.
@@ -59,7 +60,7 @@ def write_case(
         raise UserError(
             f"{len(models)} models were given for {name}; a committee may have several, every other case one"
         )
-    files = [Path(model) for model in models]
+    files = [find_model(model) for model in models]
     with new_run(folder, overwrite) as part:
         xml = CASES[name].write(atoms, files, part, settings)
         write_atomically(part / "input.xml", xml.encode())

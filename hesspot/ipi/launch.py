@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
+from hesspot.models.shipped import find_model
 from hesspot.processes import Output, started
 
 POLL = 0.02  # s between looks at the processes
@@ -49,7 +50,7 @@ def run_ipi(
     `timeout` seconds (None: no limit) have passed.
     """
     input_xml = Path(input_xml)
-    model = Path(model)
+    model = find_model(model)
     template = Path(template)
     workdir = Path(workdir)
     address = _socket_options(input_xml)

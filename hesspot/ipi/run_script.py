@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hesspot.errors import UserError
 from hesspot.files import write_atomically
+from hesspot.models.shipped import find_model
 
 #: Files of a run: what it is made of, what it goes on from, and what it writes.
 _OF_A_RUN = re.compile(
@@ -113,7 +114,7 @@ def write_run_script(
     start = [f'{server} < /dev/null > i-pi.log 2>&1 & processes="$!"']
     for address, model in drivers.items():
         command = shlex.join(
-            ["hesspot-ipi", str(Path(model).resolve()), "--template", "start.xyz", "--unix", address, *options]
+            ["hesspot-ipi", str(find_model(model).resolve()), "--template", "start.xyz", "--unix", address, *options]
         )
         start.append(f'{command}{prefix} < /dev/null > driver-{address}.log 2>&1 & processes="$processes $!"')
     path = Path(folder) / "run.sh"

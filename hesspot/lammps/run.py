@@ -13,13 +13,14 @@ from hesspot.errors import UserError
 from hesspot.files import require_text
 from hesspot.lammps.build import build_plugin
 from hesspot.lammps.environment import Environment, find_environment, with_library_folder
+from hesspot.models.shipped import FOLDER
 
 #: A script of this name is read from standard input.
 STANDARD_INPUT = Path("-")
 
 
 def lammps_environ(environment: Environment, plugin: str | Path) -> dict[str, str]:
-    """The variables with which LAMMPS finds MPI and loads the plugin; one OpenMP thread per rank unless set."""
+    """The variables with which LAMMPS finds MPI, plugin and shipped models; one OpenMP thread per rank unless set."""
     plugin = Path(plugin)
     before = os.environ.get("LAMMPS_PLUGIN_PATH")
     return with_library_folder(
@@ -27,6 +28,7 @@ def lammps_environ(environment: Environment, plugin: str | Path) -> dict[str, st
             **os.environ,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
             "LAMMPS_PLUGIN_PATH": f"{plugin.parent}:{before}" if before else str(plugin.parent),
+            "HESSPOT_MODELS": os.environ.get("HESSPOT_MODELS", str(FOLDER)),
         },
         environment.mpi_libraries,
     )

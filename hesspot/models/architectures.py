@@ -58,6 +58,11 @@ def describing_model(elements: Sequence[str], seed: int = 0) -> Any:
         return build_model("house", {"elements": list(elements), "n_channels": 4, "hidden": [1]})
 
 
+def first_of(model: Any) -> Any:
+    """Of a mean of several models the first, whose `descriptors` stand for all; any other model is itself."""
+    return model.houses[0] if isinstance(model, HouseMean) else model
+
+
 def name_of(model: Any) -> str | None:
     """The architecture of a model; None for any other class."""
     return next((name for name, architecture in ARCHITECTURES.items() if type(model) is architecture.model), None)

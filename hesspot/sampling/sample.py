@@ -20,7 +20,7 @@ from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.export.file import eager_model
 from hesspot.files import replacing, require_free, write_atomically
-from hesspot.models.architectures import describing_model
+from hesspot.models.architectures import describing_model, first_of
 from hesspot.reference.calculator_factory import CalculatorFactory
 from hesspot.sampling.selection import farthest, surroundings, typical
 from hesspot.sampling.ways import RATTLED, WAYS, dimers, harmonic, path, thermal
@@ -218,7 +218,7 @@ def _named(atoms: ase.Atoms, start: ase.Atoms, way: str, number: int, source: Pa
 
 def _chosen(frames: list[ase.Atoms], keep: int, by: str, path: str | Path | None) -> list[ase.Atoms]:
     elements = sorted({symbol for atoms in frames for symbol in atoms.symbols})
-    model: Any = describing_model(elements) if path is None else eager_model(read_model(path))
+    model: Any = describing_model(elements) if path is None else first_of(eager_model(read_model(path)))
     if not hasattr(model, "descriptors"):
         raise UserError(f"--model {path} has no descriptors of surroundings, which are compared; leave it out")
     with Progress("surroundings", len(frames)) as progress:

@@ -8,10 +8,10 @@ from typing import Any
 from hesspot.errors import UserError
 from hesspot.export import read_model
 from hesspot.export.file import eager_model
-from hesspot.export.shipped import find_model
 from hesspot.models.architectures import name_of
 from hesspot.models.ensemble import HouseMean
 from hesspot.models.house import House
+from hesspot.models.shipped import find_model
 from hesspot.training.checkpoint import load_checkpoint
 
 

@@ -17,6 +17,7 @@ from hesspot.export import FingerprintEntry, read_model
 from hesspot.export.answers import answers_of
 from hesspot.export.file import eager_model
 from hesspot.export.replay import TOLERANCES, replay
+from hesspot.models.shipped import find_model
 from hesspot.verification import tolerances
 from hesspot.verification.deployment import compare, largest, worst
 from hesspot.verification.engines import ENGINES
@@ -48,7 +49,7 @@ def verify(
     the report, not an exception. UserError for a model or dataset that cannot be read, and unknown engines.
 
     Args:
-        model: exported file.
+        model: exported file, or shipped:NAME.
         data: dataset file, or shipped:NAME, with reference values; None: the file's fingerprint.
         part: of the dataset: train, valid, test, or all.
         engines: some of torch, torchscript, ase, lammps, ipi.
@@ -59,7 +60,7 @@ def verify(
     engines = [engines] if isinstance(engines, str) else list(engines)
     ranks = [ranks] if isinstance(ranks, int) else list(ranks)
     _check_names(engines, ranks, max_structures)
-    path = Path(model)
+    path = find_model(model)
     loaded = read_model(path)
     trained = eager_model(loaded)
     cases, level = from_fingerprint(loaded.metadata), loaded.metadata.level_of_theory

@@ -9,6 +9,9 @@
 #include "torchscript.h"
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
 
 namespace hesspot {
 
@@ -34,6 +37,10 @@ void EdgeList::add_edge(int neighbor, double dx, double dy, double dz)
 
 namespace {
 
+/// Names of models of the Python package begin so; the variable names the folder that they are in.
+constexpr std::string_view SHIPPED = "shipped:";
+constexpr const char *FOLDER_OF_SHIPPED = "HESSPOT_MODELS";
+
 /// The numbers of a fingerprint's structure.
 Replay replay_of(Model &model)
 {
@@ -51,6 +58,24 @@ Replay replay_of(Model &model)
 int n_cuda_devices()
 {
   return torchscript("device cuda is asked for").n_cuda_devices();
+}
+
+std::string path_of(const std::string &name)
+{
+  if (!name.starts_with(SHIPPED)) return name;
+  const char *const folder = std::getenv(FOLDER_OF_SHIPPED);
+  if (!folder)
+    throw ModelError("model " + name + " is one of the Python package, whose folder the variable " + FOLDER_OF_SHIPPED +
+                     " does not name here; run LAMMPS by `hesspot lammps run`, or give the file that `hesspot models " +
+                     name.substr(SHIPPED.size()) + " --path` prints");
+  const auto path = std::filesystem::path(folder) / (name.substr(SHIPPED.size()) + ".pt");
+  std::error_code unreadable;
+  if (std::filesystem::exists(path, unreadable)) return path.string();
+  std::string shipped;
+  for (const auto &entry : std::filesystem::directory_iterator(folder, unreadable))
+    if (entry.path().extension() == ".pt") shipped += (shipped.empty() ? "" : ", ") + entry.path().stem().string();
+  throw ModelError("there is no shipped model " + name.substr(SHIPPED.size()) + " in " + folder + "; shipped are " +
+                   (shipped.empty() ? "none" : shipped));
 }
 
 std::unique_ptr<Model> load_model(const std::string &path, const Options &options)

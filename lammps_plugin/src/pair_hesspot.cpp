@@ -157,12 +157,14 @@ void PairHesspot::allocate()
   allocated = 1;
 }
 
-/// One rank reads the file and sends it to the others; all ranks end together if it cannot be used on any.
-std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> PairHesspot::load(const std::string &path)
+/// One rank reads the file and sends it to the others; all ranks end together if it cannot be used on any. `path`
+/// becomes that of the file if it is shipped:NAME.
+std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> PairHesspot::load(std::string &path)
 {
   std::string content, problem;
   if (comm->me == 0) {
     try {
+      path = hesspot::path_of(path);
       content = hesspot::read_file(path);
     } catch (const std::exception &exception) {
       problem = exception.what();
@@ -173,6 +175,7 @@ std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> PairHesspot::load(cons
   problem = hesspot::broadcast(problem, 0, world);
   if (!problem.empty()) error->all(FLERR, "pair_style hesspot: " + problem);
 
+  path = hesspot::broadcast(path, 0, world);
   content = hesspot::broadcast(std::move(content), 0, world);
   const auto hash = hash_of(content);
   std::unique_ptr<hesspot::Model> loaded;
@@ -207,7 +210,8 @@ void PairHesspot::coeff(int narg, char **arg)
   if (narg - 3 != ntypes)
     error->all(FLERR, "pair_coeff of pair_style hesspot: " + std::to_string(narg - 3) + " elements for " +
                           std::to_string(ntypes) + " atom types; name one element, or NULL, per atom type");
-  auto [new_model, new_hash] = load(arg[2]);
+  std::string path = arg[2];
+  auto [new_model, new_hash] = load(path);
 
   const auto &known = new_model->elements();
   std::vector<int> new_species(static_cast<std::size_t>(ntypes) + 1, -1);
@@ -218,7 +222,7 @@ void PairHesspot::coeff(int narg, char **arg)
     const auto found = std::find(known.begin(), known.end(), element);
     if (found == known.end())
       error->all(FLERR, "pair_coeff of pair_style hesspot: element " + element + " of atom type " +
-                            std::to_string(type) + " is not in model " + arg[2] + ", which has " +
+                            std::to_string(type) + " is not in model " + path + ", which has " +
                             hesspot::joined(known) + "; train a model with " + element +
                             ", or write NULL for a type to be ignored");
     new_species[static_cast<std::size_t>(type)] = static_cast<int>(found - known.begin());
@@ -229,8 +233,8 @@ void PairHesspot::coeff(int narg, char **arg)
   model = std::move(new_model);
   model_hash = new_hash;
   std::error_code no_folder;  // any more, of this process
-  model_file = std::filesystem::absolute(arg[2], no_folder).lexically_normal().string();
-  if (no_folder) model_file = arg[2];
+  model_file = std::filesystem::absolute(path, no_folder).lexically_normal().string();
+  if (no_folder) model_file = path;
   symbol_of_type.assign(arg + 3, arg + narg);
   species_of_type = std::move(new_species);
   warned_of_masses = false;

@@ -79,7 +79,7 @@ class PairHesspot : public Pair {
   bool warned_of_masses;  // of this model
   Portion portion;        // memory that is kept; each calculation begins with none
 
-  std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> load(const std::string &);
+  std::pair<std::unique_ptr<hesspot::Model>, std::uint64_t> load(std::string &);
   void allocate();
   void check_labels();
   void check_masses();

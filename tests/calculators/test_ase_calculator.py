@@ -27,10 +27,11 @@ from hesspot.errors import UserError
 from hesspot.export import fingerprint_entry, write_model
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
+from hesspot.models.shipped import find_model
 from hesspot.structures import read_structure
 from ipi_driver.evaluation.evaluator import Evaluator
 
-WATER = Path(__file__).parents[2] / "examples/water/water.pt"
+WATER = find_model("shipped:water")
 
 #: eV/Å; central differences with 1e-4 Å of energies near 10 eV: 1e-15·10/1e-4 rounding plus E‴·1e-8 truncation.
 FORCE = 1e-6

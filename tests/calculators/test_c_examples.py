@@ -16,9 +16,10 @@ from hesspot.compiled import KERNEL_SOURCES
 from hesspot.contract import build_batch
 from hesspot.derivatives import hvp
 from hesspot.export import read_model
+from hesspot.models.shipped import find_model
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES, MODEL = ROOT / "examples" / "c", ROOT / "examples" / "water" / "water.pt"
+EXAMPLES, MODEL = ROOT / "examples" / "c", find_model("shipped:water")
 
 #: Of both examples.
 WATER = ase.Atoms("OHH", positions=[(0, 0, 0.119262), (0, 0.763239, -0.477047), (0, -0.763239, -0.477047)])

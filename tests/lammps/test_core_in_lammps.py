@@ -9,8 +9,8 @@ import torch
 from ase.data import atomic_numbers
 from lammps_runs import run_succeeding
 
-from hesspot.export.shipped import find_model
 from hesspot.models.core import core_table, core_within, repulsion
+from hesspot.models.shipped import find_model
 
 ELEMENTS = ["H", "C", "Cu"]
 #: Relative: LAMMPS has the screening length 0.4685 Å as the paper prints it, for 0.8854 Bohr = 0.46853 Å here, and the

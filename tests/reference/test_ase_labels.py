@@ -19,12 +19,13 @@ from hesspot.cli.main import app
 from hesspot.data import Dataset
 from hesspot.data.quality import check_dataset, in_words
 from hesspot.errors import UserError
+from hesspot.models.shipped import find_model
 from hesspot.reference.ase_labels import AseMethod
 from hesspot.reference.calculator_factory import CalculatorFactory, parse_arguments
 from hesspot.reference.force_lines import Differences, along, measure, random_directions
 from hesspot.reference.labelling import label_file
 
-WATER = Path(__file__).parents[2] / "examples/water/water.pt"
+WATER = find_model("shipped:water")
 
 #: The estimate of an error against the error itself: noise is drawn, and the truncation of one line stands for others.
 ESTIMATE = 4.0

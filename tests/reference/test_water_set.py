@@ -1,7 +1,5 @@
 """The shipped set of water, and the model that comes with it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ase import units
@@ -13,8 +11,9 @@ from hesspot.calculators import HesspotCalculator
 from hesspot.data import Dataset
 from hesspot.data.quality import STRICT, check_dataset
 from hesspot.data.shipped import path
+from hesspot.models.shipped import find_model
 
-MODEL = Path(__file__).parents[2] / "examples" / "water" / "water.pt"
+MODEL = find_model("shipped:water")
 
 #: eV/Å, eV/Å³, eV/Å² and cm⁻¹: a quarter more than the errors of the shipped model in docs/water.md.
 FORCES, STRESS, HESSIAN, FREQUENCIES = 0.09, 7.5e-4, 0.12, 25.0

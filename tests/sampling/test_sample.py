@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from hesspot.cli.main import app
 from hesspot.data import Dataset
 from hesspot.errors import UserError
-from hesspot.export.shipped import find_model
 from hesspot.models.architectures import describing_model
+from hesspot.models.shipped import find_model
 from hesspot.reference.ase_labels import AseMethod
 from hesspot.reference.calculator_factory import CalculatorFactory
 from hesspot.reference.labelling import label_file

@@ -35,7 +35,7 @@ def test_every_source_is_in_the_archive(tracked: set[str], tmp_path: Path) -> No
     with tarfile.open(archive) as opened:
         held = {member.name.partition("/")[2]: member.size for member in opened.getmembers() if member.isfile()}
     assert tracked - LEFT_OUT <= set(held), tracked - LEFT_OUT - set(held)
-    assert held["hesspot/export/shipped/water.pt"] == (ROOT / "examples/water/water.pt").stat().st_size
+    assert held["hesspot/models/shipped/water.pt"] == (ROOT / "hesspot/models/shipped/water.pt").stat().st_size
     assert not [name for name in held if name.endswith((".so", ".pyc"))]
 
 

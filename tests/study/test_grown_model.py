@@ -1,15 +1,14 @@
 """Risk: the model that the study's page is about is not the one that is shipped."""
 
-from pathlib import Path
-
 import numpy as np
 
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.calculators import HesspotCalculator
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
+from hesspot.models.shipped import find_model
 
-MODEL = Path(__file__).parents[2] / "examples" / "study" / "grown.pt"
+MODEL = find_model("shipped:grown")
 SOFT = 400.0  #: cm⁻¹
 CLAIMED = 15.0  #: cm⁻¹, mean absolute error at held-out minima; untrained models are hundreds off
 

@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from hesspot.contract import build_batch
 from hesspot.export import read_model
-from hesspot.export.shipped import find_model
 from hesspot.models.core import OUTER
+from hesspot.models.shipped import find_model
 
 #: Å, of a scan, whose steps grow with the distance: the energy of a pair at the nearest is hundreds of eV.
 NEAREST = 0.05

@@ -15,7 +15,7 @@ from hesspot.data.shipped import path
 from hesspot.derivatives import evaluate
 from hesspot.errors import UserError
 from hesspot.export import read_model
-from hesspot.export.shipped import find_model
+from hesspot.models.shipped import find_model
 from hesspot.training.checkpoint import model_of, save_checkpoint
 from hesspot.training.config import parse_config
 from hesspot.training.starting_point import read_start

@@ -29,13 +29,14 @@ from hesspot.export import LoadedModel, read_model
 from hesspot.ipi import curvature
 from hesspot.ipi.cases import write_case
 from hesspot.ipi.inputs import RunSettings
+from hesspot.models.shipped import find_model
 from hesspot.units import BOLTZMANN, HARTREE, HBAR, SPEED_OF_LIGHT
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
-WATER = HERE.parents[1] / "water/water.pt"
+WATER = find_model("shipped:water")
 MOLECULES = ("H2O", "HCN", "H2CO", "NH3")
 TIMESTEP = 0.25  # fs
 BEADS = (1, 2, 4, 8, 16, 32, 64)

@@ -20,6 +20,7 @@ from hesspot.export import read_model
 from hesspot.lammps import run_lammps
 from hesspot.lammps.run import error_of
 from hesspot.lammps.structure import boundary, write_data
+from hesspot.models.shipped import find_model
 from hesspot.processes import Output
 
 #: Displacement of the central differences, Å. With fourth derivatives of the energy up to 1e4 eV/Å⁴ the truncation
@@ -48,7 +49,7 @@ def evaluate(
 
     The run's files stay in `workdir`, or are removed if there is none. UserError with LAMMPS's own message if it fails.
     """
-    model = Path(model)
+    model = find_model(model)
     workdir = None if workdir is None else Path(workdir)
     with tempfile.TemporaryDirectory(prefix="hesspot-lammps-") as temporary:
         folder = workdir or Path(temporary)

@@ -96,6 +96,9 @@ class Model {
 /// GPUs that torch can use in this process. ModelError if there is no TorchScript backend.
 int n_cuda_devices();
 
+/// The file that `name` means: a path, or shipped:NAME. ModelError for a name that stands for nothing here.
+std::string path_of(const std::string &name);
+
 /// Reads the file at `path`; the kernel runs none of the file's code, TorchScript is a program. ModelError if it is
 /// missing, is no hesspot model, is damaged or changed, or has a newer format.
 std::unique_ptr<Model> load_model(const std::string &path, const Options &options = {});
