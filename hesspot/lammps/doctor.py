@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from hesspot.lammps.environment import Environment, find_environment, package_fo
 from hesspot.lammps.prebuilt import PLUGIN_NAME, prebuilt_plugin
 from hesspot.lammps.run import error_of, lammps_environ, mpirun_command
 
-#: What the plugin was written for; older ones lack C functions and headers that it uses.
-OLDEST_TORCH = (2, 10)
+#: The versions of torch that training, export and plugin were tried with; older ones lack C functions and headers.
+OLDEST_TORCH, NEWEST_TORCH = (2, 10), (2, 15)
+
+#: From these on torch calls TorchScript deprecated, and unsupported.
+TORCHSCRIPT_DEPRECATED, TORCHSCRIPT_UNSUPPORTED_PYTHON = (2, 14), (3, 14)
 OLDEST_COMPILER = {"GNU": 11, "clang": 14}
 
 #: LAMMPS starts within a second; this is for a slow network file system.
@@ -123,7 +127,8 @@ def _torch() -> str:
             "it is not installed, and LAMMPS, i-PI and ASE need none; training, export and TorchScript do: "
             f"{install_hint('train')}"
         )
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
+    number = tuple(int(part) for part in version.split(".")[:2])
+    if number < OLDEST_TORCH:
         raise UserError(f"{version} is older than 2.10, which the plugin needs; install a newer one")
     folder = package_folder("torch", "torch")
     for file in ("include/torch/csrc/api/include/torch/torch.h", *TORCH_LIBRARIES):
@@ -131,7 +136,19 @@ def _torch() -> str:
             raise UserError(
                 f"{version} has no {folder / file}, so that nothing can be compiled with it; {_again(version)}"
             )
-    return f"{version} {folder}"
+    return f"{version} {folder}{_of_torchscript(number, sys.version_info[:2])}"
+
+
+def _of_torchscript(torch: tuple[int, ...], python: tuple[int, ...]) -> str:
+    """What is known of these versions of torch and Python, in words; empty: nothing odd."""
+    notes = []
+    if torch > NEWEST_TORCH:
+        notes.append(f"newer than {'.'.join(map(str, NEWEST_TORCH))}, the last one that hesspot was tried with")
+    if python >= TORCHSCRIPT_UNSUPPORTED_PYTHON:
+        notes.append("its TorchScript, and so `hesspot export`, is not supported on Python 3.14 and newer and may break")
+    elif torch >= TORCHSCRIPT_DEPRECATED:
+        notes.append("it calls TorchScript deprecated, which models with a kernel do not need to run")
+    return "".join(f"; {note}" for note in notes)
 
 
 def _again(version: str) -> str:

