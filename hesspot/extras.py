@@ -22,6 +22,6 @@ def is_torch(error: ImportError) -> bool:
 def torch_is_missing(what: str) -> UserError:
     """For `what` that cannot be done without torch."""
     return UserError(
-        f"{what} needs torch, which is not installed here; install it with `pip install 'torch>=2.10'` (runs with a "
-        "model file that has a kernel go without)"
+        f"{what} needs torch, which is not installed here; install it with {install_hint('train')} (runs with a model "
+        "file that has a kernel go without)"
     )

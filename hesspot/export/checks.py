@@ -13,6 +13,7 @@ from torch import Tensor
 from hesspot.contract import Batch, Model, build_batch
 from hesspot.derivatives import curvature_of, edge_gradient, gradient_of
 from hesspot.errors import UserError
+from hesspot.export.deprecation import deprecation_is_known
 from hesspot.export.metadata import FingerprintEntry
 from hesspot.export.replay import TOLERANCES
 
@@ -49,7 +50,8 @@ def scripted_form(model: torch.nn.Module) -> Any:
     if not isinstance(model, torch.nn.Module):
         raise UserError(f"a {type(model).__name__} is no torch.nn.Module and cannot be exported; write it as one")
     try:
-        return torch.jit.script(model)
+        with deprecation_is_known():
+            return torch.jit.script(model)
     except Exception as error:  # the compiler raises a dozen kinds
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         place = next((line for line in lines if line.startswith("File ")), "")

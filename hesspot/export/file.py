@@ -24,6 +24,7 @@ from hesspot.errors import UserError
 from hesspot.export.answers import answers_of, fingerprint_entry
 from hesspot.export.archive import AGAIN, EDGES, METADATA, WEIGHTS, records_of, script_hash, with_records
 from hesspot.export.checks import check_continuity, check_contract, check_curvature, check_locality, scripted_form
+from hesspot.export.deprecation import deprecation_is_known
 from hesspot.export.loaded import LoadedModel, read_model
 from hesspot.export.metadata import FORMAT_VERSION, Architecture, FingerprintEntry, ModelMetadata
 from hesspot.export.replay import check_fingerprint, packed_edges
@@ -117,10 +118,14 @@ def write_model(
         records[WEIGHTS] = packed(model)
         shape, no_kernel = shape_of(records[WEIGHTS]), _what_kernel_lacks(records[WEIGHTS])
     if no_kernel:
-        warnings.warn(f"{path} has no kernel and runs by TorchScript: {no_kernel}", stacklevel=2)
+        warnings.warn(
+            f"{path} has no kernel and runs by TorchScript, which torch calls deprecated from 2.14 on: {no_kernel}",
+            stacklevel=2,
+        )
 
     stream = io.BytesIO()
-    torch.jit.save(scripted, stream)
+    with deprecation_is_known():
+        torch.jit.save(scripted, stream)
     content = stream.getvalue()
     of_script = script_hash(records_of(content))
     records[EDGES] = packed_edges(checked.elements, checked.cutoff, fingerprint)

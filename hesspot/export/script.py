@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hesspot.errors import UserError
 from hesspot.export.archive import AGAIN
+from hesspot.export.deprecation import deprecation_is_known
 from hesspot.export.metadata import METADATA_NAME, ModelMetadata
 
 
@@ -35,7 +36,8 @@ def cast_floats(module: torch.nn.Module, dtype: torch.dtype) -> None:
 def load_script(content: bytes, path: Path, metadata: ModelMetadata, dtype: str, device: Any) -> Any:
     """The module in a model file, frozen; UserError if torch cannot read it, or if it is not what the metadata say."""
     try:
-        module = torch.jit.load(io.BytesIO(content), map_location=device)
+        with deprecation_is_known():
+            module = torch.jit.load(io.BytesIO(content), map_location=device)
     except RuntimeError as error:
         raise UserError(
             f"model file {path} cannot be read by torch {torch.__version__}: {str(error).splitlines()[0]}; {AGAIN}"

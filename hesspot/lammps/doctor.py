@@ -145,7 +145,7 @@ def _of_torchscript(torch: tuple[int, ...], python: tuple[int, ...]) -> str:
     if torch > NEWEST_TORCH:
         notes.append(f"newer than {'.'.join(map(str, NEWEST_TORCH))}, the last one that hesspot was tried with")
     if python >= TORCHSCRIPT_UNSUPPORTED_PYTHON:
-        notes.append("its TorchScript, and so `hesspot export`, is not supported on Python 3.14 and newer and may break")
+        notes.append("its TorchScript, and so `hesspot export`, is not supported on Python 3.14 and may break")
     elif torch >= TORCHSCRIPT_DEPRECATED:
         notes.append("it calls TorchScript deprecated, which models with a kernel do not need to run")
     return "".join(f"; {note}" for note in notes)

