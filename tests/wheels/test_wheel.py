@@ -146,7 +146,8 @@ def test_what_needs_torch_says_so(installed: Installed, lj_model_file: Path, tmp
     write_data(tmp_path / "structure.data", argon, ["Ar", "Ne"])
     (tmp_path / "in.run").write_text(SCRIPT.format(model=lj_model_file, elements="Ar Ne"))
     argon.write(tmp_path / "start.xyz", format="extxyz")
-    ask = f"import hesspot\ntry: hesspot.HesspotCalculator({str(lj_model_file)!r})\nexcept hesspot.UserError as e: print(e)"
+    calculator = f"hesspot.HesspotCalculator({str(lj_model_file)!r})"
+    ask = f"import hesspot\ntry: {calculator}\nexcept hesspot.UserError as error: print(error)"
     for command in (
         ("hesspot", "train", "config.yaml", "--out", "run"),
         ("hesspot", "export", "run", "out.pt"),
