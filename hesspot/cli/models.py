@@ -101,7 +101,7 @@ def _show_one(told: dict[str, Any]) -> None:
         values = (one[key] for key in ("energy_mae", "forces_rmse", "hessian_rmse", "frequencies_mae"))
         errors.add_row(where, str(one["structures"]), *map(_number, values))
     show(errors)
-    say("runs until the first unphysical event (docs/stability.md):")
+    say("runs until the first unphysical event (page `stability`):")
     for run in told["stability"]:
         one = Run.model_validate(run)
         say(f"  {one.start}, {one.ensemble.upper()}, {one.temperature:g} K: {one.describe()}")
