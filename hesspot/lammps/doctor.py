@@ -22,7 +22,7 @@ from hesspot.lammps.environment import Environment, find_environment, package_fo
 from hesspot.lammps.prebuilt import PLUGIN_NAME, prebuilt_plugin
 from hesspot.lammps.run import error_of, lammps_environ, mpirun_command
 
-#: The versions of torch that training, export and plugin were tried with; older ones lack C functions and headers.
+#: Older versions of torch lack C functions and headers; docs/torch-versions.md says what newer ones were tried with.
 OLDEST_TORCH, NEWEST_TORCH = (2, 10), (2, 15)
 
 #: From these on torch calls TorchScript deprecated, and unsupported.
