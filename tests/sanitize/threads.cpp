@@ -37,6 +37,7 @@ HouseWeights random_weights() {
   weights.n_radial = N_RADIAL;
   weights.n_channels = N_CHANNELS;
   weights.cutoff = 4.0;
+  weights.cores.resize(N_ELEMENTS * N_ELEMENTS); // none
   Description description;
   description.mix = random_numbers(4 * S * S * K * C);
   description.shifts = random_numbers(S);
