@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import molecule
+from training_peers import ani_2x
 
 from hesspot.graph import build_graph
 from hesspot.kernel import KernelModel
@@ -51,23 +52,9 @@ def ours() -> Callable[[Atoms], np.ndarray]:
 
 
 def torchani(dtype: torch.dtype) -> Callable[[Atoms], np.ndarray]:
-    from torchani.arch import simple_ani
     from torchani.grad import energies_forces_and_hessians
 
-    model = simple_ani(
-        ELEMENTS,
-        lot="",
-        self_energies=dict.fromkeys(ELEMENTS, 0.0),
-        cutoff_fn="cosine",
-        radial_start=0.8,
-        angular_start=0.8,
-        radial_cutoff=5.1,
-        container_ctor="ani2x",
-        activation="celu",
-        bias=True,
-        repulsion=False,
-    ).requires_grad_(False)
-    model = model.to(dtype)
+    model = ani_2x(dict.fromkeys(ELEMENTS, 0.0)).requires_grad_(False).to(dtype)
 
     def hessian(atoms: Atoms) -> np.ndarray:
         species, positions = torch.tensor(atoms.numbers[None]), torch.tensor(atoms.positions[None], dtype=dtype)

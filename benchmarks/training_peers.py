@@ -42,16 +42,15 @@ def atomic_energies(records: list[Record], elements: list[int]) -> np.ndarray:
     return np.linalg.lstsq(counts, np.array([record.energy for record in records]), rcond=None)[0]
 
 
-def torchani_epoch(records: list[Record], elements: list[int]) -> Epoch:
-    """One network of the shape of ANI-2x, for these elements."""
+def ani_2x(self_energies: dict[str, float]) -> torch.nn.Module:
+    """TorchANI's symmetry functions and one network of ANI-2x for these elements, random weights; ImportError without
+    TorchANI."""
     from torchani.arch import simple_ani
-    from torchani.utils import pad_atomic_properties
 
-    symbols = [chemical_symbols[z] for z in elements]
-    model = simple_ani(
-        symbols,
+    return simple_ani(
+        list(self_energies),
         lot="",
-        self_energies=dict(zip(symbols, atomic_energies(records, elements).tolist(), strict=True)),
+        self_energies=self_energies,
         cutoff_fn="cosine",
         radial_start=0.8,
         angular_start=0.8,
@@ -61,6 +60,14 @@ def torchani_epoch(records: list[Record], elements: list[int]) -> Epoch:
         bias=True,
         repulsion=False,
     )
+
+
+def torchani_epoch(records: list[Record], elements: list[int]) -> Epoch:
+    """One network of the shape of ANI-2x, for these elements."""
+    from torchani.utils import pad_atomic_properties
+
+    symbols = [chemical_symbols[z] for z in elements]
+    model = ani_2x(dict(zip(symbols, atomic_energies(records, elements).tolist(), strict=True)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     samples = [
         {

@@ -7,7 +7,7 @@ joined by a bond in the place of a hydrogen atom of each; of one, two bound atom
 double and triple bonds. They are relaxed, and kept if they stay whole and their bond graph is new. The graphs of all
 held-out minima, valid ones included, are never kept, whatever the conformer. Each molecule comes with normal-mode
 samples, all with Hessians, and with close contacts, in which an atom is pushed towards a neighbour, with energies and
-forces: 2739 molecules, 13593 structures, an hour of one core. A stopped run continues.
+forces: 2739 molecules, 13593 structures. A stopped run continues.
 """
 
 import argparse

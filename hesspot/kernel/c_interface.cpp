@@ -6,6 +6,7 @@
 #include "guarded.h"
 #include "loss.h"
 #include "soap.h"
+#include "views.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -20,19 +21,9 @@ namespace {
 constexpr const char *PACKED_WEIGHTS = "the packed weights ";
 
 Edges view(const hesspot_edges &edges) {
-  static_assert(sizeof(std::size_t) == sizeof(std::int64_t));
-  if (edges.n_centers < 0 || edges.n_edges < 0)
-    throw std::invalid_argument(
-        std::to_string(edges.n_centers) + " centres with " +
-        std::to_string(edges.n_edges) +
-        " edges cannot be; neither number may be below zero");
-  if (const auto end = edges.first_edge[edges.n_centers]; end != edges.n_edges)
-    throw std::invalid_argument("the edges of the centres end at " +
-                                std::to_string(end) + ", but there are " +
-                                std::to_string(edges.n_edges) +
-                                "; first_edge must rise from 0 to that");
-  return {static_cast<std::size_t>(edges.n_centers), edges.species,
-          reinterpret_cast<const std::size_t *>(edges.first_edge),
+  const auto *const first_edge =
+      first_edges(edges.n_centers, edges.n_edges, edges.first_edge, "centres");
+  return {static_cast<std::size_t>(edges.n_centers), edges.species, first_edge,
           edges.neighbor_species, edges.vectors};
 }
 
@@ -47,10 +38,6 @@ template <typename Work> int reading(const char **error, Work work) {
       throw std::invalid_argument(std::string(PACKED_WEIGHTS) + cause.what());
     }
   });
-}
-
-const KernelModel &kernel(const void *model) {
-  return *static_cast<const KernelModel *>(model);
 }
 
 void need_weights(const KernelModel &model) {

@@ -4,30 +4,17 @@
 
 #include "graph.h"
 #include "guarded.h"
+#include "views.h"
 
 using namespace hesspot;
 
 namespace {
 
 Graph view(const hesspot_graph &graph) {
-  static_assert(sizeof(std::size_t) == sizeof(std::int64_t));
-  if (graph.n_atoms < 0 || graph.n_edges < 0)
-    throw std::invalid_argument(
-        std::to_string(graph.n_atoms) + " atoms with " +
-        std::to_string(graph.n_edges) +
-        " edges cannot be; neither number may be below zero");
-  if (const auto end = graph.first_edge[graph.n_atoms]; end != graph.n_edges)
-    throw std::invalid_argument("the edges of the atoms end at " +
-                                std::to_string(end) + ", but there are " +
-                                std::to_string(graph.n_edges) +
-                                "; first_edge must rise from 0 to that");
-  return {static_cast<std::size_t>(graph.n_atoms), graph.species,
-          reinterpret_cast<const std::size_t *>(graph.first_edge),
+  const auto *const first_edge =
+      first_edges(graph.n_atoms, graph.n_edges, graph.first_edge, "atoms");
+  return {static_cast<std::size_t>(graph.n_atoms), graph.species, first_edge,
           graph.neighbors, graph.vectors};
-}
-
-const KernelModel &kernel(const void *model) {
-  return *static_cast<const KernelModel *>(model);
 }
 
 } // namespace

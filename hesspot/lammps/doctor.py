@@ -129,7 +129,7 @@ def _torch() -> str:
         )
     number = tuple(int(part) for part in version.split(".")[:2])
     if number < OLDEST_TORCH:
-        raise UserError(f"{version} is older than 2.10, which the plugin needs; install a newer one")
+        raise UserError(f"{version} is older than {_dotted(OLDEST_TORCH)}, which the plugin needs; install a newer one")
     folder = package_folder("torch", "torch")
     for file in ("include/torch/csrc/api/include/torch/torch.h", *TORCH_LIBRARIES):
         if not (folder / file).exists():
@@ -139,11 +139,15 @@ def _torch() -> str:
     return f"{version} {folder}{_of_torchscript(number, sys.version_info[:2])}"
 
 
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
 def _of_torchscript(torch: tuple[int, ...], python: tuple[int, ...]) -> str:
     """What is known of these versions of torch and Python, in words; empty: nothing odd."""
     notes = []
     if torch > NEWEST_TORCH:
-        notes.append(f"newer than {'.'.join(map(str, NEWEST_TORCH))}, the last one that hesspot was tried with")
+        notes.append(f"newer than {_dotted(NEWEST_TORCH)}, the last one that hesspot was tried with")
     if python >= TORCHSCRIPT_UNSUPPORTED_PYTHON:
         notes.append("its TorchScript, and so `hesspot export`, is not supported on Python 3.14 and may break")
     elif torch >= TORCHSCRIPT_DEPRECATED:

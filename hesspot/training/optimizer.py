@@ -26,7 +26,7 @@ MEMORY = 0.95
 #: Steps between two updates of the bases: at first, then a tenth of the steps done, and at last.
 REFRESHES = (10, 20)
 
-#: Steps between two updates of the means of GGᵀ and GᵀG, which cost as much as a third of all else of a step.
+#: Steps between two updates of the means of GGᵀ and GᵀG, a quarter of the arithmetic of a step with a wide layer.
 MEASURED_EVERY = 2
 
 #: Of bases and means. A step is as good with seven digits, and costs half.
