@@ -29,6 +29,9 @@ CONVERTED = 1e-6
 #: Rounding: TorchScript here, and the kernel of the wheel there, sum in another order.
 TOLERANCE = 1e-9  # eV, eV/Å
 
+#: Bytes of the runtime beside the packages that it asks for, and of Python's compiled modules, a sixth of it.
+LARGEST = 17e6
+
 SCRIPT = """units metal
 read_data structure.data
 pair_style hesspot verify yes
@@ -63,6 +66,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert "-py3-none-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
+        assert sum(each.file_size for each in archive.infolist()) < LARGEST
     assert not {name for name in held if "torchscript.so" in name or "libtorch" in name}
     assert {
         "hesspot/kernel/_kernels.so",
