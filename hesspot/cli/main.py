@@ -14,6 +14,7 @@ from hesspot.cli.ipi_hessian import ipi_hessian
 from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
 from hesspot.cli.models import models
+from hesspot.cli.monitor import monitor
 from hesspot.cli.sample import sample
 from hesspot.cli.study import study
 from hesspot.cli.train import train
@@ -55,6 +56,7 @@ app.command("distill")(distill)
 app.command("export")(export)
 app.command("models")(models)
 app.command("verify")(verify)
+app.command("monitor")(monitor)
 app.add_typer(lammps.app, name="lammps")
 app.command("ipi-input")(ipi_input)
 app.command("ipi-hessian")(ipi_hessian)

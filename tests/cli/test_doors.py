@@ -30,6 +30,8 @@ COMMANDS = {
     "export": ["export", "IN", "TMP/e.pt"],
     "verify": ["verify", "IN", "--engines", "torch"],
     "verify, data": ["verify", "TMP/house.pt", "--engines", "torch", "--data", "IN"],
+    "monitor": ["monitor", "IN", "TMP/water.xyz", "--once", "--out", "TMP/watch"],
+    "monitor, trajectory": ["monitor", "TMP/house.pt", "IN", "--once", "--out", "TMP/watch"],
     "data info": ["data", "info", "IN"],
     "data check": ["data", "check", "IN"],
     "data convert": ["data", "convert", "IN", "--out", "TMP/c.h5"],
@@ -44,7 +46,7 @@ COMMANDS = {
 #: Files, and the commands that may take them.
 KINDS = {
     "labels.h5": ("verify, data", "data info", "data check", "data convert", "train, data"),
-    "house.pt": ("train, start", "verify", "ipi-input", "ipi-hessian", "export"),
+    "house.pt": ("train, start", "verify", "monitor", "ipi-input", "ipi-hessian", "export"),
     "picture.png": (),
     "folder": (),
     "missing": (),

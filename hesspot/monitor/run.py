@@ -1,0 +1,109 @@
+"""A watch: frame after frame, until the trajectory ends or a limit is passed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hesspot.console import say, warn
+from hesspot.export import LoadedModel, read_model
+from hesspot.files import held
+from hesspot.monitor import table
+from hesspot.monitor.limits import Flag, flags_of
+from hesspot.monitor.look import Look, Settings, look_at
+from hesspot.monitor.record import Record
+from hesspot.monitor.trajectory import Source, Trajectory
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is done at each frame, and when it ends.
+
+    limits: by name (`hesspot.monitor.limits`); follow: wait for frames that are still to come, for `patience` seconds
+    (None: for ever); every: look at every so many frames; on_limit: a shell command that is run when the first limit is
+    passed; stop: end there.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    follow: bool = True
+    patience: float | None = None
+    every: int = 1
+    on_limit: str | None = None
+    stop: bool = False
+
+
+def watch(
+    model: str | Path,
+    source: Source,
+    folder: Path,
+    asked: Watch,
+    *,
+    resume: bool = False,
+    tell: Callable[[str], None] = say,
+) -> list[dict[str, Any]]:
+    """Watch a trajectory and write `frames.jsonl` into `folder`; the rows of all frames."""
+    loaded = read_model(model)
+    trajectory = Trajectory(source)
+    trajectory.require_frame(whole=not asked.follow)
+    about = {
+        "model": str(model),
+        "weights_sha256": loaded.metadata.weights_sha256,
+        "files": [str(path.absolute()) for path in source.files.values()],
+        "limits": dict(asked.limits),
+        "lowest": asked.settings.lowest,
+        "every": asked.every,
+    }
+    with held(folder, "the watch"):
+        record = Record(folder, about, resume=resume)
+        if record.frames:
+            tell(f"{len(record.frames)} frames are there, up to step {record.frames[-1]['step']}")
+            trajectory = Trajectory(source, record.places, record.frames[-1]["frame"] * asked.every + 1)
+        tell(f"{source.trajectory} against {loaded.describe()}")
+        _look_at_all(loaded, trajectory, record, asked, tell)
+    return record.frames
+
+
+def _look_at_all(
+    model: LoadedModel, trajectory: Trajectory, record: Record, asked: Watch, tell: Callable[[str], None]
+) -> None:
+    warned = any(row["flags"] for row in record.frames)
+    name = str(trajectory.source.trajectory)
+    started = time.perf_counter()
+    skipped = 0
+    for frame in trajectory.frames(follow=asked.follow, patience=asked.patience):
+        if record.frames and skipped < asked.every - 1:
+            skipped += 1
+            continue
+        skipped = 0
+        look = look_at(frame, model, asked.settings, name)
+        flags = flags_of(look, asked.limits)
+        row = record.add(look, flags, time.perf_counter() - started, trajectory.places)
+        if len(record.frames) == 1:
+            tell(table.head(row))
+        tell(look.broken or table.line(row, record.frames[0]))
+        for flag in flags:
+            tell(f"  step {frame.step}: {flag.describe()}")
+        if (flags or look.broken) and not warned:
+            warned = True
+            if asked.on_limit:
+                _run(asked.on_limit, look, flags)
+        if (flags or look.broken) and asked.stop:
+            tell(f"a limit is passed at step {frame.step}: the watch ends")
+            return
+        started = time.perf_counter()
+
+
+def _run(command: str, look: Look, flags: Sequence[Flag]) -> None:
+    """The user's own command, which is told step, name, value, limit and atom in its environment."""
+    told = {"HESSPOT_STEP": str(look.frame.step)}
+    if flags:
+        told |= {f"HESSPOT_{key.upper()}": str(getattr(flags[0], key)) for key in ("what", "value", "limit", "atom")}
+    status = subprocess.run(command, shell=True, env={**os.environ, **told}, check=False).returncode
+    if status:
+        warn(f"--on-limit {command!r} ended with status {status}")

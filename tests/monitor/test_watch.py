@@ -1,0 +1,123 @@
+"""Risk: a wrong force that is not found, a watch that loses or repeats frames, bad input that ends in a traceback."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trajectories import Step, dump_text, waters
+
+from hesspot.cli.main import main
+
+#: eV/Å; rounding of forces that were written with twelve digits.
+PRINTED = 1e-8
+
+
+@pytest.fixture(scope="module")
+def run(house_model_file: Path) -> list[Step]:
+    return waters(house_model_file)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Exit status, stdout and stderr of `hesspot monitor`."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hesspot", "monitor", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+            raise SystemExit(0)
+        return int(ended.value.code or 0), *capfd.readouterr()
+
+    return call
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "frames.jsonl").read_text().splitlines()[1:]]
+
+
+def test_a_wrong_force_is_found_in_its_frame_and_at_its_atom(
+    tmp_path: Path, house_model_file: Path, run: list[Step], call
+) -> None:
+    forces = run[2].forces.copy()
+    forces[5, 1] += 0.02
+    (tmp_path / "run.dump").write_text(dump_text([*run[:2], replace(run[2], forces=forces), run[3]]))
+    code, told, _ = call(house_model_file, tmp_path / "run.dump", "--once", "--out", tmp_path / "out")
+    assert code == 3
+    assert "step 200: force 0.02 above 0.01 eV/Å at atom 26" in told
+    rows = rows_of(tmp_path / "out")
+    assert [len(row["flags"]) for row in rows] == [0, 0, 1, 0]
+    assert max(rows[k]["force"] for k in (0, 1, 3)) < PRINTED
+    assert rows[2]["flags"][0]["atoms"] == [26]
+
+
+def test_a_good_run_passes(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
+    (tmp_path / "run.dump").write_text(dump_text(run))
+    code, told, _ = call(house_model_file, tmp_path / "run.dump", "--once", "--out", tmp_path / "out", "--lowest", "9")
+    assert code == 0
+    assert all(row["force"] < PRINTED for row in rows_of(tmp_path / "out"))
+    assert len(told.splitlines()) == 2 + len(run), "what runs, titles, a line for each frame"
+
+
+def test_a_watch_goes_on_where_it_stopped(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
+    """Killed while it wrote a line; the rows are those of a watch that was not."""
+    path, whole, stopped = tmp_path / "run.dump", tmp_path / "whole", tmp_path / "stopped"
+    path.write_text(dump_text(run))
+    call(house_model_file, path, "--once", "--out", whole)
+    path.write_text(dump_text(run[:3]))
+    call(house_model_file, path, "--once", "--out", stopped)
+    written = stopped / "frames.jsonl"
+    written.write_text(written.read_text()[:-20])
+    path.write_text(dump_text(run))
+    code, _, told = call(house_model_file, path, "--once", "--out", stopped)
+    assert code == 1 and "pass --resume to go on" in told
+    code, _, told = call(house_model_file, path, "--once", "--out", stopped, "--resume", "--lowest", "3")
+    assert code == 1 and "is of another watch (lowest 0, not 3)" in told
+    assert call(house_model_file, path, "--once", "--out", stopped, "--resume")[0] == 0
+    rows = [[{**row, "seconds": 0} for row in rows_of(folder)] for folder in (whole, stopped)]
+    assert rows[0] == rows[1]
+
+
+def test_a_passed_limit_runs_a_command_and_ends_the_watch(
+    tmp_path: Path, house_model_file: Path, run: list[Step], call
+) -> None:
+    (tmp_path / "run.dump").write_text(dump_text(run))
+    told = tmp_path / "told"
+    command = f'echo "$HESSPOT_STEP $HESSPOT_WHAT" >> {told}'
+    words = ["--once", "--out", tmp_path / "out", "--limit", "temperature=1", "--on-limit", command, "--stop"]
+    code, said, _ = call(house_model_file, tmp_path / "run.dump", *words)
+    assert code == 3 and "the watch ends" in said
+    assert told.read_text() == "0 temperature\n"
+    assert len(rows_of(tmp_path / "out")) == 1
+
+
+def test_bad_input_gets_one_sentence(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
+    path = tmp_path / "run.dump"
+
+    def refused(text: str, *words: object) -> str:
+        path.write_text(text)
+        code, _, told = call(house_model_file, path, "--once", "--out", tmp_path / "out", *words)
+        (tmp_path / "out" / "frames.jsonl").unlink(missing_ok=True)
+        assert code == 1 and told.startswith("hesspot: ") and told.count("\n") == 1, told
+        return told
+
+    good = dump_text(run)
+    assert "has Ne, which model" in refused(good.replace(" O ", " Ne "))
+    still = dump_text(run, "id element x y z fx fy fz")
+    assert "has no velocities, which the curvature along the motion needs" in refused(still, "--along")
+    assert "is of nothing that is known" in refused(good, "--limit", "froce=1")
+    assert "no number behind the =" in refused(good, "--limit", "force=x")
+    assert "leave --units out" in refused(dump_text(run, head="ITEM: UNITS\nmetal\n"), "--units", "real")
+    assert "dump has columns fx fy fz" in refused(good, "--forces", path)
+
+
+def test_a_run_that_has_blown_up_is_flagged(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
+    atoms = run[1].atoms.copy()
+    atoms.positions[4] = atoms.positions[7]
+    (tmp_path / "run.dump").write_text(dump_text([run[0], replace(run[1], atoms=atoms)]))
+    code, told, _ = call(house_model_file, tmp_path / "run.dump", "--once", "--out", tmp_path / "out")
+    assert code == 3 and "on one place" in told
+    assert "on one place" in rows_of(tmp_path / "out")[1]["broken"]
