@@ -18,6 +18,10 @@ def export(
         list[str] | None,
         typer.Option(help="dataset or shipped:NAME, repeated: a model file gets the repulsive core of these data"),
     ] = None,
+    training_data: Annotated[
+        list[str] | None,
+        typer.Option(help="dataset or shipped:NAME, repeated: a model file learns how far atoms are from these data"),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the best model of a run, the mean of several, or a file of an older format anew, as one model file."""
@@ -31,9 +35,10 @@ def export(
 
     require_free(out, overwrite)
     if len(runs) == 1 and find_model(runs[0]).is_file():
-        metadata = rewrite_model(runs[0], out, core or ())
-    elif core:
-        raise UserError("--core is for a model file; a run has chosen its core from its data: leave it out")
+        metadata = rewrite_model(runs[0], out, core or (), training_data or ())
+    elif core or training_data:
+        option = "--core" if core else "--training-data"
+        raise UserError(f"{option} is for a model file; a run knows its data itself: leave it out")
     else:
         metadata = export_run(runs, out, structures=structures)
     say(f"{read_model(out).describe()}, {len(metadata.fingerprint)} structures in the fingerprint")

@@ -14,6 +14,8 @@ from hesspot.files import contents_of, require_file
 METADATA = "extra/hesspot.json"
 WEIGHTS = "extra/hesspot.weights"
 EDGES = "extra/hesspot.edges"
+#: What distances from the training data are taken with (`hesspot.export.surroundings`); not in every file.
+SURROUNDINGS = "extra/hesspot.surroundings"
 #: The SHA-256 of the metadata, which hold those of all else.
 METADATA_HASH = "extra/hesspot.sha256"
 

@@ -22,13 +22,15 @@ from hesspot.data.sources import read_data
 from hesspot.electrons import States
 from hesspot.errors import UserError
 from hesspot.export.answers import answers_of, fingerprint_entry
-from hesspot.export.archive import AGAIN, EDGES, METADATA, WEIGHTS, records_of, script_hash, with_records
+from hesspot.export.archive import AGAIN, EDGES, METADATA, SURROUNDINGS, WEIGHTS, records_of, script_hash, with_records
 from hesspot.export.checks import check_continuity, check_contract, check_curvature, check_locality, scripted_form
 from hesspot.export.deprecation import deprecation_is_known
 from hesspot.export.loaded import LoadedModel, read_model
 from hesspot.export.metadata import FORMAT_VERSION, Architecture, FingerprintEntry, ModelMetadata
 from hesspot.export.replay import check_fingerprint, packed_edges
+from hesspot.export.surroundings import Surroundings
 from hesspot.files import replacing
+from hesspot.graph import build_graph
 from hesspot.kernel import KernelModel, NoKernel, packed, shape_of
 from hesspot.models.architectures import ARCHITECTURES, build_model, name_of
 from hesspot.models.core import core_within, shortest_distances
@@ -83,12 +85,14 @@ def write_model(
     electrons: States = None,
     training: dict[str, Any] | None = None,
     allow_jump: bool = False,
+    surroundings: Surroundings | None = None,
 ) -> ModelMetadata:
     """Script `model` (float64), check it and its kernel against `fingerprint`, and write it to `path` atomically.
 
     `fingerprint` holds the trained model's own answers (see `fingerprint_entry`); at least one structure. electrons:
     pairs of charge and multiplicity (2S + 1) of the training data, if they are known. allow_jump: write a model that
-    jumps at the cutoff, which the file then says. A model of one of the `ARCHITECTURES` that their kernel cannot
+    jumps at the cutoff, which the file then says. surroundings: what distances from the training data are taken with. A
+    model of one of the `ARCHITECTURES` that their kernel cannot
     evaluate gets a file without a kernel, and a warning.
 
     UserError, and no file, if the scripted or the re-read model or the kernel differ from the fingerprint, if the model
@@ -129,6 +133,8 @@ def write_model(
     content = stream.getvalue()
     of_script = script_hash(records_of(content))
     records[EDGES] = packed_edges(checked.elements, checked.cutoff, fingerprint)
+    if surroundings is not None:
+        records[SURROUNDINGS] = surroundings.to_bytes()
     metadata = ModelMetadata(
         hesspot_version=__version__,
         torch_version=torch.__version__,
@@ -141,6 +147,7 @@ def write_model(
         weights_sha256=_hash_of(records, WEIGHTS) or of_script,
         script_sha256=of_script,
         edges_sha256=_hash_of(records, EDGES),
+        surroundings_sha256=_hash_of(records, SURROUNDINGS),
         shape=shape,
         no_kernel=no_kernel,
         jump_at_cutoff=jump is not None,
@@ -166,11 +173,14 @@ def _what_kernel_lacks(block: bytes) -> str | None:
     return None
 
 
-def rewrite_model(old: str | Path, new: str | Path, core_data: Sequence[str] = ()) -> ModelMetadata:
+def rewrite_model(
+    old: str | Path, new: str | Path, core_data: Sequence[str] = (), training_data: Sequence[str] = ()
+) -> ModelMetadata:
     """Write a file of an older format anew: the same model and fingerprint, checked as by `write_model`.
 
     core_data: datasets; the model gets the repulsive core of all their structures, which it gives the same numbers for
-    as before.
+    as before. training_data: datasets that it was trained on; the file then has what distances from them are
+    taken with.
     """
     loaded = read_model(old)
     model, said = eager_model(loaded), loaded.metadata
@@ -187,7 +197,18 @@ def rewrite_model(old: str | Path, new: str | Path, core_data: Sequence[str] = (
         electrons=said.electrons,
         training=said.training,
         allow_jump=own or said.jump_at_cutoff,
+        surroundings=surroundings_of(model, training_data) if training_data else loaded.surroundings,
     )
+
+
+def surroundings_of(model: Any, sources: Sequence[str]) -> Surroundings:
+    """What distances from the training parts of datasets are taken with; UserError for a model without a kernel that
+    has descriptors."""
+    kernel = KernelModel.of(model)
+    if not kernel.n_descriptors:
+        raise UserError("the kernel of this model has no descriptors, in which distances could be taken")
+    records = read_data(list(sources), allow_mixed_levels=True).select(part="train")
+    return Surroundings.of(kernel, (build_graph(each.atoms_only(), kernel.elements, kernel.cutoff) for each in records))
 
 
 def _give_core(model: Any, old: str | Path, sources: Sequence[str]) -> None:

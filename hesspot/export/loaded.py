@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from pydantic import ValidationError
 from hesspot.devices import dtype_name, is_cpu, torch_device
 from hesspot.electrons import States
 from hesspot.errors import UserError
-from hesspot.export.archive import AGAIN, METADATA, WEIGHTS, read_content
+from hesspot.export.archive import AGAIN, METADATA, SURROUNDINGS, WEIGHTS, read_content
 from hesspot.export.metadata import METADATA_NAME, ModelMetadata
+from hesspot.export.surroundings import Surroundings
 from hesspot.extras import is_torch, torch_is_missing
 from hesspot.graph import Potential
 from hesspot.kernel import KernelModel, NoKernel
@@ -67,6 +69,20 @@ class LoadedModel:
         if told is None or _parse_metadata(told, self.path) != self.metadata:
             raise UserError(f"model file {self.path} is another one by now; read it again")
         return self._script_of(content)
+
+    @cached_property
+    def surroundings(self) -> Surroundings | None:
+        """What distances from its training data are taken with; None for a file without.
+
+        UserError if it is damaged.
+        """
+        wanted = self.metadata.surroundings_sha256
+        if wanted is None:
+            return None
+        found = ModelFile(read_content(self.location), str(self.path)).record(SURROUNDINGS) or b""
+        if hashlib.sha256(found).hexdigest() != wanted:
+            raise UserError(f"{SURROUNDINGS} in {self.path} is damaged or changed; {AGAIN}")
+        return Surroundings.from_bytes(found)
 
     def _script_of(self, content: bytes) -> Any:
         try:

@@ -92,6 +92,7 @@ class ModelMetadata(Strict):
     weights_sha256: str
     script_sha256: str | None = None
     edges_sha256: str | None = None
+    surroundings_sha256: str | None = None
     shape: dict[str, Any] | None = None
     no_kernel: str | None = None
     jump_at_cutoff: bool = False

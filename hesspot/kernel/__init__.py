@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from hesspot.graph import Answer, Graph
 from hesspot.kernel.library import (
     HEADERS,
     POINTER,
+    CEdges,
     CGraph,
     CSoapStack,
     Labelled,
@@ -87,6 +88,26 @@ def soap_step(
     call(library().hesspot_soap_step, made, len(stacks), single, *numbers, threads)
 
 
+def portions(graph: Graph, max_centers: int, max_edges: int) -> Iterator[tuple[CEdges, slice, int]]:
+    """Some centres after the others, as the kernel takes them: their edges, which these are, and how many centres;
+    one centre at least."""
+    first = np.ascontiguousarray(graph.first_edge, dtype=np.int64)
+    species = np.ascontiguousarray(graph.species, dtype=np.int64)
+    begin = 0
+    while begin < graph.n_atoms:
+        fitting = int(first.searchsorted(first[begin] + max_edges, side="right")) - 1
+        end = max(begin + 1, min(fitting, begin + max_centers))
+        own = slice(int(first[begin]), int(first[end]))
+        arrays = (
+            species[begin:end],
+            first[begin : end + 1] - first[begin],
+            np.ascontiguousarray(species[graph.neighbors[own]]),
+            np.ascontiguousarray(graph.vectors[own], dtype=np.float64),
+        )
+        yield CEdges(end - begin, own.stop - own.start, *(each.ctypes.data for each in arrays)), own, end - begin
+        begin = end
+
+
 def version(architecture: Architecture) -> int:
     """Of the kernel of an architecture, raised with every change of a formula."""
     number: int = library().hesspot_version(architecture.magic)
@@ -126,6 +147,8 @@ class KernelModel:
         call(self._library.hesspot_model_new, block, len(block), single, ctypes.byref(pointer))
         self.pointer: int = pointer.value or 0
         self.n_members: int = self._library.hesspot_model_n_members(self.pointer)
+        #: Of each centre; 0 where a kernel has none, and in float32.
+        self.n_descriptors: int = self._library.hesspot_model_n_descriptors(self.pointer)
         #: For each member and element of the centre; 0 where a kernel does not train.
         self.n_weights: int = self._library.hesspot_model_n_weights(self.pointer)
         self._size = self.n_members * len(self.elements) * self.n_weights
@@ -204,6 +227,24 @@ class KernelModel:
         products = np.empty((graph.n_atoms, 3))
         self._of_graph("products", graph, directions, products)
         return products
+
+    def descriptors(self, graph: Graph, held: int = 4_000_000) -> Iterator[np.ndarray]:
+        """Descriptors of the atoms, (k, n_descriptors), standardised by the training data; of a mean of models those of
+        the first. They come by portions of `held` numbers at most; UserError where there are none."""
+        for edges, _, n_centers in portions(graph, held // max(self.n_descriptors, 1), graph.n_edges):
+            found = np.empty((n_centers, self.n_descriptors))
+            call(self._library.hesspot_model_descriptors, self.pointer, ctypes.byref(edges), found.ctypes.data)
+            yield found
+
+    def member_gradients(self, graph: Graph, held: int = 8_000_000) -> Iterator[tuple[slice, np.ndarray]]:
+        """Some of the edges, and derivatives of the members' energies with respect to their vectors, (n_members, k, 3)
+        eV/Å; by portions of `held` numbers at most, where a centre has no more."""
+        for edges, own, n_centers in portions(graph, graph.n_atoms, held // (3 * self.n_members)):
+            energies = np.empty((self.n_members, n_centers))
+            gradient = np.empty((self.n_members, edges.n_edges, 3))
+            function = self._library.hesspot_model_members
+            call(function, self.pointer, ctypes.byref(edges), energies.ctypes.data, gradient.ctypes.data)
+            yield own, gradient
 
     def hessian(self, graph: Graph) -> np.ndarray:
         """As of a `Potential`; the same to the last bit across the diagonal, and whatever the number of threads."""

@@ -194,6 +194,21 @@ int hesspot_model_hvp(const void *model, const hesspot_edges *edges,
       error, [&] { kernel(model).hvp(view(*edges), directions, products); });
 }
 
+int hesspot_model_n_descriptors(const void *model) {
+  return kernel(model).n_descriptors();
+}
+
+int hesspot_model_descriptors(const void *model, const hesspot_edges *edges,
+                              double *descriptors, const char **error) {
+  return guarded(error, [&] {
+    if (!kernel(model).n_descriptors())
+      throw std::invalid_argument("a model in single precision, or whose "
+                                  "kernel has none, has no descriptors to "
+                                  "give");
+    kernel(model).descriptors(view(*edges), descriptors);
+  });
+}
+
 int hesspot_model_n_weights(const void *model) {
   return kernel(model).n_weights();
 }

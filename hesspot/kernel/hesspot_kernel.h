@@ -180,6 +180,18 @@ HESSPOT_API int hesspot_model_hvp(const void *model,
                                   const double *directions, double *products,
                                   const char **error);
 
+/** Numbers that describe the surroundings of a centre; 0 for a kernel that has
+ * none, and in single precision. */
+HESSPOT_API int hesspot_model_n_descriptors(const void *model);
+
+/** Descriptors (n_centers, n_descriptors) of the centres, standardised by the
+ * training data; of a mean of models, those of the first. Checks as above, and
+ * HESSPOT_INVALID where there are none. */
+HESSPOT_API int hesspot_model_descriptors(const void *model,
+                                          const struct hesspot_edges *edges,
+                                          double *descriptors,
+                                          const char **error);
+
 /** An exported file, into *file, for what else is in it: from a path, or from
  * `size` bytes, which are copied and for which `name` stands in messages.
  * HESSPOT_INVALID as for hesspot_model_open; a file without a kernel is whole.

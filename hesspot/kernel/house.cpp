@@ -244,6 +244,14 @@ void House::hessians_part(const Edges &edges, SameCenters own,
 
 int House::n_weights() const { return double_ ? double_->kernel.n_weights : 0; }
 
+int House::n_descriptors() const {
+  return double_ ? double_->kernel.n_descriptors : 0;
+}
+
+void House::descriptors_part(const Edges &edges, double *descriptors) const {
+  kernel_.descriptors(double_->kernel, edges, descriptors);
+}
+
 void House::assign(const double *weights) { double_->assign(weights); }
 
 void House::differentiate_part(const Edges &edges, const double *directions,

@@ -55,6 +55,7 @@ public:
   ~House() override;
 
   int n_weights() const override;
+  int n_descriptors() const override;
 
 private:
   template <typename Real> class Parameters;
@@ -70,6 +71,7 @@ private:
                           double *energies, std::size_t energy_step,
                           double *gradient, std::size_t gradient_step,
                           double *products) const override;
+  void descriptors_part(const Edges &edges, double *descriptors) const override;
   std::size_t hessians_at_once() const override;
   void hessians_part(const Edges &edges, SameCenters own,
                      double *const *hessians) const override;

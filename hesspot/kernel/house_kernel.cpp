@@ -140,6 +140,12 @@ public:
     edges_backward(slopes);
   }
 
+  /// The standardised descriptors (n_descriptors) of the first description.
+  const T *descriptors() {
+    describe(p_.descriptions[0]);
+    return networks_.descriptors;
+  }
+
   /// Calls next(m) for each member m, after which `energy` is that member's,
   /// and slopes_of(m) for where its slopes go.
   template <typename Next, typename SlopesOf>
@@ -832,6 +838,20 @@ void differentiate(const HouseParameters<double> &p, const Edges &edges,
                 });
 }
 
+void descriptors(const HouseParameters<double> &p, const Edges &edges,
+                 double *descriptors) {
+  typedef Lanes<double> T;
+  const auto D = static_cast<std::size_t>(p.n_descriptors);
+  for_blocks<T>(p, edges, {},
+                [&](Kernel<T> &kernel, const std::size_t *centers, int count) {
+                  const T *const found = kernel.descriptors();
+                  for (int lane = 0; lane < count; lane++)
+                    for (std::size_t i = 0; i < D; i++)
+                      descriptors[centers[lane] * D + i] =
+                          result(found[i], lane);
+                });
+}
+
 /// hessians[i] (3 m, 3 m) of the m edges of own.centers[i]; no more centres
 /// than there are lanes.
 template <typename Real>
@@ -943,6 +963,7 @@ const HouseKernel house_kernel = {HESSPOT_NAME_OF(HESSPOT_INSTRUCTIONS),
                                   members<double>,
                                   members<float>,
                                   differentiate,
+                                  descriptors,
                                   weights,
                                   Lanes<double>::COUNT,
                                   Lanes<float>::COUNT,

@@ -117,6 +117,10 @@ struct HouseKernel {
                         const double *directions, double *energies,
                         std::size_t energy_step, double *gradient,
                         std::size_t gradient_step, double *products);
+  /// Standardised descriptors (n_centers, n_descriptors) of the first
+  /// description.
+  void (*descriptors)(const HouseParameters<double> &, const Edges &,
+                      double *descriptors);
   /// Sets `sums` to the derivatives of the sum with respect to the n_weights
   /// weights of one member and of the element of `own`.
   void (*weights)(const HouseParameters<double> &, const Edges &,

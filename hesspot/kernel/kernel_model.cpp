@@ -181,6 +181,14 @@ void KernelModel::members(const Edges &edges, double *energies,
   });
 }
 
+void KernelModel::descriptors(const Edges &edges, double *descriptors) const {
+  check(edges);
+  const auto size = static_cast<std::size_t>(n_descriptors());
+  share(*team_, edges, [&](const Edges &own, std::size_t first) {
+    descriptors_part(own, descriptors + first * size);
+  });
+}
+
 void KernelModel::differentiate(const Edges &edges, const double *directions,
                                 double *energies, double *gradient,
                                 double *products) const {

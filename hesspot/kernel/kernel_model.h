@@ -67,6 +67,14 @@ public:
   /// (n_members, 3 n_edges).
   void members(const Edges &edges, double *energies, double *gradient) const;
 
+  /// Numbers that stand for the surroundings of a centre, standardised over the
+  /// training data; 0 for a kernel that has none, or not in this precision, and
+  /// `descriptors` may not be called then.
+  virtual int n_descriptors() const { return 0; }
+
+  /// descriptors (n_centers, n_descriptors)
+  void descriptors(const Edges &edges, double *descriptors) const;
+
   /// Calls take(c, h) for every centre c, one after the other and in the same
   /// order whatever the number of threads: h (3 m, 3 m) are the second
   /// derivatives of its energy with respect to the vectors of its m edges, the
@@ -126,6 +134,8 @@ private:
                                   double *energies, std::size_t energy_step,
                                   double *gradient, std::size_t gradient_step,
                                   double *products) const = 0;
+
+  virtual void descriptors_part(const Edges &, double *) const {}
 
   /// How many centres hessians_part takes.
   virtual std::size_t hessians_at_once() const = 0;

@@ -92,6 +92,8 @@ def library() -> ctypes.CDLL:
     library.hesspot_model_instructions.restype = ctypes.c_char_p
     library.hesspot_model_set_threads.argtypes = [POINTER, ctypes.c_int, POINTER]
     library.hesspot_model_n_weights.argtypes = [POINTER]
+    library.hesspot_model_n_descriptors.argtypes = [POINTER]
+    library.hesspot_model_descriptors.argtypes = [POINTER] * 4
     for name in ("place", "set"):
         getattr(library, f"hesspot_model_{name}_weights").argtypes = [POINTER] * 3
     library.hesspot_model_add_loss_gradient.argtypes = [POINTER] * 2 + [ctypes.c_int64] * 2 + [POINTER] * 3

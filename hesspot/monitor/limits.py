@@ -21,7 +21,7 @@ UNITS = {
 }
 
 #: Those that hold where nothing is said.
-USUAL = {"force": 0.01}
+USUAL = {"force": 0.01, "distance": 3.0}
 
 #: Atoms of a flag that are named.
 NAMED = 20

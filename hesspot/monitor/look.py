@@ -82,6 +82,10 @@ def look_at(frame: Frame, model: LoadedModel, settings: Settings, name: str) -> 
         spread = force_spread(model.kernel, graph)
         largest("spread", spread)
         values["spread_mean"] = float(spread.mean())
+    if model.kernel is not None and model.surroundings is not None:
+        distances = model.surroundings.distances(model.kernel, graph)
+        largest("distance", distances)
+        values["distance_mean"] = float(distances.mean())
     if frame.velocities is not None and settings.along is not False and frame.velocities.any():
         products = model.potential.products(graph, frame.velocities)
         values["along"] = along(products, frame.velocities, frame.masses)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from hesspot.console import warn
 from hesspot.data import Dataset
 from hesspot.data.sources import require_one_level
-from hesspot.errors import UserError
-from hesspot.export.file import write_model
+from hesspot.errors import UserError, in_words
+from hesspot.export.file import surroundings_of, write_model
 from hesspot.export.fingerprint import make_fingerprint
 from hesspot.export.metadata import ModelMetadata
+from hesspot.export.surroundings import Surroundings
 from hesspot.models.ensemble import mean_of
 from hesspot.training.checkpoint import load_checkpoint, model_of
 
@@ -42,7 +45,23 @@ def export_run(runs: str | Path | Sequence[str | Path], out: str | Path, *, stru
         level_of_theory=level,
         electrons=None if None in states else sorted({(q, m) for each in states for q, m in each or ()}),
         training=trained[0] if len(trained) == 1 else {"runs": trained},
+        surroundings=_surroundings(model, _sources(checkpoints)),
     )
+
+
+def _sources(checkpoints: Sequence[dict[str, Any]]) -> list[str]:
+    """The data that the runs were trained on."""
+    given = [checkpoint["config"]["data"] for checkpoint in checkpoints]
+    return list(dict.fromkeys(name for each in given for name in ([each] if isinstance(each, str) else each)))
+
+
+def _surroundings(model: Any, sources: Sequence[str]) -> Surroundings | None:
+    """None, with a word, where the data are not there any more or the model has no kernel."""
+    try:
+        return surroundings_of(model, sources)
+    except (UserError, OSError) as error:
+        warn(f"the file says nothing of distances from the training data: {in_words(error)}")
+        return None
 
 
 def _references(run: Path, structures: int) -> Dataset:

@@ -16,6 +16,7 @@ from hesspot.contract import build_batch
 from hesspot.derivatives import evaluate, hessian, hvp
 from hesspot.errors import UserError
 from hesspot.export import read_model
+from hesspot.graph import Graph
 from hesspot.kernel import KernelModel, NoKernel, instruction_sets, packed, shape_of
 from hesspot.models.architectures import ARCHITECTURES
 from hesspot.models.core import core_within
@@ -295,6 +296,24 @@ def test_members_of_a_committee(kind, instructions):
     torch.testing.assert_close(gradients, their_gradients, atol=ROUNDING, rtol=1e-14)
     mean = evaluate(kernel, batch).atom_energies
     torch.testing.assert_close(energies.mean(0), mean, atol=ROUNDING, rtol=1e-14)
+
+
+@pytest.mark.parametrize("changed", [{"members": 2}, {"models": 2, "core": CORE}])
+def test_descriptors_are_those_of_the_first_description(changed, instructions):
+    model = make(**changed)
+    kernel = KernelModel.of(model)
+    batch = batch_of(model)
+    house = houses_of(model)[0]
+    own = house.descriptors(batch.species, batch.centers, batch.neighbors, batch.vectors)
+    expected = ((own - house.mean[batch.species]) * house.inverse_deviation[batch.species]).numpy()
+    assert np.abs(expected).max() > SIGNAL
+    graph = Graph(*(each.numpy() for each in (batch.species, batch.centers, batch.neighbors, batch.vectors)))
+    for held in (10**6, 3 * kernel.n_descriptors):
+        portions = list(kernel.descriptors(graph, held))
+        assert (len(portions) > 1) == (held < 10**6)
+        np.testing.assert_allclose(np.concatenate(portions), expected, atol=ROUNDING, rtol=1e-12)
+    with pytest.raises(UserError, match="has no descriptors to give"):
+        list(KernelModel.of(model, "float32").descriptors(graph))
 
 
 def test_weighted_energies_differentiate_twice():
