@@ -22,6 +22,13 @@ def export(
         list[str] | None,
         typer.Option(help="dataset or shipped:NAME, repeated: a model file learns how far atoms are from these data"),
     ] = None,
+    metatomic: Annotated[
+        bool, typer.Option("--metatomic", help="write OUT for the engines of metatomic, from runs or a model file")
+    ] = False,
+    electrons: Annotated[
+        bool,
+        typer.Option(help="of --metatomic: ask the engine for charge and multiplicity, and refuse untrained ones"),
+    ] = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the best model of a run, the mean of several, or a file of an older format anew, as one model file."""
@@ -34,6 +41,15 @@ def export(
     from hesspot.training.export_run import export_run
 
     require_free(out, overwrite)
+    if metatomic:
+        if core or training_data:
+            raise UserError(
+                "--core and --training-data change a model file; write that first, then export it with --metatomic"
+            )
+        _for_metatomic(runs, out, structures, electrons)
+        return
+    if not electrons:
+        raise UserError("--no-electrons is for --metatomic; other engines are told nothing of charges: leave it out")
     if len(runs) == 1 and find_model(runs[0]).is_file():
         metadata = rewrite_model(runs[0], out, core or (), training_data or ())
     elif core or training_data:
@@ -43,3 +59,24 @@ def export(
         metadata = export_run(runs, out, structures=structures)
     say(f"{read_model(out).describe()}, {len(metadata.fingerprint)} structures in the fingerprint")
     say(f"next: hesspot verify {out}")
+
+
+def _for_metatomic(runs: list[Path], out: Path, structures: int, electrons: bool) -> None:
+    from tempfile import TemporaryDirectory
+
+    from hesspot.console import say
+    from hesspot.export import read_model
+    from hesspot.export.metatomic import write_metatomic
+    from hesspot.models.shipped import find_model
+    from hesspot.training.export_run import export_run
+
+    with TemporaryDirectory() as folder:
+        model = runs[0]
+        if len(runs) > 1 or not find_model(model).is_file():
+            model = Path(folder, out.name)
+            export_run(runs, model, structures=structures)
+        loaded = read_model(model, backend="torchscript")
+        write_metatomic(out, loaded, ask_electrons=electrons)
+    count = len(loaded.metadata.fingerprint)
+    say(f"{out}: for metatomic's engines; called as they call it, it gives {count} structures of the fingerprint")
+    say("next: docs/metatomic.md has ASE, i-PI and other engines")
