@@ -79,4 +79,4 @@ def _for_metatomic(runs: list[Path], out: Path, structures: int, electrons: bool
         write_metatomic(out, loaded, ask_electrons=electrons)
     count = len(loaded.metadata.fingerprint)
     say(f"{out}: for metatomic's engines; called as they call it, it gives {count} structures of the fingerprint")
-    say("next: docs/metatomic.md has ASE, i-PI and other engines")
+    say(f'next: MetatomicCalculator("{out}") of metatomic_ase, and metatomic.md among the pages of `hesspot --help`')
