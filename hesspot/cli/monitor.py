@@ -1,11 +1,15 @@
 """`hesspot monitor`: a production run against the trained model, while it runs or afterwards."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hesspot.cli.options import Elements, symbols_of
+
+if TYPE_CHECKING:
+    from hesspot.monitor.clusters import Way
 
 #: Exit status where a limit was passed.
 PASSED = 3
@@ -34,6 +38,16 @@ def monitor(
         ),
     ] = None,
     lowest: Annotated[int, typer.Option(min=0, help="Lanczos steps for the lowest curvature; 0: not asked")] = 0,
+    radius: Annotated[float, typer.Option(min=0.0, help="Å around a flagged atom that its cluster has")] = 4.0,
+    cluster: Annotated[
+        str, typer.Option(help="whole: molecules; saturated: cut bonds end in H; frame: all of it, periodic")
+    ] = "whole",
+    clusters: Annotated[int, typer.Option(min=0, help="clusters of flagged atoms that are kept at most")] = 20,
+    draw: Annotated[int, typer.Option(min=0, help="clusters around atoms drawn from each frame")] = 0,
+    label: Annotated[
+        str | None,
+        typer.Option(help="label the clusters at the end: program and options of `hesspot label`", metavar="WORDS"),
+    ] = None,
     on_limit: Annotated[str | None, typer.Option(help="shell command for the first limit that is passed")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="end the watch when a limit is passed")] = False,
     forces: Annotated[Path | None, typer.Option(help="i-PI's file of forces")] = None,
@@ -51,12 +65,15 @@ def monitor(
 
     Exit status 0 if no limit was passed, 3 if one was.
     """
+    from hesspot.monitor.clusters import Cut
+    from hesspot.monitor.kept import Keeping
     from hesspot.monitor.limits import parse_limits
     from hesspot.monitor.look import Settings
     from hesspot.monitor.run import Watch, watch
     from hesspot.monitor.trajectory import Source
 
     symbols = symbols_of(elements)
+    words = None if label is None else _words(label)
     rows = watch(
         model,
         Source(trajectory, forces, velocities, symbols, units, template),
@@ -64,6 +81,7 @@ def monitor(
         Watch(
             settings=Settings(along, lowest),
             limits=parse_limits(limit or []),
+            keeping=Keeping(Cut(radius, _way(cluster)), clusters, draw),
             follow=not once,
             patience=patience,
             every=every,
@@ -72,5 +90,60 @@ def monitor(
         ),
         resume=resume,
     )
+    if words is not None:
+        _label(model, out, words)
     if any(row["flags"] or "broken" in row for row in rows):
         raise typer.Exit(PASSED)
+
+
+def _way(word: str) -> "Way":
+    from typing import get_args
+
+    from hesspot.errors import UserError
+    from hesspot.monitor.clusters import Way
+
+    if word not in get_args(Way):
+        raise UserError(f"--cluster {word} is not known: use one of {', '.join(get_args(Way))}")
+    return word  # type: ignore[return-value]
+
+
+def _words(label: str) -> list[str]:
+    """The words of `--label`; UserError for a program that `hesspot label` does not have."""
+    from hesspot.cli.label import PROGRAMS
+    from hesspot.errors import UserError
+
+    words = shlex.split(label)
+    if not words or words[0] not in PROGRAMS:
+        raise UserError(
+            f"--label {label!r} begins with no program of `hesspot label`: write {', '.join(PROGRAMS)} and its "
+            "options, as in --label 'tblite --method GFN1-xTB'"
+        )
+    return words
+
+
+def _label(model: str, out: Path, words: list[str]) -> None:
+    """Label what a watch has kept, as `hesspot label` does, and measure the model's error on it."""
+    import json
+
+    from hesspot.cli.label import label
+    from hesspot.console import say, warn
+    from hesspot.data import Dataset
+    from hesspot.export import read_model
+    from hesspot.files import write_atomically
+    from hesspot.monitor.kept import all_clusters, write_together
+    from hesspot.monitor.measured import measure, tell
+
+    clusters, labels = all_clusters(out), out / "labels.h5"
+    if not clusters:
+        say("no cluster was kept, so that there is nothing to label; --draw 1 keeps one of each frame")
+        return
+    if labels.exists():
+        warn(f"{labels} exists already and stays as it is; remove it, and it is made anew")
+    else:
+        program = typer.Typer()
+        program.command()(label)
+        given = [str(write_together(out)), "--out", str(labels), "--no-hessian", "--products", "2", "--program"]
+        typer.main.get_command(program).main([*given, *words], prog_name="hesspot label", standalone_mode=False)
+    dataset = Dataset.open(labels)
+    found = tell(measure(read_model(model), clusters, dataset), dataset.level_of_theory, say)
+    write_atomically(out / "errors.json", json.dumps(found, indent=1).encode())

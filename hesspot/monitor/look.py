@@ -33,13 +33,15 @@ class Look:
     """What was found at a frame.
 
     values: numbers of the frame by name, as docs/monitor.md says; atoms: of some of them the value of each atom (n,);
-    at: of some the index of the atom that has it. broken: why nothing could be asked, of a run that has blown up.
+    at: of some the index of the atom that has it. forces: the model's, (n, 3) eV/Å. broken: why nothing could be asked,
+    of a run that has blown up.
     """
 
     frame: Frame
     values: Mapping[str, float] = field(default_factory=dict)
     atoms: Mapping[str, np.ndarray] = field(default_factory=dict)
     at: Mapping[str, int] = field(default_factory=dict)
+    forces: np.ndarray | None = None
     broken: str = ""
 
 
@@ -94,7 +96,7 @@ def look_at(frame: Frame, model: LoadedModel, settings: Settings, name: str) -> 
         values["lowest"] = float(frequencies_of(np.array(found.value)))
         values["lowest_curvature"], values["lowest_residual"] = found.value, found.residual
         at["lowest"] = found.atom
-    return Look(frame, values, atoms, at)
+    return Look(frame, values, atoms, at, answer.forces)
 
 
 def _species(frame: Frame, model: LoadedModel, place: str) -> np.ndarray:

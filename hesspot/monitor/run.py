@@ -14,6 +14,7 @@ from hesspot.console import say, warn
 from hesspot.export import LoadedModel, read_model
 from hesspot.files import held
 from hesspot.monitor import table
+from hesspot.monitor.kept import Keeping, keep_clusters
 from hesspot.monitor.limits import Flag, flags_of
 from hesspot.monitor.look import Look, Settings, look_at
 from hesspot.monitor.record import Record
@@ -24,13 +25,14 @@ from hesspot.monitor.trajectory import Source, Trajectory
 class Watch:
     """What is done at each frame, and when it ends.
 
-    limits: by name (`hesspot.monitor.limits`); follow: wait for frames that are still to come, for `patience` seconds
-    (None: for ever); every: look at every so many frames; on_limit: a shell command that is run when the first limit is
-    passed; stop: end there.
+    limits: by name (`hesspot.monitor.limits`); keeping: which clusters are kept; follow: wait for frames that are still
+    to come, for `patience` seconds (None: for ever); every: look at every so many frames; on_limit: a shell command
+    that is run when the first limit is passed; stop: end there.
     """
 
     settings: Settings = field(default_factory=Settings)
     limits: Mapping[str, float] = field(default_factory=dict)
+    keeping: Keeping = field(default_factory=Keeping)
     follow: bool = True
     patience: float | None = None
     every: int = 1
@@ -65,12 +67,12 @@ def watch(
             tell(f"{len(record.frames)} frames are there, up to step {record.frames[-1]['step']}")
             trajectory = Trajectory(source, record.places, record.frames[-1]["frame"] * asked.every + 1)
         tell(f"{source.trajectory} against {loaded.describe()}")
-        _look_at_all(loaded, trajectory, record, asked, tell)
+        _look_at_all(loaded, trajectory, record, asked, folder, tell)
     return record.frames
 
 
 def _look_at_all(
-    model: LoadedModel, trajectory: Trajectory, record: Record, asked: Watch, tell: Callable[[str], None]
+    model: LoadedModel, trajectory: Trajectory, record: Record, asked: Watch, folder: Path, tell: Callable[[str], None]
 ) -> None:
     warned = any(row["flags"] for row in record.frames)
     name = str(trajectory.source.trajectory)
@@ -83,6 +85,7 @@ def _look_at_all(
         skipped = 0
         look = look_at(frame, model, asked.settings, name)
         flags = flags_of(look, asked.limits)
+        keep_clusters(folder, look, flags, asked.keeping)
         row = record.add(look, flags, time.perf_counter() - started, trajectory.places)
         if len(record.frames) == 1:
             tell(table.head(row))

@@ -1,16 +1,12 @@
 """Risk: a wrong force that is not found, a watch that loses or repeats frames, bad input that ends in a traceback."""
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trajectories import Step, dump_text, waters
-
-from hesspot.cli.main import main
 
 #: eV/Å; rounding of forces that were written with twelve digits.
 PRINTED = 1e-8
@@ -19,20 +15,6 @@ PRINTED = 1e-8
 @pytest.fixture(scope="module")
 def run(house_model_file: Path) -> list[Step]:
     return waters(house_model_file)
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Exit status, stdout and stderr of `hesspot monitor`."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hesspot", "monitor", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-            raise SystemExit(0)
-        return int(ended.value.code or 0), *capfd.readouterr()
-
-    return call
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
