@@ -133,7 +133,7 @@ def test_the_error_is_that_against_the_reference(
         {
             "data": str(out / "labels.h5"),
             "model": shape,
-            "hessian": {"sampling": "directions"},
+            "mode": "efh",
             "optimizer": {"epochs": 1},
         },
         "a test",
