@@ -52,6 +52,7 @@ def monitor(
     stop: Annotated[bool, typer.Option("--stop", help="end the watch when a limit is passed")] = False,
     forces: Annotated[Path | None, typer.Option(help="i-PI's file of forces")] = None,
     velocities: Annotated[Path | None, typer.Option(help="i-PI's file of velocities")] = None,
+    energies: Annotated[Path | None, typer.Option(help="LAMMPS's log, or i-PI's properties, of the run")] = None,
     template: Annotated[
         Path | None, typer.Option(help="structure whose periodic directions and masses hold, for i-PI's files")
     ] = None,
@@ -81,6 +82,7 @@ def monitor(
         Watch(
             settings=Settings(along, lowest),
             limits=parse_limits(limit or []),
+            energies=energies,
             keeping=Keeping(Cut(radius, _way(cluster)), clusters, draw),
             follow=not once,
             patience=patience,

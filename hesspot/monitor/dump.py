@@ -117,6 +117,8 @@ def read_frame(stream: BinaryIO, name: str, elements: np.ndarray | None, units: 
         velocities=None if velocities is None else velocities[order],
         digit=length * digit,
         force_digit=force_digit,
+        energy_unit=force * length,
+        states_units="UNITS" in head or units is not None,
     )
 
 

@@ -13,6 +13,7 @@ from hesspot.monitor.look import Look
 #: What may have a limit, and its unit. A frame passes that of `lowest` from above, all others from below.
 UNITS = {
     "force": "eV/Å",
+    "energy_error": "eV per atom",
     "spread": "eV/Å",
     "distance": "of the training set's own",
     "lowest": "cm⁻¹",

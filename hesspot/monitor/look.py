@@ -45,9 +45,11 @@ class Look:
     broken: str = ""
 
 
-def look_at(frame: Frame, model: LoadedModel, settings: Settings, name: str) -> Look:
-    """Ask the model, in float64; `name` is the trajectory's. UserError for elements that the model lacks, and for
-    velocities that are asked for and not there."""
+def look_at(frame: Frame, model: LoadedModel, settings: Settings, name: str, energy: float | None = None) -> Look:
+    """Ask the model, in float64; `name` is the trajectory's, `energy` what the run itself says, eV.
+
+    UserError for elements that the model lacks, and for velocities that are asked for and not there.
+    """
     place = f"the frame of step {frame.step} in {name}"
     species = _species(frame, model, place)
     if settings.along and frame.velocities is None:
@@ -64,6 +66,8 @@ def look_at(frame: Frame, model: LoadedModel, settings: Settings, name: str) -> 
     if not (np.isfinite(answer.energy) and np.isfinite(answer.forces).all()):
         return Look(frame, broken=f"{place} has an energy or a force that is not a finite number")
     values: dict[str, float] = {"energy": answer.energy}
+    if energy is not None:
+        values["energy_error"] = abs(energy - answer.energy) / len(frame)
     atoms: dict[str, np.ndarray] = {}
     at: dict[str, int] = {}
 

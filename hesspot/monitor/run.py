@@ -12,26 +12,37 @@ from typing import Any
 
 from hesspot.console import say, warn
 from hesspot.export import LoadedModel, read_model
-from hesspot.files import held
+from hesspot.files import held, replacing
 from hesspot.monitor import table
+from hesspot.monitor.energies import Energies
 from hesspot.monitor.kept import Keeping, keep_clusters
+from hesspot.monitor.lengths import check_lengths
 from hesspot.monitor.limits import Flag, flags_of
 from hesspot.monitor.look import Look, Settings, look_at
+from hesspot.monitor.plots import course
 from hesspot.monitor.record import Record
 from hesspot.monitor.trajectory import Source, Trajectory
+
+#: The figure of a watch, drawn when it ends, however it ends.
+PLOT = "frames.png"
+
+#: Part of the limit of forces that the rounding of a file may have without a word.
+ROUNDED = 0.3
 
 
 @dataclass(frozen=True)
 class Watch:
     """What is done at each frame, and when it ends.
 
-    limits: by name (`hesspot.monitor.limits`); keeping: which clusters are kept; follow: wait for frames that are still
+    limits: by name (`hesspot.monitor.limits`); energies: LAMMPS's log or i-PI's properties of the
+    run; keeping: which clusters are kept; follow: wait for frames that are still
     to come, for `patience` seconds (None: for ever); every: look at every so many frames; on_limit: a shell command
     that is run when the first limit is passed; stop: end there.
     """
 
     settings: Settings = field(default_factory=Settings)
     limits: Mapping[str, float] = field(default_factory=dict)
+    energies: Path | None = None
     keeping: Keeping = field(default_factory=Keeping)
     follow: bool = True
     patience: float | None = None
@@ -52,7 +63,10 @@ def watch(
     """Watch a trajectory and write `frames.jsonl` into `folder`; the rows of all frames."""
     loaded = read_model(model)
     trajectory = Trajectory(source)
-    trajectory.require_frame(whole=not asked.follow)
+    first = trajectory.first_frame(whole=not asked.follow)
+    if first is not None:
+        check_lengths(first, loaded, f"the frame of step {first.step} in {source.trajectory}")
+    energies = None if asked.energies is None else Energies(asked.energies)
     about = {
         "model": str(model),
         "weights_sha256": loaded.metadata.weights_sha256,
@@ -67,14 +81,26 @@ def watch(
             tell(f"{len(record.frames)} frames are there, up to step {record.frames[-1]['step']}")
             trajectory = Trajectory(source, record.places, record.frames[-1]["frame"] * asked.every + 1)
         tell(f"{source.trajectory} against {loaded.describe()}")
-        _look_at_all(loaded, trajectory, record, asked, folder, tell)
+        try:
+            _look_at_all(loaded, trajectory, energies, record, asked, folder, tell)
+        finally:
+            if record.frames:
+                with replacing(folder / PLOT) as part:
+                    course(record.frames, asked.limits).savefig(part, format="png")
     return record.frames
 
 
 def _look_at_all(
-    model: LoadedModel, trajectory: Trajectory, record: Record, asked: Watch, folder: Path, tell: Callable[[str], None]
+    model: LoadedModel,
+    trajectory: Trajectory,
+    energies: Energies | None,
+    record: Record,
+    asked: Watch,
+    folder: Path,
+    tell: Callable[[str], None],
 ) -> None:
-    warned = any(row["flags"] for row in record.frames)
+    passed = any(row["flags"] or "broken" in row for row in record.frames)
+    rounded = None
     name = str(trajectory.source.trajectory)
     started = time.perf_counter()
     skipped = 0
@@ -83,23 +109,38 @@ def _look_at_all(
             skipped += 1
             continue
         skipped = 0
-        look = look_at(frame, model, asked.settings, name)
+        look = look_at(frame, model, asked.settings, name, None if energies is None else energies.at(frame))
         flags = flags_of(look, asked.limits)
         keep_clusters(folder, look, flags, asked.keeping)
         row = record.add(look, flags, time.perf_counter() - started, trajectory.places)
         if len(record.frames) == 1:
             tell(table.head(row))
         tell(look.broken or table.line(row, record.frames[0]))
+        if rounded is None and (worse := _rounding(look, asked.limits)):
+            rounded = worse
+            warn(rounded)
         for flag in flags:
             tell(f"  step {frame.step}: {flag.describe()}")
-        if (flags or look.broken) and not warned:
-            warned = True
+        if (flags or look.broken) and not passed:
+            passed = True
             if asked.on_limit:
                 _run(asked.on_limit, look, flags)
         if (flags or look.broken) and asked.stop:
             tell(f"a limit is passed at step {frame.step}: the watch ends")
             return
         started = time.perf_counter()
+
+
+def _rounding(look: Look, limits: Mapping[str, float]) -> str | None:
+    """A warning where the digits of a file alone come near the limit of forces."""
+    rounding = look.values.get("rounding", 0.0)
+    if "force" not in limits or rounding < ROUNDED * limits["force"]:
+        return None
+    return (
+        f"the digits that positions and forces are written with change forces by up to {rounding:.1g} eV/Å, and the "
+        f"limit is {limits['force']:g}; write more of them (`dump_modify ID format float %.10g`), or give another "
+        "--limit force=…"
+    )
 
 
 def _run(command: str, look: Look, flags: Sequence[Flag]) -> None:

@@ -10,6 +10,7 @@ _COLUMNS = (
     ("step", "step", 10, "d"),
     ("temperature", "T, K", 8, ".1f"),
     ("energy", "energy, eV", 16, ".4f"),
+    ("energy_error", "error/atom", 10, ".1e"),
     ("force", "force error", 11, ".2e"),
     ("spread", "spread", 9, ".3f"),
     ("along", "vHv/vMv", 9, ".3f"),

@@ -64,8 +64,9 @@ class Trajectory:
         self._template = None if source.template is None else read_structure(source.template)
         self._count = count
 
-    def require_frame(self, *, whole: bool) -> None:
-        """UserError where the first frame cannot be read, and with `whole` where it is not there as a whole."""
+    def first_frame(self, *, whole: bool) -> Frame | None:
+        """The frame that comes first, if it is there as a whole; UserError where it cannot be read, and with `whole`
+        where it is not there."""
         sizes = [path.stat().st_size for path in self._files.values()]
         places = self.places
         frame, told = self._next(sizes)
@@ -73,6 +74,7 @@ class Trajectory:
         if frame is None and whole:
             told = f"its first one is cut off {told}" if told else "it is empty"
             raise UserError(f"{self.source.trajectory} holds no whole frame: {told}; leave --once out to wait for one")
+        return frame
 
     def frames(
         self, *, follow: bool, patience: float | None = None, wait: Callable[[float], None] = time.sleep
@@ -168,6 +170,8 @@ class Trajectory:
             velocities=vectors.get("velocities"),
             digit=digits["positions"],
             force_digit=digits.get("forces", 0.0),
+            states_units=first.states_units,
+            energy_unit=first.energy_unit,
         )
 
 

@@ -43,8 +43,9 @@ _NAMES = {
 class Block:
     """What one frame of one file holds.
 
-    step: None if the file does not say; numbers (n,); masses (n,) amu; cell (3, 3) Å; vectors: those of the keys of
-    `IPI_UNITS` that are there, (n, 3) in Å, eV/Å and Å/fs; digits: what their last printed digits stand for.
+    step: None if the file does not say; numbers (n,); masses (n,) amu; cell (3, 3) Å; states_units: whether it, or the
+    user, says its units; vectors: those of the keys of `IPI_UNITS` that are there, (n, 3) in Å, eV/Å and Å/fs; digits:
+    what their last printed digits stand for; energy_unit: eV, that of the run's own energies.
     """
 
     step: int | None
@@ -52,6 +53,8 @@ class Block:
     masses: np.ndarray
     cell: np.ndarray
     pbc: np.ndarray
+    states_units: bool
+    energy_unit: float
     vectors: dict[str, np.ndarray]
     digits: dict[str, float]
 
@@ -105,7 +108,9 @@ def read_block(stream: BinaryIO, name: str, elements: np.ndarray | None, units: 
         vectors["velocities"] = momenta / masses[:, None] * AMU_A2_PER_FS2**-0.5
     length = factors.get("positions", 1.0) if "Timestep=" in comment else 1.0
     cell, pbc = _cell(comment, cell_unit, length, place)
-    return Block(_step(comment), numbers, masses, cell, pbc, vectors, digits)
+    energy_unit = factors["positions"] * factors["forces"] if "Timestep=" in comment else 1.0
+    stated = bool(quantity) or units is not None
+    return Block(_step(comment), numbers, masses, cell, pbc, stated, energy_unit, vectors, digits)
 
 
 def _told_by_ipi(comment: str, place: str) -> tuple[str, str, float]:
@@ -138,7 +143,7 @@ def _factors(
     if "Timestep=" in comment:  # LAMMPS
         length, force, velocity, _ = UNITS[units or "metal"]
         return {"positions": length, "forces": force, "velocities": velocity}
-    if units is not None:
+    if units not in (None, "metal"):
         raise UserError(f"--units {units} is for files of LAMMPS, and {place} is none; leave --units out")
     return {"positions": 1.0, "forces": 1.0, "velocities": AMU_A2_PER_FS2**-0.5}
 

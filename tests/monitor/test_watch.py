@@ -5,8 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from ase import units
 from trajectories import Step, dump_text, waters
+
+from hesspot.calculators import HesspotCalculator
 
 #: eV/Å; rounding of forces that were written with twelve digits.
 PRINTED = 1e-8
@@ -36,11 +40,53 @@ def test_a_wrong_force_is_found_in_its_frame_and_at_its_atom(
     assert rows[2]["flags"][0]["atoms"] == [26]
 
 
+def test_lengths_in_another_unit_are_noticed(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
+    """The same structures, written in Bohr and in nm by a program that does not say so."""
+    path = tmp_path / "run.dump"
+
+    def scaled(step: Step, factor: float) -> Step:
+        atoms = step.atoms.copy()
+        atoms.set_cell(atoms.cell * factor, scale_atoms=True)
+        return replace(step, atoms=atoms)
+
+    for unit, name in ((units.Bohr, "Bohr"), (units.nm, "nm")):
+        path.write_text(dump_text([scaled(step, 1.0 / unit) for step in run]))
+        code, _, told = call(house_model_file, path, "--once", "--out", tmp_path / name)
+        assert code == 1 and f"seem to be in {name}, not in Å" in told and told.count("\n") == 1
+        assert not (tmp_path / name).exists()
+    forces = units.Ha / units.Bohr
+    electron = [replace(scaled(step, 1.0 / units.Bohr), forces=step.forces / forces) for step in run]
+    path.write_text(dump_text(electron, head="ITEM: UNITS\nelectron\n"))
+    assert call(house_model_file, path, "--once", "--out", tmp_path / "electron")[0] == 0
+    assert max(row["force"] for row in rows_of(tmp_path / "electron")) < 1e-6  # ASE's constants are of 2014
+
+
+def test_energies_are_compared_with_those_of_the_log(
+    tmp_path: Path, house_model_file: Path, run: list[Step], call
+) -> None:
+    """In kcal/mol; one of them is wrong, and that of the last frame is not written yet."""
+    (tmp_path / "run.dump").write_text(dump_text(run, "id element x y z"))
+    energies = [HesspotCalculator(house_model_file).get_potential_energy(step.atoms) for step in run[:3]]
+    energies[1] += 0.9
+    rows = [
+        f"{step.step} 300 {energy / (units.kcal / units.mol):.9f}\n"
+        for step, energy in zip(run, energies, strict=False)
+    ]
+    (tmp_path / "log").write_text("Step Temp PotEng\n" + "".join(rows) + "Loop time of 1\n")
+    words = ["--units", "real", "--energies", tmp_path / "log", "--limit", "energy_error=0.01"]
+    code, told, _ = call(house_model_file, tmp_path / "run.dump", "--once", "--out", tmp_path / "out", *words)
+    assert code == 3 and "step 100: energy_error 0.09999 above 0.01 eV per atom" in told
+    errors = [row.get("energy_error") for row in rows_of(tmp_path / "out")]
+    np.testing.assert_allclose(errors[:3], [0.0, 0.1, 0.0], atol=1e-3)  # ASE's constants are of 2014, energies of 6 keV
+    assert errors[3] is None
+
+
 def test_a_good_run_passes(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
     (tmp_path / "run.dump").write_text(dump_text(run))
     code, told, _ = call(house_model_file, tmp_path / "run.dump", "--once", "--out", tmp_path / "out", "--lowest", "9")
     assert code == 0
     assert all(row["force"] < PRINTED for row in rows_of(tmp_path / "out"))
+    assert (tmp_path / "out" / "frames.png").read_bytes().startswith(b"\x89PNG")
     assert len(told.splitlines()) == 2 + len(run), "what runs, titles, a line for each frame"
 
 
