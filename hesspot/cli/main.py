@@ -7,6 +7,7 @@ import typer
 
 import hesspot
 from hesspot.cli import data, lammps
+from hesspot.cli.audit import audit
 from hesspot.cli.distill import distill
 from hesspot.cli.export import export
 from hesspot.cli.ipi_frames import ipi_frames
@@ -56,6 +57,7 @@ app.command("distill")(distill)
 app.command("export")(export)
 app.command("models")(models)
 app.command("verify")(verify)
+app.command("audit")(audit)
 app.command("monitor")(monitor)
 app.add_typer(lammps.app, name="lammps")
 app.command("ipi-input")(ipi_input)

@@ -56,7 +56,7 @@ def write_data(
     types = species_of(atoms.get_chemical_symbols(), elements) + 1
     if masses is None:
         types, masses = _types_of_masses(atoms, elements, place)
-    box, rotation = _lammps_box(atoms)
+    box, rotation = lammps_box(atoms)
     positions = atoms.positions @ rotation
     for axis in np.flatnonzero(~atoms.pbc):
         positions[:, axis] += PADDING - positions[:, axis].min()
@@ -97,7 +97,7 @@ def _types_of_masses(atoms: ase.Atoms, elements: Sequence[str], place: str) -> t
     return types, masses
 
 
-def _lammps_box(atoms: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
+def lammps_box(atoms: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
     """Lower triangular box (rows are lattice vectors, Å), and the rotation Q with box = lattice @ Q."""
     rotation, upper = np.linalg.qr(in_a_box(atoms, 2 * PADDING).cell.array.T)
     signs = np.sign(np.diag(upper))

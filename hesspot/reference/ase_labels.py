@@ -36,6 +36,7 @@ from hesspot.reference.force_lines import (
     along,
     measure,
     mismatch_along,
+    one_after_another,
     random_directions,
 )
 from hesspot.reference.method import Labels, NotConverged, impose_acoustic_sum_rule
@@ -159,7 +160,7 @@ class AseMethod(BaseModel):
                     mismatch, forces = mismatch_along(evaluate, atoms.positions, direction, REACH)
                     self._judge(record.name, forces, mismatch, 0.0, say)
                     return Prepared(measured_on=record.name, calculations=spent)
-                found = measure(evaluate, atoms.positions, direction)
+                found = measure(one_after_another(evaluate), atoms.positions, direction)
                 own = None if self.differences else self._own_hessian(calculator, atoms, say)
             except UserError:
                 raise

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: Energy (eV) and forces (n, 3) eV/Å at positions (n, 3) Å.
 Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
+#: The same at several positions, for those that take many at once.
+EvaluateAll = Callable[[Sequence[np.ndarray]], Sequence[tuple[float, np.ndarray]]]
 
 #: Å, between the points of which noise is taken: far enough that single precision tells them apart, near enough that
 #: the sixth derivative of a force leaves 1e-12 eV/Å.
@@ -77,6 +79,11 @@ class Measured:
     mismatch_noise: float
 
 
+def one_after_another(evaluate: Evaluate) -> EvaluateAll:
+    """For a calculator that takes one structure at a time."""
+    return lambda places: [evaluate(positions) for positions in places]
+
+
 def random_directions(name: str, n_atoms: int, count: int) -> np.ndarray:
     """(count, n, 3) directions of length √(3n), uniform on the sphere; the same for the same name."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -93,15 +100,17 @@ def central_difference(
     return (behind - ahead) / (2.0 * step)
 
 
-def measure(evaluate: Evaluate, positions: np.ndarray, direction: np.ndarray) -> Measured:
+def measure(evaluate_all: EvaluateAll, positions: np.ndarray, direction: np.ndarray) -> Measured:
     """Noise, f‴ and the step that balances them, from eleven calculations on one line of a random direction."""
-    near = [evaluate(positions + point * SPACING * direction) for point in range(-POINTS, POINTS + 1)]
+    near = evaluate_all([positions + point * SPACING * direction for point in range(-POINTS, POINTS + 1)])
     energies, forces = np.array([energy for energy, _ in near]), np.array([forces for _, forces in near])
-    force_noise = _noise(forces, 6)
-    energy_noise = max(_noise(energies, 5), _noise(energies, 6), _rounding(energies))
+    force_noise = noise_of(forces, 6)
+    energy_noise = max(noise_of(energies, 5), noise_of(energies, 6), _rounding(energies))
     stiffness = _rms(forces[0] - forces[-1]) / (2 * POINTS * SPACING)
     trial = _balanced(force_noise, STIFFENING * stiffness)
-    outer = {factor: evaluate(positions + factor * trial * direction) for factor in (-2, -1, 1, 2)}
+    factors = (-2, -1, 1, 2)
+    found_at = evaluate_all([positions + factor * trial * direction for factor in factors])
+    outer = dict(zip(factors, found_at, strict=True))
     short = (outer[-1][1] - outer[1][1]) / (2 * trial)
     long = (outer[-2][1] - outer[2][1]) / (4 * trial)
     by_noise = 0.5 * force_noise**2 * (1 / trial**2 + 1 / (2 * trial) ** 2)
@@ -165,7 +174,7 @@ def _work(
     return work / length, noise / length
 
 
-def _noise(values: np.ndarray, order: int) -> float:
+def noise_of(values: np.ndarray, order: int) -> float:
     """Of each value, from differences of this order along the first axis, in which noise has grown by √((2k)!)/k!."""
     growth = math.sqrt(math.factorial(2 * order)) / math.factorial(order)
     return _rms(np.diff(values, order, axis=0)) / growth

@@ -22,7 +22,7 @@ from hesspot.errors import UserError
 from hesspot.models.shipped import find_model
 from hesspot.reference.ase_labels import AseMethod
 from hesspot.reference.calculator_factory import CalculatorFactory, parse_arguments
-from hesspot.reference.force_lines import Differences, along, measure, random_directions
+from hesspot.reference.force_lines import Differences, along, measure, one_after_another, random_directions
 from hesspot.reference.labelling import label_file
 
 WATER = find_model("shipped:water")
@@ -158,7 +158,7 @@ def test_step_and_error_fit_the_noise(noise: float, make) -> None:
     atoms = make()
     first, *others = random_directions("it", len(atoms), 4)
     evaluate = evaluator(Noisy(noise), atoms)
-    differences = measure(evaluate, atoms.positions, first).differences
+    differences = measure(one_after_another(evaluate), atoms.positions, first).differences
     if noise:
         assert differences.force_noise == pytest.approx(noise, rel=0.5)
     centre = evaluate(atoms.positions)
@@ -196,7 +196,7 @@ def test_a_soft_potential_is_differentiated_well() -> None:
     calculator = LennardJones(sigma=3.4, epsilon=0.01, rc=20.0)
     first, second = random_directions("argon", 4, 2)
     evaluate = evaluator(calculator, atoms)
-    found = measure(evaluate, atoms.positions, first)
+    found = measure(one_after_another(evaluate), atoms.positions, first)
     assert found.mismatch < 1e-9
     line = along(evaluate, atoms.positions, second, evaluate(atoms.positions), found.differences)
     error = np.sqrt(np.mean((line.product - extrapolated(calculator, atoms, second)) ** 2))

@@ -16,7 +16,7 @@ ROOMS = {
         *("devices", "electrons", "structures", "neighbors", "graph", "contract", "derivatives"),
         *("torch_potential", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators"),
-        *("reference", "sampling", "training", "lammps", "ipi", "verification"),
+        *("reference", "sampling", "training", "lammps", "ipi", "verification", "audit"),
         *("monitor", "study", "distill", "hesspot", "cli", "__main__"),
     ],
     "ipi_driver": ["settings", "template", "native", "wire", "evaluation", "serving", "pes", "cli"],

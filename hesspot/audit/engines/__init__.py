@@ -1,0 +1,1 @@
+"""The engines: LAMMPS with any pair style, ASE calculators, i-PI drivers, hesspot's files."""
