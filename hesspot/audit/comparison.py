@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from hesspot.analysis.normal_modes import NormalModes, normal_modes
 from hesspot.audit.checks.gradient import Slopes
 from hesspot.audit.consistency import Trial
+from hesspot.audit.engines.base import Answer
 from hesspot.audit.factors import named_factor, named_order
 from hesspot.audit.findings import Finding, judged, not_run
 from hesspot.audit.places import places
@@ -63,16 +64,18 @@ def compare(first: Trial, second: Trial) -> tuple[list[Finding], list[Spectrum]]
 def _energies(pairs: Sequence[tuple[Subject, Subject]]) -> Finding:
     """Energies of the structures and of those beside them, less a constant for each element, by least squares."""
     rows: list[tuple[Atoms, float, float]] = []
+    owners: list[tuple[Subject, Subject]] = []
     for mine, other in pairs:
-        for a, b in zip(_beside(mine), _beside(other), strict=True):
+        for a, b in zip(_beside(mine), _beside(other), strict=False):
             rows.append((mine.atoms, a, b))
+            owners.append((mine, other))
     elements = sorted({symbol for atoms, _, _ in rows for symbol in atoms.symbols})
     counts = np.array([[atoms.symbols.count(symbol) for symbol in elements] for atoms, _, _ in rows], dtype=float)
     of_mine, of_other = (np.array([row[k] for row in rows], dtype=float) for k in (1, 2))
     left_of_mine, left_of_other = (_less_constants(values, counts) for values in (of_mine, of_other))
     off = np.abs(_less_constants(of_other - of_mine, counts))
     worst = int(off.argmax())
-    subject, partner = pairs[worst // (len(rows) // len(pairs))]
+    subject, partner = owners[worst]
     tolerance = subject.energy_tolerance + partner.energy_tolerance
     signal = float(np.abs(left_of_mine).max())
     fault = f"energies of {subject.name} differ by {off[worst]:.4g} eV"
@@ -82,9 +85,9 @@ def _energies(pairs: Sequence[tuple[Subject, Subject]]) -> Finding:
 
 
 def _beside(subject: Subject) -> list[float]:
-    """Energies of the structure and, where they were computed, of some with an atom moved."""
-    slopes: Slopes | None = subject.measured.get("slopes")
-    return [subject.answer.energy] + ([] if slopes is None else [slopes.answers[k].energy for k in (0, -1)])
+    """Energies of the structure and of the one beside it."""
+    beside: Answer | None = subject.measured.get("beside")
+    return [subject.answer.energy] + ([] if beside is None else [beside.energy])
 
 
 def _less_constants(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

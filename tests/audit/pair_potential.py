@@ -7,8 +7,8 @@ from collections.abc import Callable
 import ase
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
-from vesin import ase_neighbor_list
 from ase.stress import full_3x3_to_voigt_6_stress
+from vesin import ase_neighbor_list
 
 CUTOFF, DEPTH, STEEPNESS = 4.5, 0.4, 1.4
 #: Å, of the minimum between two atoms: different elements have different ones.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import subprocess
 import sysconfig
 import tempfile
 import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ase.io
+import ase.units
 import numpy as np
 from ase import Atoms
 from ase.calculators.socketio import SocketIOCalculator
@@ -21,7 +22,13 @@ from hesspot.audit.engines.calculator import CalculatorEngine
 from hesspot.errors import UserError
 from hesspot.ipi.inputs import standard_form
 from hesspot.processes import started
+from hesspot.units import BOHR, HARTREE
 
+#: ASE has Hartree and bohr of another year of CODATA: what makes of its numbers those of the protocol.
+_ENERGY, _LENGTH = HARTREE / ase.units.Ha, ase.units.Bohr / BOHR
+
+#: Seconds that a driver has to end when nobody listens to it any more.
+GRACE = 5.0
 #: Seconds that a driver may take to its first answer, and to each.
 TIMEOUT = 120.0
 
@@ -63,13 +70,17 @@ class DriverEngine:
 
     def _answer(self, atoms: Atoms) -> Answer | Refusal:
         standard, turn = standard_form(atoms)
+        standard.set_cell(standard.cell.array * _LENGTH, scale_atoms=False)
+        standard.positions *= _LENGTH
         answer = self._of(standard).ask([standard])[0]
         if isinstance(answer, Refusal):
             reason = self._last_words() or answer.reason
             self.close()
             return Refusal(f"the driver ended or was silent: {reason}")
         virial = None if answer.virial is None or not atoms.pbc.any() else turn.T @ answer.virial @ turn
-        return Answer(answer.energy, answer.forces @ turn, virial)
+        if virial is not None:
+            virial = virial * _ENERGY
+        return Answer(answer.energy * _ENERGY, answer.forces @ turn * _ENERGY * _LENGTH, virial)
 
     def _of(self, atoms: Atoms) -> CalculatorEngine:
         """The running driver for these atoms."""
@@ -88,12 +99,12 @@ class DriverEngine:
         beside = Path(sysconfig.get_path("scripts")) / words[0]
         words[0] = str(beside) if beside.is_file() else words[0]
         calculator = SocketIOCalculator(unixsocket=name, timeout=TIMEOUT)
-        self._stack.callback(_closed, calculator)
         self._log = folder / "driver.log"
         file = self._stack.enter_context(self._log.open("w"))
         driver = self._stack.enter_context(started(words, cwd=Path.cwd(), stdout=file, stderr=file, text=True))
         assert calculator.server is not None
         calculator.server.proc = driver  # so that the server sees it end while it waits
+        self._stack.callback(_close, calculator, driver)
         return CalculatorEngine(calculator, self.name, self.precision)
 
     def _last_words(self) -> str:
@@ -101,8 +112,11 @@ class DriverEngine:
         return lines[-1].strip() if lines else ""
 
 
-def _closed(calculator: SocketIOCalculator) -> None:
-    """A server whose driver has been ended warns of its status."""
-    with warnings.catch_warnings(), contextlib.suppress(OSError, EOFError):
-        warnings.simplefilter("ignore")
-        calculator.close()
+def _close(calculator: SocketIOCalculator, driver: subprocess.Popen[str]) -> None:
+    """Drivers end where the other end of the socket is closed; those that do not are ended later."""
+    if calculator.server is not None:
+        calculator.server.proc = None  # it would wait for ever
+        with contextlib.suppress(OSError):
+            calculator.server.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        driver.wait(GRACE)
