@@ -133,9 +133,9 @@ def _look_at_all(
 
 def _rounding(look: Look, limits: Mapping[str, float]) -> str | None:
     """A warning where the digits of a file alone come near the limit of forces."""
-    rounding = look.values.get("rounding", 0.0)
-    if "force" not in limits or rounding < ROUNDED * limits["force"]:
-        return None
+    rounding, force = look.values.get("rounding", 0.0), look.values.get("force", 0.0)
+    if "force" not in limits or rounding < ROUNDED * limits["force"] or force < 0.1 * rounding:
+        return None  # a start structure of few digits is exact
     return (
         f"the digits that positions and forces are written with change forces by up to {rounding:.1g} eV/Å, and the "
         f"limit is {limits['force']:g}; write more of them (`dump_modify ID format float %.10g`), or give another "
