@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from typing import Any
 
 import numpy as np
 
 from hesspot.structures import COINCIDENT, cell_heights, check_geometry, refuse_coincident
 
-#: Atoms of a molecule whose pairs are all looked at, one after the other: sooner than a search, which loads vesin, and
-#: vesin torch if that is installed.
+#: Atoms of a molecule whose pairs are all looked at, one after the other: sooner than a search.
 FEW_ATOMS = 64
 
 
@@ -25,9 +27,7 @@ def find_edges(
     check_geometry(positions, cell, pbc, place)
     if len(positions) <= FEW_ATOMS and not pbc.any():
         return _among_all(positions, cutoff, place)
-    import vesin
-
-    finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    finder = vesin_of_numpy().NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     centers, neighbors, distances, vectors = finder.compute(
         points=positions, box=np.ascontiguousarray(cell, dtype=np.float64), periodic=pbc, quantities="ijdD"
     )
@@ -35,6 +35,30 @@ def find_edges(
         edge = int(distances.argmin())
         refuse_coincident(place, int(centers[edge]), int(neighbors[edge]), float(distances[edge]))
     return centers.astype(np.int64), neighbors.astype(np.int64), vectors
+
+
+@cache
+def vesin_of_numpy() -> Any:
+    """vesin for NumPy's arrays: it loads torch wherever that is installed, which takes seconds and memory.
+
+    Where there is no torch in the process yet, a copy of it is loaded that does not find one; what others import as
+    `vesin` stays as it is.
+    """
+    found = find_spec("vesin")
+    if "torch" in sys.modules or found is None or found.origin is None:
+        import vesin
+
+        return vesin
+    name = "hesspot.vesin_of_numpy"
+    spec = spec_from_file_location(name, found.origin, submodule_search_locations=found.submodule_search_locations)
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = module = module_from_spec(spec)
+    sys.modules["torch"] = None  # type: ignore[assignment]  # as where it is not installed
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["torch"]
+    return module
 
 
 def _among_all(positions: np.ndarray, cutoff: float, place: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hesspot.neighbors import vesin_of_numpy
+
 #: A list for many steps to come is taken only if atoms could be this many times as far from its reference.
 ROOM = 1.5
 
@@ -37,9 +39,7 @@ class EdgeList:
 
 def build_edge_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> EdgeList:
     """All pairs within `reach` Å, images included; `cell` is not looked at along directions that are not periodic."""
-    import vesin  # which loads torch if that is installed
-
-    finder = vesin.NeighborList(cutoff=reach, full_list=True, sorted=False, n_threads=1)
+    finder = vesin_of_numpy().NeighborList(cutoff=reach, full_list=True, sorted=False, n_threads=1)
     centers, neighbors, shifts = finder.compute(points=positions, box=cell, periodic=pbc, quantities="ijS")
     order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], neighbors, centers))
     return EdgeList(

@@ -91,6 +91,27 @@ def test_the_calculator_gives_the_same_numbers(house_model_file, without_torch, 
             np.testing.assert_array_equal(found, expected())
 
 
+def test_a_search_for_neighbours_loads_none_where_there_is_one(house_model_file) -> None:
+    """vesin would; what others import as vesin still knows torch."""
+    script = f"""
+import sys
+import hesspot
+from ase.build import molecule
+atoms = molecule("H2O", cell=[6, 6, 6], pbc=True)
+atoms.calc = hesspot.HesspotCalculator({str(house_model_file)!r})
+energy = atoms.get_potential_energy()
+assert "torch" not in sys.modules
+import torch, vesin
+points, box = torch.tensor(atoms.positions), torch.tensor(atoms.cell.array)
+found = vesin.NeighborList(cutoff=4.0, full_list=True).compute(points=points, box=box, periodic=True, quantities="d")
+assert isinstance(found[0], torch.Tensor) and len(found[0])
+atoms.rattle(0.1)
+assert atoms.get_potential_energy() != energy
+"""
+    ended = run(dict(os.environ), "-c", script)
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("extras", ["none", "hessian", "hvp"])
 def test_the_driver_serves(house_model_file, without_torch, tmp_path, extras) -> None:
     atoms = molecule("CH3OH")
