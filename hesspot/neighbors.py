@@ -28,13 +28,14 @@ def find_edges(
     if len(positions) <= FEW_ATOMS and not pbc.any():
         return _among_all(positions, cutoff, place)
     finder = vesin_of_numpy().NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    centers, neighbors, distances, vectors = finder.compute(
-        points=positions, box=np.ascontiguousarray(cell, dtype=np.float64), periodic=pbc, quantities="ijdD"
+    centers, neighbors, vectors = finder.compute(
+        points=positions, box=np.ascontiguousarray(cell, dtype=np.float64), periodic=pbc, quantities="ijD"
     )
-    if len(distances) and distances.min() < COINCIDENT:
-        edge = int(distances.argmin())
-        refuse_coincident(place, int(centers[edge]), int(neighbors[edge]), float(distances[edge]))
-    return centers.astype(np.int64), neighbors.astype(np.int64), vectors
+    squares = np.einsum("ei,ei->e", vectors, vectors)
+    if len(squares) and squares.min() < COINCIDENT**2:
+        edge = int(squares.argmin())
+        refuse_coincident(place, int(centers[edge]), int(neighbors[edge]), float(squares[edge] ** 0.5))
+    return centers.view(np.int64), neighbors.view(np.int64), vectors  # 64 bits without a sign, as small as can be
 
 
 @cache

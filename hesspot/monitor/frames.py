@@ -29,7 +29,8 @@ class Frame:
     ids (n,) as the trajectory counts atoms; numbers (n,); positions (n, 3) Å; cell (3, 3) Å, pbc (3,); masses (n,) amu;
     forces (n, 3) eV/Å and velocities (n, 3) Å/fs, None where the file has none. digit: what the last printed digit of
     the positions stands for, Å; force_digit: of the forces, eV/Å. states_units: whether the
-    file, or the user, says which units it is in; energy_unit: eV, that of the run's own energies.
+    file, or the user, says which units it is in; energy_unit: eV, that of the run's own energies;
+    energy: eV, the run's own, where the trajectory has it.
     """
 
     step: int
@@ -45,6 +46,7 @@ class Frame:
     force_digit: float = 0.0
     states_units: bool = False
     energy_unit: float = 1.0
+    energy: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

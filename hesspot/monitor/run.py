@@ -109,7 +109,7 @@ def _look_at_all(
             skipped += 1
             continue
         skipped = 0
-        look = look_at(frame, model, asked.settings, name, None if energies is None else energies.at(frame))
+        look = look_at(frame, model, asked.settings, name, frame.energy if energies is None else energies.at(frame))
         flags = flags_of(look, asked.limits)
         keep_clusters(folder, look, flags, asked.keeping)
         row = record.add(look, flags, time.perf_counter() - started, trajectory.places)

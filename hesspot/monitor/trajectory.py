@@ -172,6 +172,7 @@ class Trajectory:
             force_digit=digits.get("forces", 0.0),
             states_units=first.states_units,
             energy_unit=first.energy_unit,
+            energy=first.energy,
         )
 
 

@@ -27,16 +27,18 @@ IPI_UNITS = {
     },
 }
 
-#: Other names of these columns; i-PI puts what it writes for centroids under these too.
+#: Other names of these columns. Forces of centroids are means over beads, which the model does not have there.
 _NAMES = {
     "pos": "positions",
     "x_centroid": "positions",
     "force": "forces",
-    "f_centroid": "forces",
     "vel": "velocities",
     "velo": "velocities",
     "v_centroid": "velocities",
 }
+
+#: The energy of a frame in the comments of LAMMPS and ASE.
+_ENERGY = re.compile(r"(?:\bPotential_energy|(?<!\w)energy)\s*=\s*([-+\d.eE]+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,8 @@ class Block:
 
     step: None if the file does not say; numbers (n,); masses (n,) amu; cell (3, 3) Å; states_units: whether it, or the
     user, says its units; vectors: those of the keys of `IPI_UNITS` that are there, (n, 3) in Å, eV/Å and Å/fs; digits:
-    what their last printed digits stand for; energy_unit: eV, that of the run's own energies.
+    what their last printed digits stand for; energy_unit: eV, that of the run's own energies; energy: eV, if it says
+    one.
     """
 
     step: int | None
@@ -55,6 +58,7 @@ class Block:
     pbc: np.ndarray
     states_units: bool
     energy_unit: float
+    energy: float | None
     vectors: dict[str, np.ndarray]
     digits: dict[str, float]
 
@@ -109,8 +113,19 @@ def read_block(stream: BinaryIO, name: str, elements: np.ndarray | None, units: 
     length = factors.get("positions", 1.0) if "Timestep=" in comment else 1.0
     cell, pbc = _cell(comment, cell_unit, length, place)
     energy_unit = factors["positions"] * factors["forces"] if "Timestep=" in comment else 1.0
-    stated = bool(quantity) or units is not None
-    return Block(_step(comment), numbers, masses, cell, pbc, stated, energy_unit, vectors, digits)
+    energy = _ENERGY.search(comment)
+    return Block(
+        step=_step(comment),
+        numbers=numbers,
+        masses=masses,
+        cell=cell,
+        pbc=pbc,
+        states_units=bool(quantity) or units is not None,
+        energy_unit=energy_unit,
+        energy=float(energy[1]) * energy_unit if energy else None,
+        vectors=vectors,
+        digits=digits,
+    )
 
 
 def _told_by_ipi(comment: str, place: str) -> tuple[str, str, float]:

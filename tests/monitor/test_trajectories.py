@@ -64,14 +64,70 @@ def test_extended_xyz_is_read_as_ase_writes_it(tmp_path: Path, steps: list[Step]
         atoms = step.atoms.copy()
         atoms.set_velocities(step.velocities / units.fs)
         atoms.arrays["forces"] = step.forces
-        atoms.info["step"] = step.step
+        atoms.info |= {"step": step.step, "energy": 1.5}
         written.append(atoms)
     ase.io.write(path, written, format="extxyz", columns=["symbols", "positions", "momenta", "forces"])
     for frame, step in zip(all_frames(path), steps, strict=True):
-        assert frame.step == step.step
+        assert (frame.step, frame.energy) == (step.step, 1.5)
         np.testing.assert_allclose(frame.positions, step.atoms.positions, atol=1e-7)  # eight decimals are written
         np.testing.assert_allclose(frame.forces, step.forces, atol=1e-7)
         np.testing.assert_allclose(frame.velocities, step.velocities, atol=1e-7)
+
+
+@pytest.mark.ipi
+@pytest.mark.parametrize("mode, units_", [("xyz", "angstrom"), ("xyz", "atomic_unit"), ("ase", "automatic")])
+def test_files_of_ipi_are_read_as_it_writes_them(tmp_path: Path, steps: list[Step], mode: str, units_: str) -> None:
+    """By i-PI's own writer, from its atomic units."""
+    pytest.importorskip("ipi")
+    from ipi.engine.atoms import Atoms
+    from ipi.engine.cell import Cell
+    from ipi.utils.io import print_file
+
+    paths = {what: tmp_path / what for what in ("positions", "forces", "velocities")}
+    bohr, time = units.Bohr, units._aut * 1e15
+    ase_units = mode == "ase"
+    for what, path in paths.items():
+        with path.open("w") as stream:
+            for step in steps:
+                values = {
+                    "positions": step.atoms.positions / bohr,
+                    "forces": step.forces / (units.Ha / bohr),
+                    "velocities": step.velocities / (bohr / time),
+                }[what]
+                atoms, cell = Atoms(len(values)), Cell()
+                atoms.names[:], atoms.q[:] = step.atoms.get_chemical_symbols(), values.ravel()
+                cell.h = step.atoms.cell.array.T / bohr
+                print_file(
+                    mode,
+                    atoms,
+                    cell,
+                    stream,
+                    title=f"Step: {step.step:10d}  Bead:   {0:5d} ",
+                    key=what,
+                    dimension={"positions": "length", "forces": "force", "velocities": "velocity"}[what],
+                    units="automatic" if ase_units else {"positions": units_}.get(what, "atomic_unit"),
+                    cell_units="automatic" if ase_units else units_,
+                )
+    frames = all_frames(paths["positions"], forces=paths["forces"], velocities=paths["velocities"])
+    assert [frame.step for frame in frames] == [step.step for step in steps]
+    digits = 1e-7 if ase_units else 1e-4  # eight decimals, or six digits of numbers up to twenty
+    for frame, step in zip(frames, steps, strict=True):
+        np.testing.assert_allclose(frame.positions, step.atoms.positions, atol=digits)
+        np.testing.assert_allclose(frame.cell, step.atoms.cell.array, atol=digits)
+        np.testing.assert_allclose(
+            frame.forces, step.forces, atol=1e-6 if ase_units else 1e-5 * np.abs(step.forces).max()
+        )
+        np.testing.assert_allclose(frame.velocities, step.velocities, rtol=0, atol=1e-6)
+        assert frame.states_units
+
+
+def test_centroids_have_no_forces_to_compare(tmp_path: Path, steps: list[Step]) -> None:
+    path = tmp_path / "run.xyz"
+    path.write_text(
+        "1\n# CELL(abcABC): 9 9 9 90 90 90 Step: 0 Bead: 0 f_centroid{atomic_unit} cell{angstrom}\nH 0 0 0\n"
+    )
+    with pytest.raises(UserError, match="holds i-PI's f_centroid, which is not looked at"):
+        all_frames(path)
 
 
 def test_units_real_are_those_of_lammps(tmp_path: Path, steps: list[Step]) -> None:
