@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from hesspot.accuracy.cases import from_dataset
+from hesspot.accuracy.in_torch import one_by_one
 from hesspot.accuracy.model_errors import model_errors
-from hesspot.accuracy.results import one_by_one
 from hesspot.console import say
 from hesspot.export import read_model
 from hesspot.files import write_atomically

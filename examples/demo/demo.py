@@ -24,8 +24,9 @@ import numpy as np
 
 from hesspot import units
 from hesspot.accuracy.cases import Case, from_dataset
+from hesspot.accuracy.in_torch import one_by_one
 from hesspot.accuracy.model_errors import ModelErrors, model_errors
-from hesspot.accuracy.results import EngineResult, one_by_one
+from hesspot.accuracy.results import EngineResult
 from hesspot.accuracy.table import LEGEND, model_error_rows
 from hesspot.analysis import drift, plots
 from hesspot.analysis.html_report import Report

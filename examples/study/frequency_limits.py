@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hesspot.accuracy.results import one_by_one
+from hesspot.accuracy.in_torch import one_by_one
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.contract import Model
 from hesspot.data import Dataset

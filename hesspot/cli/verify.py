@@ -22,8 +22,12 @@ def verify(
     ] = None,
     part: Annotated[str, typer.Option(help="part of the dataset: train, valid, test or all")] = "test",
     engines: Annotated[
-        str, typer.Option(help="comma-separated: torch, torchscript, ase, lammps, ipi")
-    ] = "torch,torchscript,ase,lammps,ipi",
+        str | None,
+        typer.Option(
+            help="comma-separated: torch, torchscript, ase, lammps, ipi",
+            show_default="all; without torch, those that need none",
+        ),
+    ] = None,
     ranks: Annotated[str, typer.Option(help="comma-separated numbers of MPI ranks for lammps")] = "1,2",
     max_structures: Annotated[
         int, typer.Option("--max", help="structures asked of each engine; the model error is over all")
@@ -58,7 +62,7 @@ def verify(
             model,
             data=data,
             part=None if part == "all" else part,
-            engines=[name.strip() for name in engines.split(",") if name.strip()],
+            engines=None if engines is None else [name.strip() for name in engines.split(",") if name.strip()],
             ranks=_numbers(ranks),
             max_structures=max_structures,
             allow_mixed_levels=allow_mixed_levels,

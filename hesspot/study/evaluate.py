@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hesspot.accuracy.results import EngineResult, modes_of_model, one_by_one
+from hesspot.accuracy.in_torch import one_by_one
+from hesspot.accuracy.results import EngineResult, modes_of_model
 from hesspot.analysis.normal_modes import mode_overlap, normal_modes
 from hesspot.contract import Model
 from hesspot.data import Dataset, Record

@@ -4,21 +4,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from hesspot.accuracy.cases import Case, from_dataset, from_fingerprint, spread
 from hesspot.accuracy.model_errors import model_errors
-from hesspot.accuracy.results import EngineResult, one_by_one
-from hesspot.contract import Model
+from hesspot.accuracy.results import EngineResult
 from hesspot.data.sources import require_known_level
 from hesspot.electrons import require_trained
 from hesspot.errors import UserError
 from hesspot.export import FingerprintEntry, read_model
-from hesspot.export.answers import answers_of
-from hesspot.export.file import eager_model
 from hesspot.export.replay import TOLERANCES, replay
+from hesspot.extras import is_torch, torch_is_missing
 from hesspot.models.shipped import find_model
 from hesspot.verification import tolerances
+from hesspot.verification.baseline import Baseline, baseline_of
 from hesspot.verification.deployment import compare, largest, worst
 from hesspot.verification.engines import ENGINES
 from hesspot.verification.report import Check, EngineReport, VerifyReport
@@ -36,7 +36,7 @@ def verify(
     *,
     data: str | Path | None = None,
     part: str | None = "test",
-    engines: str | Sequence[str] = tuple(ENGINES),
+    engines: str | Sequence[str] | None = None,
     ranks: int | Sequence[int] = (1,),
     max_structures: int = 8,
     allow_mixed_levels: bool = False,
@@ -52,17 +52,17 @@ def verify(
         model: exported file, or shipped:NAME.
         data: dataset file, or shipped:NAME, with reference values; None: the file's fingerprint.
         part: of the dataset: train, valid, test, or all.
-        engines: some of torch, torchscript, ase, lammps, ipi.
+        engines: some of torch, torchscript, ase, lammps, ipi; None: all, without torch those that need none.
         ranks: numbers of MPI ranks for LAMMPS.
         allow_mixed_levels: compare with reference values of another level of theory than the model's.
         progress: called with the name of each engine, and with None or its report.
     """
-    engines = [engines] if isinstance(engines, str) else list(engines)
+    engines = [engines] if isinstance(engines, str) else list(default_engines() if engines is None else engines)
     ranks = [ranks] if isinstance(ranks, int) else list(ranks)
     _check_names(engines, ranks, max_structures)
     path = find_model(model)
     loaded = read_model(path)
-    trained = eager_model(loaded)
+    trained = baseline_of(loaded)
     cases, level = from_fingerprint(loaded.metadata), loaded.metadata.level_of_theory
     if data is not None:
         cases, level = from_dataset(data, part)
@@ -73,13 +73,13 @@ def verify(
             require_trained(case.atoms, f"structure {case.name} of {data}", loaded.electrons)
     asked = spread(cases, max_structures)
 
-    progress("trained model", None)
+    progress(trained.name, None)
     start = time.monotonic()
-    answers = dict(zip(map(id, cases), one_by_one(trained, [case.atoms for case in cases]), strict=True))
+    answers = dict(zip(map(id, cases), trained.results([case.atoms for case in cases]), strict=True))
     baseline = [answers[id(case)] for case in asked]
     checks = fingerprint_checks(trained, loaded.metadata.fingerprint)
     checks += hessian_checks(cases, list(answers.values()))
-    first = EngineReport(engine="trained model", seconds=time.monotonic() - start, checks=checks)
+    first = EngineReport(engine=trained.name, seconds=time.monotonic() - start, checks=checks)
     progress(first.label, first)
 
     reports = []
@@ -118,9 +118,15 @@ def _check_names(engines: Sequence[str], ranks: Sequence[int], max_structures: i
         raise UserError(f"{max_structures} structures cannot be verified; give --max 1 or more")
 
 
-def fingerprint_checks(model: Model, fingerprint: Sequence[FingerprintEntry]) -> list[Check]:
+def default_engines() -> list[str]:
+    """All engines; without torch those that need none."""
+    has_torch = find_spec("torch") is not None
+    return [name for name, engine in ENGINES.items() if has_torch or not engine.needs_torch]
+
+
+def fingerprint_checks(trained: Baseline, fingerprint: Sequence[FingerprintEntry]) -> list[Check]:
     """The trained model against what it gave when the file was written."""
-    found = replay(fingerprint, answers_of(model))
+    found = replay(fingerprint, trained.answers)
     return [worst(quantity, *TOLERANCES[quantity], errors) for quantity, errors in found.items()]
 
 
@@ -153,5 +159,7 @@ def ask_engine(
     except Exception as error:
         text = " ".join(str(error).split()) or "no message"
         failure = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+        if isinstance(error, ModuleNotFoundError) and is_torch(error):
+            failure = str(torch_is_missing(f"engine {name}"))
     seconds = time.monotonic() - start
     return EngineReport(engine=name, ranks=ranks, seconds=seconds, checks=checks, soft_modes=soft, failure=failure)

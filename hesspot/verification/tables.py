@@ -62,7 +62,8 @@ def _verdict(passed: bool) -> Text:
 def _notes(report: VerifyReport) -> list[Text]:
     trained = report.trained_model
     parts = ", ".join(f"{check.quantity} {check.error:.1e} {check.unit}" for check in trained.checks)
-    notes = [Text.assemble("Trained model against its stored fingerprint: ", parts, " ", _verdict(trained.passed))]
+    name = trained.label[0].upper() + trained.label[1:]
+    notes = [Text.assemble(f"{name} against its stored fingerprint: ", parts, " ", _verdict(trained.passed))]
     for engine in report.engines:
         if engine.failure is not None:
             notes.append(Text(f"{engine.label} could not be compared: {engine.failure}", style="red"))

@@ -131,15 +131,29 @@ def test_the_driver_serves(house_model_file, without_torch, tmp_path, extras) ->
     assert energy == pytest.approx(atoms.get_potential_energy(), abs=CONVERTED * abs(energy))
 
 
-@pytest.mark.parametrize(
-    "command", ["train config.yaml --out run", "export run out.pt", "verify {model} --engines ase"]
-)
-def test_what_needs_torch_says_so(house_model_file, without_torch, command) -> None:
-    ended = run(without_torch, "-m", "hesspot", *command.format(model=house_model_file).split())
+@pytest.mark.parametrize("command", ["train config.yaml --out run", "export run out.pt"])
+def test_what_needs_torch_says_so(without_torch, command) -> None:
+    ended = run(without_torch, "-m", "hesspot", *command.split())
     assert ended.returncode == 1 and ended.stdout == ""
     words = " ".join(ended.stderr.split())
     assert words.startswith(f"hesspot: `hesspot {command.split()[0]}`, as it was called, needs torch, which is not")
     assert "install it with `pip install 'torch>=2.10'`" in words
+
+
+def test_verify_asks_what_needs_none(house_model_file, without_torch, tmp_path) -> None:
+    """The kernel stands for the trained model, and is held against the fingerprint; an engine that is named and needs
+    torch fails in a sentence."""
+    report = str(tmp_path / "report.json")
+    ended = run(without_torch, "-m", "hesspot", "verify", str(house_model_file), "--engines", "ase", "--json", report)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(Path(report).read_text())
+    assert found["trained_model"]["engine"] == "kernel in place of the trained model"
+    assert {check["quantity"] for check in found["trained_model"]["checks"]} >= {"energy", "forces", "virial", "H·v"}
+    ended = run(without_torch, "-m", "hesspot", "verify", str(house_model_file), "--engines", "torch,ase")
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert ended.returncode == 1 and "engine torch needs torch, which is not installed here" in said
+    asked = "from hesspot.verification.run import default_engines; print(*default_engines())"
+    assert run(without_torch, "-c", asked).stdout.split() == ["ase", "lammps", "ipi"]
 
 
 USES = {

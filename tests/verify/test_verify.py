@@ -16,8 +16,9 @@ from bent_files import rewritten
 from typer.testing import CliRunner
 
 from hesspot.accuracy.cases import Case, from_dataset, spread
+from hesspot.accuracy.in_torch import in_one_batch, one_by_one
 from hesspot.accuracy.model_errors import ModelErrors, model_errors
-from hesspot.accuracy.results import EngineResult, in_one_batch, one_by_one
+from hesspot.accuracy.results import EngineResult
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.cli.main import app
 from hesspot.data.dataset import Dataset

@@ -167,6 +167,13 @@ def test_what_needs_torch_says_so(installed: Installed, lj_model_file: Path, tmp
     assert "was built without torch; install torch and call `hesspot lammps build`" in ended.stdout
 
 
+def test_verify(installed: Installed, house_model_file: Path, tmp_path: Path) -> None:
+    options = ["--engines", "ase,lammps,ipi", "--ranks", "1", "--max", "1"]
+    ended = installed.run("hesspot", "verify", str(house_model_file), *options, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Kernel in place of the trained model against its stored fingerprint" in ended.stdout
+
+
 def test_another_lammps(installed: Installed, house_model_file: Path, tmp_path: Path) -> None:
     """The plugin of the wheel is for other versions: one sentence names both, and what to install."""
     (site,) = (installed.folder / "lib").glob("python*/site-packages")

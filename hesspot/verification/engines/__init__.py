@@ -17,10 +17,11 @@ class Engine:
     ask: Callable[[Path, Sequence[Atoms], int], list[EngineResult]]
     hessian_tolerance: float
     parallel: bool = False
+    needs_torch: bool = False
 
 
 def _torch(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.accuracy.results import in_one_batch
+    from hesspot.accuracy.in_torch import in_one_batch
     from hesspot.export import read_model
     from hesspot.export.file import eager_model
 
@@ -28,7 +29,7 @@ def _torch(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineR
 
 
 def _torchscript(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.accuracy.results import one_by_one
+    from hesspot.accuracy.in_torch import one_by_one
     from hesspot.export import read_model
 
     return one_by_one(read_model(model, backend="torchscript"), structures)
@@ -53,8 +54,8 @@ def _ipi(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineRes
 
 
 ENGINES = {
-    "torch": Engine(_torch, tolerances.HESSIAN_ANALYTIC),
-    "torchscript": Engine(_torchscript, tolerances.HESSIAN_ANALYTIC),
+    "torch": Engine(_torch, tolerances.HESSIAN_ANALYTIC, needs_torch=True),
+    "torchscript": Engine(_torchscript, tolerances.HESSIAN_ANALYTIC, needs_torch=True),
     "ase": Engine(_ase, tolerances.HESSIAN_ANALYTIC),
     "lammps": Engine(_lammps, tolerances.HESSIAN_NUMERICAL, parallel=True),
     "ipi": Engine(_ipi, tolerances.HESSIAN_NUMERICAL),
