@@ -4,35 +4,45 @@ import base64
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
+from ase import Atoms
 from matplotlib.figure import Figure
 
+from hesspot.analysis.mode_viewer import library, mode_viewer
 from hesspot.errors import UserError
 from hesspot.files import write_atomically
 
 STYLE = """
-:root { color-scheme: light; }
+:root { color-scheme: light dark; --page: #f6f7f9; --text: #1d2733; --soft: #51606f; --line: #dde2e8; --box: #fff;
+  --stripe: #fafbfc; --code: #e9edf2; --good: #1a7f4b; --bad: #c2281d; }
+@media (prefers-color-scheme: dark) { :root { --page: #14181d; --text: #e4e8ed; --soft: #a3b0bd; --line: #313a44;
+  --box: #1b2127; --stripe: #20272e; --code: #2a323b; --good: #4fc38a; --bad: #ff7a6e; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: #f6f7f9; color: #1d2733;
+body { margin: 0; background: var(--page); color: var(--text);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
 main { max-width: 56rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 1.2rem; }
-h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-top: 1.2rem; border-top: 1px solid #dde2e8; }
+h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
 p, ul { margin: .6rem 0; max-width: 44rem; }
-code { font: .9em ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; background: #e9edf2;
+code { font: .9em ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; background: var(--code);
   padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; margin: 1rem 0; background: #fff; border: 1px solid #dde2e8; border-radius: 6px; }
+.wide { overflow-x: auto; margin: 1rem 0; background: var(--box); border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: .7rem .8rem .3rem; font-weight: 600; }
-th, td { padding: .4rem .8rem; text-align: right; white-space: nowrap; border-top: 1px solid #edf0f3; }
-th { border-top: 0; border-bottom: 2px solid #dde2e8; font-weight: 600; vertical-align: bottom; }
+th, td { padding: .4rem .8rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
+th { border-top: 0; border-bottom: 2px solid var(--line); font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 8rem; }
-tbody tr:nth-child(even) { background: #fafbfc; }
-figure { margin: 1.2rem 0; background: #fff; border: 1px solid #dde2e8; border-radius: 6px; padding: .8rem; }
-figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
-figcaption { font-size: .9rem; color: #51606f; margin-top: .5rem; }
+tbody tr:nth-child(even) { background: var(--stripe); }
+.good { color: var(--good); } .bad { color: var(--bad); font-weight: 700; } .dim { color: var(--soft); }
+figure { margin: 1.2rem 0; background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: .8rem; }
+figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; background: #fff; }
+figcaption { font-size: .9rem; color: var(--soft); margin-top: .5rem; }
+.scene { position: relative; width: 100%; height: 20rem; background: #fff; }
+.controls { margin-top: .6rem; } .controls select, .controls button { font: inherit; padding: .2rem .5rem; }
 @media (max-width: 40rem) {
   main { padding: 1.2rem .8rem 3rem; } h1 { font-size: 1.45rem; } th, td { padding: .35rem .55rem; } }
 """
@@ -48,6 +58,7 @@ class Report:
         self.title = title
         self._parts: list[str] = [f"<h1>{html.escape(title)}</h1>"]
         self._images: list[tuple[str, bytes]] = []
+        self._has_modes = False
 
     def section(self, heading: str) -> None:
         """Start a section."""
@@ -63,15 +74,29 @@ class Report:
             else:
                 self._parts.append(f"<p>{_inline(paragraph)}</p>")
 
-    def table(self, rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str = "") -> None:
-        """A table; the first column is left-aligned. UserError for a row of another length than `columns`."""
+    def table(
+        self,
+        rows: Sequence[Sequence[object]],
+        columns: Sequence[str],
+        caption: str = "",
+        marks: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """A table; the first column is left-aligned. marks: for cells of some text a class, of good, bad and dim.
+
+        UserError for a row of another length than `columns`.
+        """
+
+        def cell(value: object) -> str:
+            mark = marks.get(str(value))
+            return f'<td class="{mark}">{_inline(str(value))}</td>' if mark else f"<td>{_inline(str(value))}</td>"
+
         for row in rows:
             if len(row) != len(columns):
                 raise UserError(
                     f"a row of {len(row)} cells was given for {len(columns)} columns of the table {caption!r}"
                 )
         head = "".join(f'<th scope="col">{_inline(column)}</th>' for column in columns)
-        body = "\n".join("<tr>" + "".join(f"<td>{_inline(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        body = "\n".join("<tr>" + "".join(map(cell, row)) + "</tr>" for row in rows)
         title = f"<caption>{_inline(caption)}</caption>" if caption else ""
         self._parts.append(
             f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
@@ -89,17 +114,26 @@ class Report:
             f"<figcaption>{_inline(caption)}</figcaption></figure>"
         )
 
-    def write(self, path: str | Path) -> list[Path]:
-        """Write the report and its PNGs, each complete or not at all; the paths written, the report first."""
+    def modes(self, atoms: Atoms, frequencies: Sequence[float], displacements: np.ndarray, caption: str) -> None:
+        """A structure in 3D whose modes move, see `mode_viewer`."""
+        self._parts.append(mode_viewer(atoms, frequencies, displacements, caption))
+        self._has_modes = True
+
+    def write(self, path: str | Path, *, alone: bool = False) -> list[Path]:
+        """Write the report and its PNGs, each complete or not at all; the paths written, the report first.
+
+        alone: no PNGs beside it.
+        """
         path = Path(path)
         body = "\n".join(self._parts)
+        scripts = library() if self._has_modes else ""
         page = (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{html.escape(self.title)}</title>\n<style>{STYLE}</style></head>\n"
-            f"<body><main>\n{body}\n</main></body></html>\n"
+            f"<body><main>\n{body}\n</main>{scripts}</body></html>\n"
         )
-        images = [(path.parent / name, data) for name, data in self._images]
+        images = [] if alone else [(path.parent / name, data) for name, data in self._images]
         for target, data in [*images, (path, page.encode("utf-8"))]:
             write_atomically(target, data)
         return [path, *(target for target, _ in images)]

@@ -33,6 +33,8 @@ STEPS = 5e-4, 0.02
 STIFFENING = 10.0
 #: Of the difference between two steps, what Richardson's extrapolation leaves: h² f⁗/15 f″ with steps up to 0.02 Å.
 CURVED = 0.02
+#: Å, of the curve of errors.
+CURVE = np.logspace(-5, -1, 13)
 #: Å, by which atoms are moved before a fault is believed.
 BESIDE, SEED = 0.01, 4711
 #: eV/Å², below the largest element: what Hessians of smooth potentials have.
@@ -70,6 +72,17 @@ def slopes(subject: Subject) -> Slopes:
     return Slopes(directions, slope, slope_bar, products, product_bar, answers, step, each)
 
 
+def steps_and_errors(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (k,) Å of a coordinate, and by how much a central difference of the energy along a random direction is off
+    the force, eV/Å: it falls with the square of the step to what the noise leaves."""
+    (direction,) = random_directions(subject.name, len(subject.atoms), 1)
+    shifts = [sign * step * direction for step in CURVE for sign in (-1, 1)]
+    answers = answers_at(subject.engine, subject.atoms, [subject.atoms.positions + shift for shift in shifts])
+    energies = np.array([answer.energy for answer in answers]).reshape(-1, 2)
+    along = -float((subject.answer.forces * direction).sum())
+    return CURVE, np.abs((energies[:, 1] - energies[:, 0]) / (2 * CURVE) - along) / np.linalg.norm(direction)
+
+
 def _richardson(values: np.ndarray, step: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Slope at the centre of (m, 4, …) values at −2, −1, 1, 2 steps, and its error bar."""
     short = (values[:, 2] - values[:, 1]) / (2 * step)
@@ -83,6 +96,7 @@ def check(subject: Subject) -> list[Finding]:
     if len(subject.atoms) < 2:
         return _alone(subject)
     first = _checked(subject)
+    subject.measured["steps"] = steps_and_errors(subject)
     if all(finding.verdict != "FAIL" for finding in first):
         return first
     beside = subject.atoms.copy()
