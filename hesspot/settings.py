@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from hesspot.errors import UserError
@@ -19,6 +19,12 @@ RESEMBLANCE = 0.6
 
 #: Columns before the comments of a template.
 BEFORE_COMMENT = 36
+
+
+class Strict(BaseModel):
+    """What is written to JSON: unknown keys are refused, and numbers that are not finite are words."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
 class _Loader(yaml.SafeLoader):

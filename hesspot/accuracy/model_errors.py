@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from hesspot.accuracy.cases import Case
 from hesspot.accuracy.results import EngineResult, modes_of_model
 from hesspot.analysis.normal_modes import IMAGINARY, mode_overlap, normal_modes, zero_point_energy
 from hesspot.errors import UserError
+from hesspot.settings import Strict
 from hesspot.units import KCAL_PER_MOL
 
 #: Groups of the table and the kinds of structure in each; frequencies are compared at stationary points only.
@@ -23,10 +23,6 @@ STATIONARY = ("minimum", "saddle")
 
 #: cm⁻¹; softer modes are torsions and bends of another accuracy, and are listed apart.
 SOFT = 400.0
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
 class Errors(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from hesspot.accuracy.model_errors import Strict
+from hesspot.settings import Strict
 
 Verdict = Literal["PASS", "FAIL", "NOT RUN"]
 

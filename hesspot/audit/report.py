@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from hesspot.accuracy.model_errors import Strict
 from hesspot.audit.findings import Finding, Verdict
 from hesspot.files import write_atomically
+from hesspot.settings import Strict
 from hesspot.version import __version__
 
 #: Version of the JSON layout.

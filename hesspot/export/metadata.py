@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import ase
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from hesspot.settings import Strict
 
 #: Version of the file format that this hesspot writes, and the newest that it reads. Files of version 1 have no packed
 #: weights.
@@ -14,10 +16,6 @@ FORMAT_VERSION = 2
 
 #: Name of the metadata file in the archive.
 METADATA_NAME = "hesspot.json"
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Architecture(Strict):

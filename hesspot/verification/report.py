@@ -5,8 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from hesspot.accuracy.model_errors import ModelErrors, Strict
+from hesspot.accuracy.model_errors import ModelErrors
 from hesspot.files import write_atomically
+from hesspot.settings import Strict
 from hesspot.version import __version__
 
 #: Version of the JSON layout.

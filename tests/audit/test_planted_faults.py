@@ -116,7 +116,7 @@ FAULTS = {
     "rows of the Hessian exchanged": (
         pp.RowExchanged(), "cluster", GRADIENT, gradient.OWN_HESSIAN, r"in 2 rows: y of atom 1 .*, y of atom 2",
     ),
-    "single precision": (pp.bent(in_single), "crystal", "precision", precision.PRECISION, "has single"),
+    "single precision": (pp.bent(in_single), "crystal", "precision", precision.PRECISION, "as in single precision"),
     "energies of atoms do not sum": (pp.bent(not_summing), "crystal", STRAIN, strain.SUM, "energies of atoms sum to"),
     "a constant off": (pp.bent(offset), "crystal", INVARIANT, invariance.SUPERCELL, "energy differs by 0.6 eV"),
     "nearest images alone": (

