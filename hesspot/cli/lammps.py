@@ -98,3 +98,4 @@ def run(
 app.command(cls=CommandWithLmpArguments)(lammps_curvature.hessian)
 app.command(cls=CommandWithLmpArguments)(lammps_curvature.modes)
 app.command(cls=CommandWithLmpArguments)(lammps_curvature.vdos)
+app.command(cls=CommandWithLmpArguments)(lammps_curvature.spectrum)

@@ -101,3 +101,48 @@ def _start(
         **asked,
     )
     raise typer.Exit(ended.returncode)
+
+
+def spectrum(
+    script: Script,
+    extra: Extra = None,
+    ranks: Ranks = 1,
+    out: Annotated[Path, typer.Option(help="folder to write, a new one")] = Path("spectrum"),
+    width: Annotated[float, typer.Option(help="standard deviation of a line, 1/cm")] = 20.0,
+    lanczos: Annotated[int, typer.Option(min=1, help="products H·v; more than the highest frequency / width")] = 300,
+    temperature: Annotated[float, typer.Option(help="of the run, K")] = 0.01,
+    timestep: Annotated[float, typer.Option(help="of the run, fs")] = 0.5,
+    steps: Annotated[int, typer.Option(min=10, help="of the run; time beyond 30000 fs / width adds nothing")] = 3000,
+    stride: Annotated[int, typer.Option(min=1, help="steps between two looks at the velocities")] = 4,
+) -> None:
+    """Compare the spectrum of a cold run with the exact Hessian: same box, same model, one figure.
+
+    From the minimum that is nearest to the structure which the script leaves; fixes of the script are taken away.
+    """
+    from hesspot.console import say
+    from hesspot.errors import UserError
+    from hesspot.monitor.spectrum import cold_spectrum
+
+    if out.exists():
+        raise UserError(f"{out} exists already; choose another --out")
+    if not (width > 0 and temperature > 0 and timestep > 0):
+        raise UserError(f"--width {width} --temperature {temperature} --timestep {timestep}: all must be positive")
+    bands = cold_spectrum(
+        script,
+        out,
+        ranks=ranks,
+        arguments=extra or [],
+        width=width,
+        lanczos=lanczos,
+        temperature=temperature,
+        timestep=timestep,
+        steps=steps,
+        stride=stride,
+        report=lambda message: say(message, stderr=True),
+    )
+    say("band, 1/cm         weight, % (Hessian, run)   mean frequency, 1/cm (Hessian, run, difference)")
+    for band in bands:
+        weights = "  ".join(f"{100 * weight:8.3f}" for weight in band.weight)
+        means = "  ".join(f"{mean:9.2f}" for mean in band.mean)
+        say(f"{band.low:6.0f} to {band.high:6.0f}   {weights}         {means}  {band.mean[1] - band.mean[0]:+.2f}")
+    say(f"figure: {out / 'spectrum.png'}")

@@ -10,13 +10,14 @@ import time
 import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from hesspot.errors import UserError
 from hesspot.files import replacing
+from hesspot.lammps.cold_run import ColdRun
 
 if TYPE_CHECKING:
     from hesspot.lammps.curvature import Curvature
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 class CurvatureJob:
     """A LAMMPS script, and what is asked about the Hessian after its commands.
 
-    kind: hessian, modes or vdos; script, styles: paths of the script and of the plugin's library of styles;
-    arguments: of LAMMPS; output: the file to be written (.npy, .h5, .npz or .csv, as the kind has it);
-    dense: up to this many coordinates the matrix is diagonalised as a whole.
+    kind: hessian, modes, vdos, or spectrum, which goes to the nearest minimum first, writes of which modes the
+    velocities there consist, and runs with them; cold: keys of `ColdRun`, for that; script, styles: paths of the script
+    and of the plugin's library of styles; arguments: of LAMMPS; output: the file to be written (.npy, .h5, .npz or
+    .csv, as the kind has it); dense: up to this many coordinates the matrix is diagonalised as a whole.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class CurvatureJob:
     n_steps: int = 300
     width: float = 20.0
     assemble: bool = False
+    cold: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -60,16 +63,25 @@ def run(job: CurvatureJob) -> None:
         screen = Path(folder) / "screen"
         engine = lammps(cmdargs=["-screen", str(screen), *job.arguments])
         engine.file(job.script)
+        cold = ColdRun(**job.cold) if job.kind == "spectrum" else None
+        if cold is not None:
+            cold.begin(engine)
         curvature = Curvature(engine, Path(job.styles), job.group)
+        velocities = None if cold is None else cold.velocities(engine)
         _show_warnings(screen)
     if not curvature.is_root:
         curvature.serve()
-        return
-    start = time.perf_counter()
-    print(f"{len(curvature.ids)} atoms of group {job.group} on {curvature.comm.size} rank(s)", flush=True)
-    {"hessian": _hessian, "modes": _modes, "vdos": _vdos}[job.kind](job, curvature)
-    print(f"{job.output} was written after {time.perf_counter() - start:.1f} s", flush=True)
-    curvature.close()
+    else:
+        start = time.perf_counter()
+        print(f"{len(curvature.ids)} atoms of group {job.group} on {curvature.comm.size} rank(s)", flush=True)
+        if velocities is not None:
+            _quadrature(job, curvature, velocities)
+        else:
+            {"hessian": _hessian, "modes": _modes, "vdos": _vdos}[job.kind](job, curvature)
+        print(f"{job.output} was written after {time.perf_counter() - start:.1f} s", flush=True)
+        curvature.close()
+    if cold is not None:
+        cold.run(engine)
 
 
 def _show_warnings(screen: Path) -> None:
@@ -167,6 +179,16 @@ def _vdos(job: CurvatureJob, curvature: Curvature) -> None:
             delimiter=",",
             header="frequency (1/cm; imaginary ones negative),density (modes per 1/cm),standard error",
         )
+
+
+def _quadrature(job: CurvatureJob, curvature: Curvature, velocities: np.ndarray) -> None:
+    from hesspot.lammps import modes
+
+    start = velocities.ravel() / curvature.inverse_root
+    frequencies, weights = modes.quadrature(curvature.mass_weighted(), start, _rigid(curvature), job.n_steps)
+    with replacing(job.output) as path:
+        header = "frequency (1/cm; imaginary ones negative),part of the kinetic energy of the velocities"
+        np.savetxt(path, np.stack([frequencies, weights], 1), delimiter=",", header=header)
 
 
 def _rigid(curvature: Curvature) -> np.ndarray:

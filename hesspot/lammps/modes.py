@@ -150,18 +150,30 @@ def density_of_states(
     n_modes = operator.shape[0] - len(rigid)
     nodes, weights = [], []
     for number in range(n_vectors):
-        start = generator.standard_normal(operator.shape[0])
-        start -= rigid.T @ (rigid @ start)
-        diagonal, beside = _lanczos(operator, start / np.linalg.norm(start), rigid, min(n_steps, n_modes))
-        values, vectors = linalg.eigh_tridiagonal(diagonal, beside)
-        nodes.append(frequencies_of(values))
-        weights.append(n_modes * vectors[0] ** 2)
+        found, parts = quadrature(operator, generator.standard_normal(operator.shape[0]), rigid, n_steps)
+        nodes.append(found)
+        weights.append(n_modes * parts)
         report(f"random vector {number + 1} of {n_vectors}")
     lowest, highest = min(map(np.min, nodes)), max(map(np.max, nodes))
     grid = np.arange(lowest - 5 * width, highest + 5 * width, width / 4)
     curves = np.stack([broadened(grid, at, width, weight) for at, weight in zip(nodes, weights, strict=True)])
     error = curves.std(0, ddof=1) / np.sqrt(n_vectors) if n_vectors > 1 else np.full(len(grid), np.nan)
     return DensityOfStates(grid, curves.mean(0), error)
+
+
+def quadrature(
+    operator: LinearOperator, start: np.ndarray, rigid: np.ndarray, n_steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies (k,) cm⁻¹ and weights (k,), whose sum is 1, that stand for the modes that a vector (3n,) consists of.
+
+    Lanczos quadrature of `n_steps` products at right angles to `rigid`: exact for polynomials of the eigenvalues of a
+    degree below 2k.
+    """
+    start = start - rigid.T @ (rigid @ start)
+    n_modes = operator.shape[0] - len(rigid)
+    diagonal, beside = _lanczos(operator, start / np.linalg.norm(start), rigid, min(n_steps, n_modes))
+    values, vectors = linalg.eigh_tridiagonal(diagonal, beside)
+    return frequencies_of(values), vectors[0] ** 2
 
 
 def broadened(grid: np.ndarray, frequencies: np.ndarray, width: float, weights: np.ndarray | None = None) -> np.ndarray:

@@ -83,6 +83,8 @@ def watch(
         tell(f"{source.trajectory} against {loaded.describe()}")
         try:
             _look_at_all(loaded, trajectory, energies, record, asked, folder, tell)
+        except KeyboardInterrupt:
+            tell("interrupted: the watch ends here, and --resume goes on")
         finally:
             if record.frames:
                 with replacing(folder / PLOT) as part:
