@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from hesspot.errors import UserError
 
@@ -43,6 +42,8 @@ class ColdRun:
 
     def velocities(self, engine: Any) -> np.ndarray:
         """Of all atoms in ascending order of their IDs, (n, 3) Å/ps, on every rank."""
+        from mpi4py import MPI  # starts MPI, which only a process of mpirun may
+
         n_local = engine.extract_setting("nlocal")
         arrays = engine.numpy
         mine = [np.array(arrays.extract_atom(name)[:n_local]) for name in ("id", "v")]
