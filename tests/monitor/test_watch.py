@@ -109,6 +109,33 @@ def test_a_watch_goes_on_where_it_stopped(tmp_path: Path, house_model_file: Path
     assert rows[0] == rows[1]
 
 
+def test_some_frames_are_looked_at(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
+    """Every second one, with a stop after the first and one that was skipped."""
+    path, out = tmp_path / "run.dump", tmp_path / "out"
+    for count, resume in ((2, []), (3, ["--resume"]), (4, ["--resume"])):
+        path.write_text(dump_text(run[:count]))
+        call(house_model_file, path, "--once", "--out", out, "--every", "2", *resume)
+    assert [row["step"] for row in rows_of(out)] == [0, 200]
+
+
+def test_a_limit_of_curvature_is_passed_from_above(
+    tmp_path: Path, house_model_file: Path, run: list[Step], call
+) -> None:
+    """A random model has imaginary modes."""
+    (tmp_path / "run.dump").write_text(dump_text(run[:1]))
+    words = ["--once", "--out", tmp_path / "out", "--lowest", "27", "--limit", "lowest=-1", "--radius", "1"]
+    code, told, _ = call(house_model_file, tmp_path / "run.dump", *words)
+    hessian = HesspotCalculator(house_model_file).get_hessian(run[0].atoms)
+    scale = 1.0 / np.sqrt(np.repeat(run[0].atoms.get_masses(), 3))
+    values, vectors = np.linalg.eigh(scale[:, None] * hessian * scale)
+    assert values[0] < 0 and code == 3
+    worst = 11 + 3 * int((vectors[:, 0].reshape(-1, 3) ** 2).sum(1).argmax())
+    (flag,) = rows_of(tmp_path / "out")[0]["flags"]
+    assert (flag["what"], flag["atom"], flag["atoms"]) == ("lowest", worst, [worst])
+    assert f"below -1 cm⁻¹ at atom {worst}" in told
+    assert [path.name for path in (tmp_path / "out" / "clusters").iterdir()] == [f"step0-atom{worst}-flag.xyz"]
+
+
 def test_a_passed_limit_runs_a_command_and_ends_the_watch(
     tmp_path: Path, house_model_file: Path, run: list[Step], call
 ) -> None:
