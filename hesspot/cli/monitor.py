@@ -74,6 +74,7 @@ def monitor(
     from hesspot.monitor.trajectory import Source
 
     symbols = symbols_of(elements)
+    limits = parse_limits(limit or [])
     words = None if label is None else _words(label)
     rows = watch(
         model,
@@ -81,7 +82,8 @@ def monitor(
         out,
         Watch(
             settings=Settings(along, lowest),
-            limits=parse_limits(limit or []),
+            limits=limits,
+            stated=[word.partition("=")[0] for word in limit or [] if word.partition("=")[0] in limits],
             energies=energies,
             keeping=Keeping(Cut(radius, _way(cluster)), clusters, draw),
             follow=not once,

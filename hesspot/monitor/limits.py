@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hesspot.errors import UserError
+from hesspot.export import LoadedModel
+from hesspot.monitor.frames import Frame
 from hesspot.monitor.look import Look
 
 #: What may have a limit, and its unit. A frame passes that of `lowest` from above, all others from below.
@@ -23,6 +25,13 @@ UNITS = {
 
 #: Those that hold where nothing is said.
 USUAL = {"force": 0.01, "distance": 3.0}
+
+#: Why there is no distance, and what there is to do.
+NO_SURROUNDINGS = (
+    "the model's file does not know its training data, which `hesspot export OLD.pt NEW.pt --training-data labels.h5` "
+    "tells it"
+)
+NO_VELOCITIES = "the trajectory has no velocities; dump vx vy vz, or give i-PI's --velocities"
 
 #: Atoms of a flag that are named.
 NAMED = 20
@@ -68,6 +77,24 @@ def parse_limits(words: Sequence[str]) -> dict[str, float]:
         except ValueError:
             raise UserError(f"--limit {word} has no number behind the =; write force=0.05, or force=none") from None
     return limits
+
+
+def require_values(stated: Iterable[str], frame: Frame, model: LoadedModel, *, lowest: int, energies: bool) -> None:
+    """UserError for the first limit that the user has stated and that nothing can pass: what it is of is not asked, or
+    not in the trajectory or in the model's file. lowest: Lanczos steps; energies: whether a file of them is given."""
+    lacking = {
+        "force": (frame.forces is None, "the trajectory has no forces; dump fx fy fz, or give i-PI's --forces"),
+        "energy_error": (not energies and frame.energy is None, "the trajectory has no energies; give --energies"),
+        "spread": (model.kernel is None or model.n_members == 1, "the model is no committee that a kernel evaluates"),
+        "distance": (model.kernel is None or model.surroundings is None, NO_SURROUNDINGS),
+        "lowest": (not lowest, "the lowest curvature is not asked; give --lowest 20"),
+        "temperature": (frame.velocities is None, NO_VELOCITIES),
+        "hottest": (frame.velocities is None, NO_VELOCITIES),
+    }
+    for what in stated:
+        is_lacking, why = lacking[what]
+        if is_lacking:
+            raise UserError(f"--limit {what} cannot be passed: {why}")
 
 
 def flags_of(look: Look, limits: Mapping[str, float]) -> list[Flag]:

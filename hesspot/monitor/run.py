@@ -15,9 +15,10 @@ from hesspot.export import LoadedModel, read_model
 from hesspot.files import held, replacing
 from hesspot.monitor import table
 from hesspot.monitor.energies import Energies
+from hesspot.monitor.frames import Frame
 from hesspot.monitor.kept import Keeping, keep_clusters
 from hesspot.monitor.lengths import check_lengths
-from hesspot.monitor.limits import Flag, flags_of
+from hesspot.monitor.limits import NO_SURROUNDINGS, Flag, flags_of, require_values
 from hesspot.monitor.look import Look, Settings, look_at
 from hesspot.monitor.plots import course
 from hesspot.monitor.record import Record
@@ -34,14 +35,15 @@ ROUNDED = 0.3
 class Watch:
     """What is done at each frame, and when it ends.
 
-    limits: by name (`hesspot.monitor.limits`); energies: LAMMPS's log or i-PI's properties of the
-    run; keeping: which clusters are kept; follow: wait for frames that are still
-    to come, for `patience` seconds (None: for ever); every: look at every so many frames; on_limit: a shell command
-    that is run when the first limit is passed; stop: end there.
+    limits: by name (`hesspot.monitor.limits`); stated: those of them that the user has named; energies: LAMMPS's log or
+    i-PI's properties of the run; keeping: which clusters are kept; follow: wait for frames that are still to come, for
+    `patience` seconds (None: for ever); every: look at every so many frames; on_limit: a shell command that is run when
+    the first limit is passed; stop: end there.
     """
 
     settings: Settings = field(default_factory=Settings)
     limits: Mapping[str, float] = field(default_factory=dict)
+    stated: Sequence[str] = ()
     energies: Path | None = None
     keeping: Keeping = field(default_factory=Keeping)
     follow: bool = True
@@ -65,7 +67,7 @@ def watch(
     trajectory = Trajectory(source)
     first = trajectory.first_frame(whole=not asked.follow)
     if first is not None:
-        check_lengths(first, loaded, f"the frame of step {first.step} in {source.trajectory}")
+        _check(first, loaded, source, asked)
     energies = None if asked.energies is None else Energies(asked.energies)
     about = {
         "model": str(model),
@@ -81,6 +83,8 @@ def watch(
             tell(f"{len(record.frames)} frames are there, up to step {record.frames[-1]['step']}")
             trajectory = Trajectory(source, record.places, record.frames[-1]["frame"] * asked.every + 1)
         tell(f"{source.trajectory} against {loaded.describe()}")
+        if loaded.kernel is None or loaded.surroundings is None:
+            tell(f"no distances: {NO_SURROUNDINGS}")
         try:
             _look_at_all(loaded, trajectory, energies, record, asked, folder, tell)
         except KeyboardInterrupt:
@@ -111,6 +115,8 @@ def _look_at_all(
             skipped += 1
             continue
         skipped = 0
+        if not record.frames:
+            _check(frame, model, trajectory.source, asked)
         look = look_at(frame, model, asked.settings, name, frame.energy if energies is None else energies.at(frame))
         flags = flags_of(look, asked.limits)
         keep_clusters(folder, look, flags, asked.keeping)
@@ -131,6 +137,12 @@ def _look_at_all(
             tell(f"a limit is passed at step {frame.step}: the watch ends")
             return
         started = time.perf_counter()
+
+
+def _check(frame: Frame, model: LoadedModel, source: Source, asked: Watch) -> None:
+    """UserError for a first frame that is not what the watch is asked about."""
+    check_lengths(frame, model, f"the frame of step {frame.step} in {source.trajectory}")
+    require_values(asked.stated, frame, model, lowest=asked.settings.lowest, energies=asked.energies is not None)
 
 
 def _rounding(look: Look, limits: Mapping[str, float]) -> str | None:

@@ -87,7 +87,7 @@ def test_a_good_run_passes(tmp_path: Path, house_model_file: Path, run: list[Ste
     assert code == 0
     assert all(row["force"] < PRINTED for row in rows_of(tmp_path / "out"))
     assert (tmp_path / "out" / "frames.png").read_bytes().startswith(b"\x89PNG")
-    assert len(told.splitlines()) == 2 + len(run), "what runs, titles, a line for each frame"
+    assert len(told.splitlines()) == 3 + len(run), "what runs, no distances, titles, a line for each frame"
 
 
 def test_a_watch_goes_on_where_it_stopped(tmp_path: Path, house_model_file: Path, run: list[Step], call) -> None:
@@ -165,6 +165,16 @@ def test_bad_input_gets_one_sentence(tmp_path: Path, house_model_file: Path, run
     assert "has no velocities, which the curvature along the motion needs" in refused(still, "--along")
     assert "is of nothing that is known" in refused(good, "--limit", "froce=1")
     assert "no number behind the =" in refused(good, "--limit", "force=x")
+    for name, reason in {
+        "spread=1": "the model is no committee",
+        "distance=1": "does not know its training data",
+        "lowest=-9": "give --lowest 20",
+        "energy_error=1": "give --energies",
+    }.items():
+        assert reason in refused(good, "--limit", name)
+    bare = dump_text(run, "id element x y z")
+    assert "has no forces" in refused(bare, "--limit", "force=1")
+    assert "has no velocities" in refused(bare, "--limit", "temperature=1")
     assert "leave --units out" in refused(dump_text(run, head="ITEM: UNITS\nmetal\n"), "--units", "real")
     assert "dump has columns fx fy fz" in refused(good, "--forces", path)
 
