@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 
 from hesspot.analysis.run_output import read_ipi_properties, read_lammps_thermo
 from hesspot.data import Dataset
+from hesspot.lammps import run_lammps
+from hesspot.monitor.run import Watch, watch
+from hesspot.monitor.trajectory import Source
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "monitor"
 
@@ -20,6 +24,22 @@ PRINTED = 1e-5
 
 #: eV per atom: LAMMPS prints eight digits of 10 keV; i-PI has constants of its own.
 ENERGY = 1e-5
+
+SPREAD = """units metal
+boundary f f f
+read_data h2co.data
+pair_style hesspot
+pair_coeff * * shipped:grown H C O
+velocity all create 600 4711
+timestep 0.0005
+fix 1 all nve
+compute doubt all hesspot/deviation
+fix told all print 10 "$(step) $(c_doubt[1]:%.12g)" file doubt.txt screen no
+thermo_style custom step c_doubt[1]
+dump 1 all custom 10 run.dump id element x y z fx fy fz
+dump_modify 1 element H C O format float %.15g
+run 50
+"""
 
 #: Steps that both would run without being stopped.
 STEPS = 20000
@@ -55,6 +75,21 @@ def test_lammps_is_watched_and_stopped(tmp_path: Path) -> None:
     assert flag["atom"] in (1, 2, 3), "the molecule that was hit"
     last = read_lammps_thermo(tmp_path / "log.lammps")[-1]["Step"]
     assert last[-1] < STEPS + 200
+
+
+@pytest.mark.lammps
+def test_the_spread_is_that_of_lammps(tmp_path: Path) -> None:
+    """Formaldehyde with the two members of shipped:grown, and `compute hesspot/deviation` in the same run."""
+    pytest.importorskip("lammps")
+    shutil.copy(EXAMPLES.parent / "lammps" / "h2co.data", tmp_path)
+    ended = run_lammps(SPREAD, 1, tmp_path)
+    assert ended.returncode == 0, ended.stdout
+    theirs = [float(line.split()[1]) for line in (tmp_path / "doubt.txt").read_text().splitlines()[1:]]
+    source = Source(tmp_path / "run.dump")
+    rows = watch("shipped:grown", source, tmp_path / "out", Watch(follow=False), tell=lambda _: None)
+    mine = [row["spread"] for row in rows]
+    assert len(mine) == 6 and min(mine) > 1e-3
+    np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
 
 @pytest.mark.ipi
