@@ -35,6 +35,9 @@ def verify(
     allow_mixed_levels: Annotated[
         bool, typer.Option("--allow-mixed-levels", help="compare with reference values of another level of theory")
     ] = False,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="runs of LAMMPS and i-PI too: energy kept, cold spectrum, beads; minutes")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -66,6 +69,7 @@ def verify(
             ranks=_numbers(ranks),
             max_structures=max_structures,
             allow_mixed_levels=allow_mixed_levels,
+            dynamic=dynamic,
             progress=progress,
         )
     say(report.runs)

@@ -54,6 +54,24 @@ class EngineReport(Strict):
         return next((check for check in self.checks if check.quantity == quantity), None)
 
 
+class DynamicCheck(Strict):
+    """A run of an engine against what is known of it. note: of what the numbers are."""
+
+    engine: str
+    quantity: str
+    structure: str
+    found: float
+    expected: float
+    tolerance: float
+    unit: str
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """False for NaN, too."""
+        return abs(self.found - self.expected) <= self.tolerance
+
+
 class VerifyReport(Strict):
     """A whole verification: deployment errors of the engines and, where a reference is known, model errors."""
 
@@ -70,13 +88,16 @@ class VerifyReport(Strict):
     trained_model: EngineReport
     engines: list[EngineReport]
     model_errors: list[ModelErrors]
+    #: runs, where they were asked for
+    dynamics: list[DynamicCheck] = Field(default_factory=list)
     #: structures with reference values by part of the data; "" where that is not known
     parts: dict[str, int] = Field(default_factory=dict)
     passed: bool = False
 
     def judge(self) -> "VerifyReport":
-        """The same report with `passed` set: the trained model and every engine within their tolerances."""
+        """The same report with `passed` set: the trained model, every engine and every run within tolerances."""
         passed = all(engine.passed for engine in [self.trained_model, *self.engines])
+        passed = passed and all(check.passed for check in self.dynamics)
         return self.model_copy(update={"passed": passed})
 
     def write(self, path: str | Path) -> None:

@@ -20,8 +20,9 @@ from hesspot.models.shipped import find_model
 from hesspot.verification import tolerances
 from hesspot.verification.baseline import Baseline, baseline_of
 from hesspot.verification.deployment import compare, largest, worst
+from hesspot.verification.dynamics import dynamic_checks
 from hesspot.verification.engines import ENGINES
-from hesspot.verification.report import Check, EngineReport, VerifyReport
+from hesspot.verification.report import Check, DynamicCheck, EngineReport, VerifyReport
 
 #: Called with the name of what starts, and with its report when it is done.
 Progress = Callable[[str, EngineReport | None], None]
@@ -40,6 +41,7 @@ def verify(
     ranks: int | Sequence[int] = (1,),
     max_structures: int = 8,
     allow_mixed_levels: bool = False,
+    dynamic: bool = False,
     progress: Progress = _silent,
 ) -> VerifyReport:
     """Ask every engine for the same structures and compare.
@@ -55,11 +57,14 @@ def verify(
         engines: some of torch, torchscript, ase, lammps, ipi; None: all, without torch those that need none.
         ranks: numbers of MPI ranks for LAMMPS.
         allow_mixed_levels: compare with reference values of another level of theory than the model's.
+        dynamic: runs of LAMMPS and i-PI as well, see `hesspot.verification.dynamics`; minutes.
         progress: called with the name of each engine, and with None or its report.
     """
     engines = [engines] if isinstance(engines, str) else list(default_engines() if engines is None else engines)
     ranks = [ranks] if isinstance(ranks, int) else list(ranks)
     _check_names(engines, ranks, max_structures)
+    if dynamic and not {"lammps", "ipi"} & set(engines):
+        raise UserError(f"runs are of lammps and ipi, and the engines are {', '.join(engines)}; add one of them")
     path = find_model(model)
     loaded = read_model(path)
     trained = baseline_of(loaded)
@@ -90,6 +95,10 @@ def verify(
             progress(report.label, report)
             reports.append(report)
 
+    runs: list[DynamicCheck] = []
+    if dynamic:
+        runs = dynamic_checks(loaded, engines, lambda what: progress(what, None))
+
     return VerifyReport(
         model=str(path),
         weights_sha256=loaded.metadata.weights_sha256,
@@ -100,6 +109,7 @@ def verify(
         trained_model=first,
         engines=reports,
         model_errors=model_errors(cases, list(answers.values())),
+        dynamics=runs,
         parts=dict(Counter(case.part for case in cases if case.has_reference)),
     ).judge()
 

@@ -117,11 +117,26 @@ def _of_parts(report: VerifyReport) -> str:
     return f" of {', '.join(named)}" if named else ""
 
 
+def dynamics_table(report: VerifyReport) -> RenderableType:
+    """Runs against what is known of them."""
+    table = Table(title="Runs of the engines against what is known exactly", title_justify="left")
+    for heading in ("engine", "quantity", "found", "expected", "may differ by", ""):
+        table.add_column(heading, justify="right" if heading[:1] in ("f", "m") or heading == "expected" else "left")
+    notes = []
+    for check in report.dynamics:
+        numbers = [f"{value:.6g}" for value in (check.found, check.expected, check.tolerance)]
+        quantity = f"{check.quantity}, {check.unit}" if check.unit else check.quantity
+        table.add_row(check.engine, quantity, *numbers, _verdict(check.passed))
+        notes.append(Text(f"{check.engine}, {check.quantity}: {check.note}", style="dim" if check.passed else "red"))
+    return Group(table, *notes, "")
+
+
 def tables(report: VerifyReport) -> Any:
     """Both tables and the verdict."""
     verdict = Text.assemble(
         ("All deployment errors are within their tolerances.", "green")
         if report.passed
-        else ("Deployment errors are beyond their tolerances, or an engine failed.", "bold red")
+        else ("Errors are beyond their tolerances, or an engine failed.", "bold red")
     )
-    return Group(deployment_table(report), "", model_error_table(report), "", verdict)
+    runs = [dynamics_table(report)] if report.dynamics else []
+    return Group(deployment_table(report), "", *runs, model_error_table(report), "", verdict)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ipi_folders import OFFSET, Nothing, change, run_folder, write_well
 
+from hesspot.analysis.ring_polymer import harmonic_sums
 from hesspot.export import fingerprint_entry, write_model
 from hesspot.ipi.cases import write_case
 from hesspot.ipi.inputs import RunSettings
@@ -23,33 +24,6 @@ def mean_and_error(values, blocks=20):
     """Mean and its standard error, from the scatter of consecutive blocks."""
     means = values[: len(values) // blocks * blocks].reshape(blocks, -1).mean(1)
     return means.mean(), means.std(ddof=1) / np.sqrt(blocks)
-
-
-def ring_polymer_ratios(square, n_beads, temperature, timestep):
-    """ω²⟨q_k²⟩/(P kT) of all ring-polymer modes k of an oscillator with ω² = square (1/fs²), for OBABO at a time step.
-
-    With M = B·A_k·B on (q, p) of unit mass, B a half kick and A_k the exact rotation of the free ring polymer,
-    ⟨q_k²⟩ = (P/β)(−M₁₂/M₂₁); timestep 0 gives ω²/(ω² + ω_k²).
-    """
-    ratios = []
-    for mode in range(n_beads):
-        w = 2.0 * n_beads * BOLTZMANN * temperature / HBAR * np.sin(mode * np.pi / n_beads)
-        if timestep == 0.0:
-            ratios.append(square / (square + w**2))
-            continue
-        kick = np.array([[1.0, 0.0], [-square * timestep / 2, 1.0]])
-        c, s = np.cos(w * timestep), np.sin(w * timestep)
-        turn = np.array([[c, s / w if w else timestep], [-w * s, c]])
-        matrix = kick @ turn @ kick
-        ratios.append(-square * matrix[0, 1] / matrix[1, 0])
-    return np.array(ratios)
-
-
-def harmonic_sums(squares, n_beads, temperature, timestep):
-    """⟨V⟩ and ⟨K_cv⟩ − ½kT per coordinate, eV: the centroid (k = 0) is in the first alone."""
-    ratios = [ring_polymer_ratios(square, n_beads, temperature, timestep) for square in squares]
-    half_kt = 0.5 * BOLTZMANN * temperature
-    return half_kt * sum(r.sum() for r in ratios), half_kt * sum(r[1:].sum() for r in ratios)
 
 
 @pytest.mark.parametrize(
