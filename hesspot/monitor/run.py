@@ -108,19 +108,18 @@ def _look_at_all(
     passed = any(row["flags"] or "broken" in row for row in record.frames)
     rounded = None
     name = str(trajectory.source.trajectory)
-    started = time.perf_counter()
     skipped = 0
     for frame in trajectory.frames(follow=asked.follow, patience=asked.patience):
         if record.frames and skipped < asked.every - 1:
             skipped += 1
             continue
-        skipped = 0
+        skipped, started = 0, time.perf_counter()
         if not record.frames:
             _check(frame, model, trajectory.source, asked)
         look = look_at(frame, model, asked.settings, name, frame.energy if energies is None else energies.at(frame))
         flags = flags_of(look, asked.limits)
         keep_clusters(folder, look, flags, asked.keeping)
-        row = record.add(look, flags, time.perf_counter() - started, trajectory.places)
+        row = record.add(look, flags, trajectory.seconds + time.perf_counter() - started, trajectory.places)
         if len(record.frames) == 1:
             tell(table.head(row))
         tell(look.broken or table.line(row, record.frames[0]))
@@ -136,7 +135,6 @@ def _look_at_all(
         if (flags or look.broken) and asked.stop:
             tell(f"a limit is passed at step {frame.step}: the watch ends")
             return
-        started = time.perf_counter()
 
 
 def _check(frame: Frame, model: LoadedModel, source: Source, asked: Watch) -> None:

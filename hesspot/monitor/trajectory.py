@@ -51,7 +51,7 @@ class Trajectory:
     """The frames of a source, one after the other.
 
     places: the byte in each file at which the next frame begins, count: frames before that; a reader that is given them
-    goes on there. UserError for files that are no trajectory.
+    goes on there. seconds: that the last frame took to be read. UserError for files that are no trajectory.
     """
 
     def __init__(self, source: Source, places: Sequence[int] | None = None, count: int = 0):
@@ -63,6 +63,7 @@ class Trajectory:
         self._numbers = None if source.elements is None else numbers_of_elements(source.elements)
         self._template = None if source.template is None else read_structure(source.template)
         self._count = count
+        self.seconds = 0.0
 
     def first_frame(self, *, whole: bool) -> Frame | None:
         """The frame that comes first, if it is there as a whole; UserError where it cannot be read, and with `whole`
@@ -93,7 +94,9 @@ class Trajectory:
                     f"{self.source.trajectory} has become shorter than it was: it belongs to another run by now; watch "
                     "that one into another --out"
                 )
+            started = time.perf_counter()
             frame, told = (None, "") if sizes == seen else self._next(sizes)
+            self.seconds = time.perf_counter() - started
             if frame is not None:
                 waited, self._count = 0.0, self._count + 1
                 yield frame
