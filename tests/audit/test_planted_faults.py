@@ -133,7 +133,7 @@ FAULTS = {
     "energy shifted alone": (pp.EnergyShiftedAlone(), "cluster", "smoothness", smoothness.FORCES, "a step of"),
     "switched off too quickly": (pp.SwitchedOffTooQuickly(), "cluster", "smoothness", smoothness.CURVATURE, "a step"),
     "no number for one atom": (pp.bent(nothing_for_one_atom), "atom alone", "precision", ANSWERS, "not finite"),
-    "energy not kept": (pp.bent(rotating_field), "cluster", "dynamics", dynamics.CONSERVED, "ratio"),
+    "energy not kept": (pp.bent(rotating_field), "cluster", "gradient dynamics", dynamics.CONSERVED, "ratio"),
 }  # fmt: skip
 
 
