@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml setup.py constraints.txt \
 	{ grep -v '^torch==' constraints.txt; $(BIN)/python -c \
 		"import importlib.metadata as m; print('torch==' + m.version('torch'))"; } > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c $(VENV)/constraints.txt -e '.[all]'
-	$(BIN)/python -m pip install --quiet --no-build-isolation -c $(VENV)/constraints.txt -e '.[metatomic]' || \
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt metatomic-torch || \
 		echo 'metatomic takes no torch as new as this one: its tests will be skipped'
 	echo '$(ASKED)' > $(VENV)/.torch
 	touch $@
