@@ -152,15 +152,10 @@ def _what_is_wrong(subject: Subject, found: Slopes, along: np.ndarray, errors: n
 
 
 def _asymmetry(subject: Subject, found: Slopes) -> tuple[np.ndarray, np.ndarray]:
-    """|S − Sᵀ| of the second derivatives along the directions, and what is allowed."""
+    """|S − Sᵀ| of second derivatives along the directions, and what is allowed; bars of components add at random."""
     second = found.products @ found.directions.T
-    length = np.linalg.norm(found.directions, axis=1)
-    bar = found.product_bar @ np.abs(found.directions.T) if not found.each else found.product_bar
+    bar = np.sqrt(found.product_bar**2 @ found.directions.T**2)
     allowed = CHANCE * (bar + bar.T) + max(ASYMMETRY, subject.accuracy) * np.abs(second).max()
-    if not found.each:  # bars of components add up at random
-        allowed = CHANCE * np.sqrt(found.product_bar**2 @ found.directions.T**2)
-        allowed = allowed + allowed.T + max(ASYMMETRY, subject.accuracy) * np.abs(second).max()
-    assert length.all()
     return np.abs(second - second.T), allowed
 
 

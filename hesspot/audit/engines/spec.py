@@ -105,7 +105,7 @@ def _trailing(text: str, keys: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     settings: dict[str, Any] = {}
     while words and words[-1].partition("=")[0] in keys and "=" in words[-1]:
         settings |= parse_arguments([words.pop()])
-    return shlex.join(words).replace("'{address}'", "{address}").replace("'{template}'", "{template}"), settings
+    return shlex.join(words), settings
 
 
 def _precision(settings: dict[str, Any], text: str) -> Precision:
