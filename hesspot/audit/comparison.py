@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from hesspot.analysis.normal_modes import NormalModes, normal_modes
 from hesspot.audit.checks.gradient import Slopes
+from hesspot.audit.checks.strain import VOIGT
 from hesspot.audit.consistency import Trial
 from hesspot.audit.engines.base import Answer
 from hesspot.audit.factors import named_factor, named_order
@@ -29,7 +30,6 @@ MODES = "frequencies agree"
 EXACTLY = 1e-4
 
 ALL = "all structures"
-VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from hesspot.audit.engines.base import Answer, Engine, Refusal
+from hesspot.audit.findings import Finding
 from hesspot.reference.force_lines import POINTS, Differences, measure, noise_of, random_directions
 
 #: Of the largest force: what never matters. A force wrong by a millionth moves a bond of 1 N/m less than 1e-6 Å.
@@ -113,4 +114,4 @@ def answers_at(engine: Engine, atoms: Atoms, places: Sequence[np.ndarray]) -> li
     return [answer for answer in found if isinstance(answer, Answer)]
 
 
-Check = Callable[[Subject], list]
+Check = Callable[[Subject], list[Finding]]

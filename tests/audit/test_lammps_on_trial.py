@@ -21,7 +21,6 @@ pytestmark = pytest.mark.lammps
 SW = "units metal\npair_style sw\npair_coeff * * Si.sw Si\n"
 #: eV, Å: argon, for the same potential in LAMMPS and ASE, cut off where both have stopped.
 EPSILON, SIGMA, CUTOFF = 0.0104, 3.4, 8.0
-STATIC = ["precision", "gradient", "strain", "invariance", "history"]
 #: eV and eV/Å between LAMMPS and ASE: both in double precision; kcal/mol is the same number in both to eight digits.
 EQUAL, EQUAL_IN_KCAL = 1e-12, 1e-9
 

@@ -18,7 +18,7 @@ from hesspot.audit.factors import named_factor
 from hesspot.audit.findings import Finding, judged, not_run
 from hesspot.audit.places import places
 from hesspot.audit.subject import CHANCE, Subject, answers_at
-from hesspot.reference.force_lines import random_directions
+from hesspot.reference.force_lines import Differences, random_directions
 
 FORCES = "forces are the slope of the energy"
 SYMMETRIC = "Hessian is symmetric: forces have a potential"
@@ -52,7 +52,6 @@ class Slopes:
     products: np.ndarray
     product_bar: np.ndarray
     answers: list[Answer]
-    step: float
     each: bool
 
 
@@ -61,15 +60,14 @@ def slopes(subject: Subject) -> Slopes:
     atoms, noise = subject.atoms, subject.noise
     size, each = 3 * len(atoms), len(atoms) <= EACH
     directions = np.eye(size) if each else random_directions(subject.name, len(atoms), DIRECTIONS).reshape(-1, size)
-    fifth = STIFFENING * max(noise.third, 1.0)
-    step = float(np.clip((max(noise.energy_noise, 1e-15) / fifth) ** 0.2, *STEPS))
+    step = float(np.clip(best_step(noise), *STEPS))
     shifts = [s * step * d.reshape(-1, 3) for d in directions for s in (-2, -1, 1, 2)]
     answers = answers_at(subject.engine, atoms, [atoms.positions + shift for shift in shifts])
     energies = np.array([a.energy for a in answers]).reshape(-1, 4)
     forces = np.array([a.forces.ravel() for a in answers]).reshape(-1, 4, size)
-    slope, slope_bar = _richardson(energies, step, noise.energy_noise)
-    products, product_bar = _richardson(-forces, step, noise.force_noise)
-    return Slopes(directions, slope, slope_bar, products, product_bar, answers, step, each)
+    slope, slope_bar = richardson(energies, step, noise.energy_noise)
+    products, product_bar = richardson(-forces, step, noise.force_noise)
+    return Slopes(directions, slope, slope_bar, products, product_bar, answers, each)
 
 
 def steps_and_errors(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +81,12 @@ def steps_and_errors(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     return CURVE, np.abs((energies[:, 1] - energies[:, 0]) / (2 * CURVE) - along) / np.linalg.norm(direction)
 
 
-def _richardson(values: np.ndarray, step: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
+def best_step(noise: Differences) -> float:
+    """Å, at which the noise of an energy over the step and what Richardson's extrapolation leaves are alike."""
+    return float((max(noise.energy_noise, 1e-15) / (STIFFENING * max(noise.third, 1.0))) ** 0.2)
+
+
+def richardson(values: np.ndarray, step: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Slope at the centre of (m, 4, …) values at −2, −1, 1, 2 steps, and its error bar."""
     short = (values[:, 2] - values[:, 1]) / (2 * step)
     long = (values[:, 3] - values[:, 0]) / (4 * step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hesspot.audit.checks.gradient import CURVED
+from hesspot.audit.checks.gradient import best_step, richardson
 from hesspot.audit.factors import named_factor, named_order
 from hesspot.audit.findings import Finding, judged, not_run
 from hesspot.audit.subject import CHANCE, Subject
@@ -44,7 +44,7 @@ def _virial(subject: Subject) -> Finding:
         fault = "one atom with nothing else has a virial"
         return judged(VIRIAL, subject.name, error, subject.virial_tolerance, signal, "eV", fault)
     noise = subject.noise
-    step = float(np.clip((max(noise.energy_noise, 1e-15) / (10 * max(noise.third, 1.0))) ** 0.2 / NEIGHBOUR, *STEPS))
+    step = float(np.clip(best_step(noise) / NEIGHBOUR, *STEPS))
     structures = []
     for a, b in VOIGT:
         for count in (-2, -1, 1, 2):
@@ -57,11 +57,8 @@ def _virial(subject: Subject) -> Finding:
             strained.positions = atoms.positions @ strain
             structures.append(strained)
     energies = np.array([a.energy for a in subject.ask(structures)]).reshape(6, 4)
-    short, long = (energies[:, 2] - energies[:, 1]) / (2 * step), (energies[:, 3] - energies[:, 0]) / (4 * step)
-    right = -(4 * short - long) / 3
-    bar = CURVED * np.abs(short - long) + noise.energy_noise / step
+    right, bar = richardson(-energies, step, noise.energy_noise)
     found = np.array([0.5 * (answer.virial[a, b] + answer.virial[b, a]) for a, b in VOIGT])
-    subject.measured["virial"] = (found, right)
     allowed = CHANCE * bar + subject.virial_tolerance
     errors = np.abs(found - right) / allowed
     worst = int(np.argmax(np.nan_to_num(errors, nan=np.inf)))

@@ -29,6 +29,7 @@ from hesspot.lammps.environment import find_environment
 from hesspot.lammps.run import error_of, lammps_environ, mpirun_command
 from hesspot.lammps.structure import PADDING, boundary, lammps_box
 from hesspot.units import BOHR, HARTREE, KCAL_PER_MOL
+from hesspot.verification.engines.lammps import LAMMPS_BAR, VOIGT
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Units:
 
 
 UNITS = {
-    "metal": Units(1.0, 1.0, 1e3, 1e-3, 1.6021765e6),
+    "metal": Units(1.0, 1.0, 1e3, 1e-3, LAMMPS_BAR),
     "real": Units(KCAL_PER_MOL, 1.0, 1.0, 1.0, 68568.415),
     "electron": Units(HARTREE, BOHR, 1.0, BOHR / 1.03275, 2.94210108e13),
 }
@@ -68,8 +69,6 @@ OURS = {
 
 #: Å; of the neighbour list where nothing else is said.
 SKIN = 1.0
-
-VOIGT = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
 
 
 @dataclass(frozen=True)
