@@ -178,10 +178,8 @@ def _in_lammps(start: Start, timestep: float, steps: int, temperature: float) ->
     with tempfile.TemporaryDirectory(prefix="hesspot-dynamics-") as temporary:
         folder = Path(temporary)
         elements = start.model.elements
-        masses = start.modes.masses
         named = sorted(set(atoms.symbols), key=elements.index)
-        of_types = [float(masses[[s == element for s in atoms.symbols]][0]) for element in named]
-        rotation = write_data(folder / "start.data", atoms, named, of_types, electrons=start.model.electrons)
+        rotation = write_data(folder / "start.data", atoms, named, electrons=start.model.electrons)
         script = f"""units metal
 atom_modify map yes
 boundary {boundary(atoms)}

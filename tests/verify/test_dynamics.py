@@ -74,8 +74,10 @@ def test_ipi_keeps_energy_and_has_the_harmonic_frequencies_and_energies(monkeypa
 def test_a_mass_that_is_off_shows_in_the_cold_run(monkeypatch):
     right = dynamics.write_data
 
-    def heavier(path, atoms, elements, masses, **options):
-        return right(path, atoms, elements, [1.01 * mass for mass in masses], **options)
+    def heavier(path, atoms, elements, **options):
+        other = atoms.copy()
+        other.set_masses(1.01 * atoms.get_masses())
+        return right(path, other, elements, **options)
 
     monkeypatch.setattr(dynamics, "write_data", heavier)
     energy, spectrum = dynamics.dynamic_checks(read_model(find_model("shipped:water")), ["lammps"])
