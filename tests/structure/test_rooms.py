@@ -17,7 +17,7 @@ ROOMS = {
         *("torch_potential", "models", "kernel"),
         *("analysis", "data", "export", "accuracy", "calculators"),
         *("reference", "sampling", "training", "lammps", "ipi", "verification", "audit"),
-        *("monitor", "study", "distill", "hesspot", "cli", "__main__"),
+        *("chemistry", "monitor", "study", "distill", "hesspot", "cli", "__main__"),
     ],
     "ipi_driver": ["settings", "template", "native", "wire", "evaluation", "serving", "pes", "cli"],
 }

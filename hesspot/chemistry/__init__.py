@@ -1,0 +1,1 @@
+"""What a chemist asks of a model: stationary points, vibrations, reactions, phonons."""
