@@ -23,6 +23,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule
 
+from hesspot.analysis.descent import steepest_descent
 from hesspot.analysis.harmonic_samples import sample_modes
 from hesspot.data import Record
 from hesspot.files import held
@@ -332,13 +333,13 @@ def _side(store: PartStore, reaction: Reaction, saddle: Record, side: str, sign:
     """The points on one side; those that an earlier run has left are taken from the store."""
     points: list[Record] = []
 
-    def label(number: int, atoms: Atoms, guess: np.ndarray | None) -> Labels:
+    def label(number: int, atoms: Atoms, before: Labels | None) -> Labels:
         name = f"{reaction.name}_irc_{side}{number:02d}"
         record = Record.from_atoms(atoms, name, part="test", kind="irc", system=reaction.name)
         hessian = reaction.part == "test" and number % HESSIAN_EVERY == 0
         done = store.get(name, record, hessian=hessian)
         if done is None:
-            labels = compute(atoms, METHOD, hessian=hessian, guess=guess)
+            labels = compute(atoms, METHOD, hessian=hessian, guess=before and before.density)
             done = with_labels(record, labels)
             store.put(done)
         else:
@@ -347,7 +348,7 @@ def _side(store: PartStore, reaction: Reaction, saddle: Record, side: str, sign:
         points.append(done)
         return labels
 
-    steps = list(search.steepest_descent(saddle, sign, reaction.step, PATH_POINTS, label))
+    steps = list(steepest_descent(saddle.atoms_only(), saddle, sign, reaction.step, PATH_POINTS, label))
     return points[: len(steps)]
 
 

@@ -21,13 +21,14 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule
 
+from hesspot.analysis.descent import along_imaginary, descend
 from hesspot.analysis.harmonic_samples import sample_modes
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Record
 from hesspot.files import held
 from hesspot.reference.partial_results import PartStore, assemble
 from hesspot.reference.pyscf_labels import Method, NotConverged, PySCFCalculator, compute
-from hesspot.reference.sampling import along_imaginary, descend, optimise
+from hesspot.reference.sampling import optimise
 from hesspot.reference.search import identify
 
 FMAX = 2e-4  #: eV/Å, largest force at a stationary point

@@ -29,6 +29,7 @@ from scipy.spatial.transform import Rotation
 from tblite.ase import TBLite
 
 from hesspot.analysis.harmonic_samples import sample_modes
+from hesspot.analysis.molecules import BONDED, fragments
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Dataset, Record
 from hesspot.data.record import TAG
@@ -38,7 +39,6 @@ from hesspot.pool import executor
 from hesspot.reference.labelling import complete
 from hesspot.reference.method import NotConverged
 from hesspot.reference.partial_results import PartStore, assemble
-from hesspot.reference.search import BONDED, fragments
 from hesspot.reference.tblite_labels import TbliteMethod
 from hesspot.sampling.ways import contact
 

@@ -1,48 +1,33 @@
-"""Stationary points and reaction paths, found from rough guesses and proved.
+"""Stationary points, found from rough guesses and proved.
 
 A guess is first relaxed with GFN2-xTB, then on a coarse integration grid, and finished by Newton steps on the fine
-one. Paths of steepest descent lead from a saddle point to the minima that it connects.
+one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.data import covalent_radii
 from ase.optimize import BFGS
-from scipy.sparse.csgraph import connected_components
 
+from hesspot.analysis.molecules import fragments, is_same_molecule
 from hesspot.analysis.normal_modes import normal_modes
 from hesspot.data import Record
 from hesspot.reference.pyscf_labels import Labels, Method, NotConverged, PySCFCalculator, compute
-from hesspot.reference.sampling import along_imaginary, descend, optimise
+from hesspot.reference.sampling import optimise
 from hesspot.units import SQRT_EV_PER_A2_AMU
 
 FMAX = 2e-4  #: eV/Å, largest force at a stationary point
 FMAX_COARSE = 5e-3  #: eV/Å, before the Newton steps
 FMAX_END = 0.03  #: eV/Å, at the optimised end of a path, which is only compared with the minima
-SAME = 0.1  #: Å, largest difference of interatomic distances between a path's end and a named minimum
-BONDED = 1.3  #: atoms nearer than this times the sum of their covalent radii belong to one fragment
-FLAT = 0.02  #: eV/Å; a path ends where all forces are below
 
 
 def coarse(method: Method) -> Method:
     """The same level on a grid that is good enough to search on."""
     return method.model_copy(update={"grid": (50, 194), "conv_tol": 1e-9, "cphf_tol": 1e-6})
-
-
-@dataclass(frozen=True)
-class Step:
-    """One point of a path: its structure and labels, with a Hessian where one was asked for."""
-
-    atoms: Atoms
-    labels: Labels
 
 
 def find_stationary(guess: Atoms, order: int, method: Method) -> tuple[Atoms, Labels]:
@@ -136,63 +121,9 @@ def _newton(atoms: Atoms, hessian: np.ndarray, calculator: Calculator, steps: in
     raise NotConverged(f"forces stay above {FMAX} eV/Å after {steps} Newton steps")
 
 
-def steepest_descent(
-    saddle: Record, sign: int, length: float, points: int, label: Callable[[int, Atoms, np.ndarray | None], Labels]
-) -> Iterator[Step]:
-    """Points of the path that leaves a saddle point on one side, ending earlier where it stops going down.
-
-    Each step is one of the local quadratic approximation of `length` Å amu^½. The Hessian is that of the labels, and
-    updated from forces where they have none (Bofill 1994).
-
-    Args:
-        label: gives energy and forces, and a Hessian at will, from the number of the point (the first is 1), its
-            structure, and the density matrix of the point before as a guess.
-    """
-    assert saddle.hessian is not None and saddle.forces is not None and saddle.energy is not None
-    energy, forces = saddle.energy, saddle.forces
-    hessian: np.ndarray = saddle.hessian
-    before = saddle.atoms_only()
-    here = along_imaginary(before, hessian, sign * length)
-    density = None
-    for number in range(1, points + 1):
-        labels = label(number, here, density)
-        if labels.energy > energy:
-            return
-        yield Step(here, labels)
-        if np.abs(labels.forces).max() < FLAT:
-            return
-        moved = (here.positions - before.positions).ravel()
-        known = labels.hessian
-        hessian = bofill(hessian, moved, (forces - labels.forces).ravel()) if known is None else known
-        before, energy, forces, density = here, labels.energy, labels.forces, labels.density
-        here = descend(here, forces, hessian, length)
-
-
-def bofill(hessian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Hessian (m, m) updated so that it maps `step` to the `change` of the gradient; mixes SR1 and Powell's update.
-
-    J. M. Bofill, J. Comput. Chem. 15, 1 (1994).
-    """
-    residual = change - hessian @ step
-    along, square = float(residual @ step), float(step @ step)
-    share = along**2 / (float(residual @ residual) * square + np.finfo(float).tiny)
-    rank_one = np.outer(residual, residual) / along if share > 1e-8 else np.zeros_like(hessian)
-    cross = np.outer(residual, step)
-    powell = (cross + cross.T) / square - along / square**2 * np.outer(step, step)
-    return hessian + share * rank_one + (1.0 - share) * powell
-
-
 def relax_end(atoms: Atoms, method: Method) -> Atoms:
     """The minimum that the last point of a path runs into, on the coarse grid and loosely converged."""
     return optimise(atoms, PySCFCalculator(coarse(method)), 0, FMAX_END, strict=False)
-
-
-def fragments(atoms: Atoms) -> list[Atoms]:
-    """The bonded pieces of a structure."""
-    radii = covalent_radii[atoms.numbers]
-    bonds = atoms.get_all_distances() < BONDED * (radii[:, None] + radii)
-    count, owner = connected_components(bonds)
-    return [atoms[owner == fragment] for fragment in range(count)]
 
 
 def identify(atoms: Atoms, minima: list[Record]) -> frozenset[str]:
@@ -201,20 +132,5 @@ def identify(atoms: Atoms, minima: list[Record]) -> frozenset[str]:
 
 
 def _name_of(atoms: Atoms, minima: list[Record]) -> str:
-    for record in minima:
-        other = record.atoms_only()
-        if sorted(other.numbers) == sorted(atoms.numbers):
-            (pairs, distances), (others, expected) = _by_elements(atoms), _by_elements(other)
-            if pairs == others and np.abs(distances - expected).max(initial=0.0) < SAME:
-                return record.system
-    return f"unknown {atoms.get_chemical_formula()}"
-
-
-def _by_elements(atoms: Atoms) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Distances in Å, ordered by the pair of elements and then by length."""
-    numbers = [int(number) for number in atoms.numbers]
-    found = sorted(
-        (min(numbers[a], numbers[b]), max(numbers[a], numbers[b]), float(atoms.get_distance(a, b)))
-        for a, b in combinations(range(len(atoms)), 2)
-    )
-    return [(first, second) for first, second, _ in found], np.array([distance for *_, distance in found])
+    known = (record.system for record in minima if is_same_molecule(atoms, record.atoms_only()))
+    return next(known, f"unknown {atoms.get_chemical_formula()}")

@@ -1,15 +1,18 @@
 """Paths and samples on surfaces whose answers are known."""
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from ase import Atoms
 from scipy.integrate import solve_ivp
 
-pytest.importorskip("pyscf")
+from hesspot.analysis.descent import along_imaginary, bofill, descend, steepest_descent
 from hesspot.analysis.harmonic_samples import sample_modes
-from hesspot.reference.sampling import along_imaginary, descend
 from hesspot.units import BOLTZMANN
 
+EXACT = 1e-9  #: rounding of matrices of order one
 ATOMS = Atoms("OCH2", [[0, 0, 1.2], [0.1, 0, 0], [0, 0.93, -0.6], [0, -0.93, -0.6]])
 
 
@@ -84,3 +87,53 @@ def test_both_sides_of_a_saddle_go_down() -> None:
     assert all(side.ravel() @ hessian @ side.ravel() < 0 for side in sides)
     weighted = sides[0] * np.sqrt(ATOMS.get_masses())[:, None]
     assert np.linalg.norm(weighted) == pytest.approx(0.1)
+
+
+def test_update_reproduces_the_change_of_the_gradient() -> None:
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=(6, 6))
+    start = start + start.T
+    step, change = rng.normal(size=6), rng.normal(size=6)
+    updated = bofill(start, step, change)
+    assert np.abs(updated @ step - change).max() < EXACT
+    assert np.abs(updated - updated.T).max() < EXACT
+    assert np.abs(updated - start).max() > 0.1
+    assert np.array_equal(bofill(start, step, start @ step), start)
+
+
+def double_well(positions: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """E = (d² − 1)² in the distance d of two atoms less 1 Å: a barrier at d = 0 between minima at ±1 Å."""
+    arm = positions[1] - positions[0]
+    r = np.linalg.norm(arm)
+    unit, d = arm / r, r - 2.0
+    slope, curve = 4 * d * (d**2 - 1), 12 * d**2 - 4
+    block = curve * np.outer(unit, unit) + slope / r * (np.eye(3) - np.outer(unit, unit))
+    hessian = np.block([[block, -block], [-block, block]])
+    return (d**2 - 1) ** 2, np.array([slope * unit, -slope * unit]), hessian
+
+
+@dataclass(frozen=True)
+class Known:
+    energy: float
+    forces: np.ndarray
+    hessian: np.ndarray | None
+
+
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_path_leads_down_to_the_minimum_with_updated_and_with_computed_hessians(every: int) -> None:
+    top = Atoms("H2", [[0, 0, 0], [2.0, 0, 0]])
+
+    def evaluate(number: int, atoms: Atoms, _: object) -> Known:
+        energy, forces, hessian = double_well(atoms.positions)
+        return Known(energy, forces, hessian if number % every == 0 else None)
+
+    for sign in (1, -1):
+        steps = list(steepest_descent(top, Known(*double_well(top.positions)), sign, 0.1, 40, evaluate))
+        energies = [1.0, *(step.known.energy for step in steps)]
+        assert all(after < before for before, after in pairwise(energies))
+        lengths = [step.atoms.get_distance(0, 1) for step in steps]
+        # In Å amu^½ with a reduced mass of half an atom's; the steps stay on the line, so that all of each counts.
+        step = 0.1 / np.sqrt(top.get_masses()[0] / 2)
+        assert np.allclose(np.abs(np.diff([2.0, *lengths[:5]])), step, rtol=0.02)
+        assert min(abs(lengths[-1] - 1.0), abs(lengths[-1] - 3.0)) < 0.05
+        assert len(steps) < 40
