@@ -12,13 +12,23 @@ ASKED := $(strip $(TORCH) $(TORCH_INDEX))
 # One thread per process: torch on two busy threads can be many times slower than on one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test install plugin wheels check-wheels sanitize lint format mutants clean FORCE
+.PHONY: demo test docs install plugin wheels check-wheels sanitize lint format mutants clean FORCE
 
 demo: plugin
 	$(BIN)/python examples/demo/demo.py --out demo-out
 
 test: plugin lint
 	$(BIN)/pytest -n 2
+
+# The site in build/site; a warning is an error.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs/site -d build/doctrees . build/site
+	@echo 'build/site/index.html'
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt \
+		$$($(BIN)/python -c "from hesspot.extras import packages_of; print(*packages_of('docs'))")
+	touch $@
 
 install: $(VENV)/.installed
 

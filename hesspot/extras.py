@@ -7,11 +7,15 @@ from importlib.metadata import requires
 from hesspot.errors import UserError
 
 
-def install_hint(extra: str) -> str:
-    """The command that installs the packages of an extra of pyproject.toml, wherever hesspot itself came from."""
+def packages_of(extra: str) -> list[str]:
+    """The requirements of an extra of pyproject.toml, of the installed hesspot."""
     wanted = [line.split(";") for line in requires("hesspot") or []]
-    packages = [name.strip() for name, *marker in wanted if re.search(rf"extra == ['\"]{extra}['\"]", "".join(marker))]
-    return f"`pip install {shlex.join(packages)}`"
+    return [name.strip() for name, *marker in wanted if re.search(rf"extra == ['\"]{extra}['\"]", "".join(marker))]
+
+
+def install_hint(extra: str) -> str:
+    """The command that installs the packages of an extra, wherever hesspot itself came from."""
+    return f"`pip install {shlex.join(packages_of(extra))}`"
 
 
 def is_torch(error: ImportError) -> bool:
