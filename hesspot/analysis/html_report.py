@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
 
+from hesspot.analysis import path_viewer
 from hesspot.analysis.mode_viewer import library, mode_viewer
 from hesspot.errors import UserError
 from hesspot.files import write_atomically
@@ -42,7 +43,9 @@ figure { margin: 1.2rem 0; background: var(--box); border: 1px solid var(--line)
 figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; background: #fff; }
 figcaption { font-size: .9rem; color: var(--soft); margin-top: .5rem; }
 .scene { position: relative; width: 100%; height: 20rem; background: #fff; }
-.controls { margin-top: .6rem; } .controls select, .controls button { font: inherit; padding: .2rem .5rem; }
+.controls { margin-top: .6rem; }
+.controls input { width: 50%; vertical-align: middle; }
+.controls select, .controls button { font: inherit; padding: .2rem .5rem; }
 @media (max-width: 40rem) {
   main { padding: 1.2rem .8rem 3rem; } h1 { font-size: 1.45rem; } th, td { padding: .35rem .55rem; } }
 """
@@ -58,7 +61,7 @@ class Report:
         self.title = title
         self._parts: list[str] = [f"<h1>{html.escape(title)}</h1>"]
         self._images: list[tuple[str, bytes]] = []
-        self._has_modes = False
+        self._has_scenes = False
 
     def section(self, heading: str) -> None:
         """Start a section."""
@@ -117,7 +120,12 @@ class Report:
     def modes(self, atoms: Atoms, frequencies: Sequence[float], displacements: np.ndarray, caption: str) -> None:
         """A structure in 3D whose modes move, see `mode_viewer`."""
         self._parts.append(mode_viewer(atoms, frequencies, displacements, caption))
-        self._has_modes = True
+        self._has_scenes = True
+
+    def path(self, frames: Sequence[Atoms], labels: Sequence[str], start: int, caption: str) -> None:
+        """A path of structures to walk along, see `path_viewer`."""
+        self._parts.append(path_viewer.path_viewer(frames, labels, start, caption))
+        self._has_scenes = True
 
     def write(self, path: str | Path, *, alone: bool = False) -> list[Path]:
         """Write the report and its PNGs, each complete or not at all; the paths written, the report first.
@@ -126,7 +134,7 @@ class Report:
         """
         path = Path(path)
         body = "\n".join(self._parts)
-        scripts = library() if self._has_modes else ""
+        scripts = library() + path_viewer.script() if self._has_scenes else ""
         page = (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -16,25 +16,38 @@ SAME = 0.1
 
 def fragments(atoms: Atoms) -> list[Atoms]:
     """The bonded pieces of a structure."""
-    radii = covalent_radii[atoms.numbers]
-    bonds = atoms.get_all_distances() < BONDED * (radii[:, None] + radii)
-    count, owner = connected_components(bonds)
+    count, owner = connected_components(_is_bonded(atoms))
     return [atoms[owner == fragment] for fragment in range(count)]
 
 
+def bonds(atoms: Atoms) -> set[tuple[int, int]]:
+    """Pairs of atoms, the smaller number first, that are bonded."""
+    first, second = np.nonzero(np.triu(_is_bonded(atoms), 1))
+    return {(int(a), int(b)) for a, b in zip(first, second, strict=True)}
+
+
 def is_same_molecule(atoms: Atoms, other: Atoms) -> bool:
-    """Whether two structures have the same interatomic distances, whatever the order of atoms; mirror images do."""
+    """Whether two structures have the same interatomic distances, to nearest images, whatever the order of atoms.
+
+    Mirror images have.
+    """
     if sorted(atoms.numbers) != sorted(other.numbers):
         return False
     (pairs, distances), (others, expected) = _by_elements(atoms), _by_elements(other)
     return pairs == others and bool(np.abs(distances - expected).max(initial=0.0) < SAME)
 
 
+def _is_bonded(atoms: Atoms) -> np.ndarray:
+    radii = covalent_radii[atoms.numbers]
+    return np.asarray(atoms.get_all_distances(mic=bool(atoms.pbc.any())) < BONDED * (radii[:, None] + radii))
+
+
 def _by_elements(atoms: Atoms) -> tuple[list[tuple[int, int]], np.ndarray]:
     """Distances in Å, ordered by the pair of elements and then by length."""
     numbers = [int(number) for number in atoms.numbers]
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
     found = sorted(
-        (min(numbers[a], numbers[b]), max(numbers[a], numbers[b]), float(atoms.get_distance(a, b)))
+        (min(numbers[a], numbers[b]), max(numbers[a], numbers[b]), float(distances[a, b]))
         for a, b in combinations(range(len(atoms)), 2)
     )
     return [(first, second) for first, second, _ in found], np.array([distance for *_, distance in found])

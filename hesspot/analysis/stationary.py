@@ -23,21 +23,24 @@ SOFTEST = 20.0
 
 
 def stationary_point(
-    atoms: ase.Atoms, derivatives: Callable[[ase.Atoms], tuple[np.ndarray, np.ndarray]]
+    atoms: ase.Atoms,
+    derivatives: Callable[[ase.Atoms], tuple[np.ndarray, np.ndarray]],
+    enough: float = CONVERGED,
 ) -> tuple[ase.Atoms, np.ndarray]:
     """The stationary point that Newton steps from `atoms` lead to, and its Hessian.
 
     derivatives: forces (n, 3) eV/Å and Hessian (3n, 3n) eV/Å² of a structure. Steps are taken along the vibrations
     alone, uphill along those with negative curvature, so that a geometry near a saddle point of any order stays there.
     Constraints (FixAtoms, FixCartesian) hold: forces on what they hold do not count.
-    UserError if no point with forces below 1e-8 eV/Å is found.
+    Forces go below 1e-8 eV/Å, or in 100 steps below `enough`: where molecules hardly feel each other there is no more
+    to be had. Else UserError.
     """
     atoms = atoms.copy()
     held = fixed_coordinates(atoms, "the structure")
-    for _ in range(STEPS):
+    for number in range(STEPS + 1):
         forces, hessian = derivatives(atoms)
         forces = np.where(held, 0.0, forces)
-        if np.abs(forces).max() <= CONVERGED:
+        if np.abs(forces).max() <= (CONVERGED if number < STEPS else enough):
             return atoms, hessian
         modes = normal_modes(atoms, hessian)
         root = np.sqrt(np.repeat(modes.masses, 3))

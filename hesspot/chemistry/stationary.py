@@ -22,6 +22,9 @@ STATIONARY = 1e-3
 #: eV/Å; where Newton's steps take over from an optimiser.
 NEAR = 0.02
 
+#: eV/Å; what is taken where Newton's steps do not get to 1e-8: between molecules that hardly feel each other.
+SOFT = 1e-5
+
 #: Å; how far a minimum that turned out to be a saddle point is moved along its imaginary mode, and how many times.
 PUSH, PUSHES = 0.1, 4
 
@@ -69,11 +72,12 @@ def find_minimum(surface: Surface, guess: ase.Atoms) -> StationaryPoint:
     """The minimum that leads down from `guess`, to 1e-8 eV/Å; its cell stays as it is.
 
     BFGS that begins with the exact Hessian, then Newton's steps. A saddle point that the guess's symmetry leads to is
-    left along its imaginary mode. UserError if nothing is found.
+    left along its imaginary mode, each time farther down before Newton's steps. UserError if nothing
+    is found.
     """
     here = guess
-    for _ in range(PUSHES):
-        point = _finished(surface, _descended(surface, here))
+    for number in range(PUSHES):
+        point = _finished(surface, _descended(surface, here, NEAR * 0.1**number))
         if point.order == 0:
             return point
         here = point.atoms.copy()
@@ -112,7 +116,7 @@ def find_saddle(surface: Surface, guess: ase.Atoms) -> StationaryPoint:
     return point
 
 
-def _descended(surface: Surface, guess: ase.Atoms) -> ase.Atoms:
+def _descended(surface: Surface, guess: ase.Atoms, fmax: float) -> ase.Atoms:
     atoms = surface.attach(guess)
     optimiser = BFGS(atoms, logfile=None, maxstep=0.1)
     hessian = surface.hessian(atoms)
@@ -120,7 +124,7 @@ def _descended(surface: Surface, guess: ase.Atoms) -> ase.Atoms:
     hessian[held] = hessian[:, held] = 0.0
     values, modes = np.linalg.eigh(hessian)
     optimiser.H0 = (modes * np.maximum(np.abs(values), 1.0)) @ modes.T
-    if not optimiser.run(fmax=NEAR, steps=STEPS):
+    if not optimiser.run(fmax=fmax, steps=STEPS):
         raise UserError(
             f"{guess.symbols} is not relaxed after {STEPS} steps of BFGS; check that the model knows such structures"
         )
@@ -128,7 +132,8 @@ def _descended(surface: Surface, guess: ase.Atoms) -> ase.Atoms:
 
 
 def _finished(surface: Surface, atoms: ase.Atoms) -> StationaryPoint:
-    found, _ = stationary_point(
-        surface.plain(atoms), lambda at: (surface.energy_and_forces(at)[1], surface.hessian(at))
-    )
-    return point_at(surface, found)
+
+    def derivatives(here: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
+        return surface.energy_and_forces(here)[1], surface.hessian(here)
+
+    return point_at(surface, stationary_point(surface.plain(atoms), derivatives, SOFT)[0])

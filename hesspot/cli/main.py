@@ -16,6 +16,7 @@ from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
 from hesspot.cli.models import models
 from hesspot.cli.monitor import monitor
+from hesspot.cli.reaction import reaction
 from hesspot.cli.sample import sample
 from hesspot.cli.study import study
 from hesspot.cli.train import train
@@ -56,6 +57,7 @@ app.command("study")(study)
 app.command("distill")(distill)
 app.command("export")(export)
 app.command("models")(models)
+app.command("reaction")(reaction)
 app.command("verify")(verify)
 app.command("audit")(audit)
 app.command("monitor")(monitor)
