@@ -117,9 +117,16 @@ class Report:
             f"<figcaption>{_inline(caption)}</figcaption></figure>"
         )
 
-    def modes(self, atoms: Atoms, frequencies: Sequence[float], displacements: np.ndarray, caption: str) -> None:
+    def modes(
+        self,
+        atoms: Atoms,
+        frequencies: Sequence[float],
+        displacements: np.ndarray,
+        caption: str,
+        labels: Sequence[str] = (),
+    ) -> None:
         """A structure in 3D whose modes move, see `mode_viewer`."""
-        self._parts.append(mode_viewer(atoms, frequencies, displacements, caption))
+        self._parts.append(mode_viewer(atoms, frequencies, displacements, caption, labels))
         self._has_scenes = True
 
     def path(self, frames: Sequence[Atoms], labels: Sequence[str], start: int, caption: str) -> None:

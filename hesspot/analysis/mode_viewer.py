@@ -61,9 +61,11 @@ def library() -> str:
     return f"<script>{LIBRARY.read_text()}</script>\n<script>{_SCRIPT}</script>"
 
 
-def mode_viewer(atoms: Atoms, frequencies: Sequence[float], displacements: np.ndarray, caption: str) -> str:
+def mode_viewer(
+    atoms: Atoms, frequencies: Sequence[float], displacements: np.ndarray, caption: str, labels: Sequence[str] = ()
+) -> str:
     """HTML of a structure whose modes can be chosen. frequencies (m,) cm⁻¹, imaginary ones negative; displacements
-    (m, n, 3) of any length."""
+    (m, n, 3) of any length; labels: words that stand beside the frequencies."""
     sizes = np.linalg.norm(displacements, axis=2).max(1, initial=1e-12)[:, None, None]
     told = {
         "symbols": list(atoms.symbols),
@@ -71,9 +73,11 @@ def mode_viewer(atoms: Atoms, frequencies: Sequence[float], displacements: np.nd
         "vectors": (AMPLITUDE * displacements / sizes).round(4).tolist(),
     }
     names = [f"{abs(f):.0f}{'i' if f < 0 else ''} cm⁻¹" for f in frequencies]
-    stiffest = len(names) - 1
+    if labels:
+        names = [f"{name} · {html.escape(label)}" for name, label in zip(names, labels, strict=True)]
+    first = 0 if len(names) and frequencies[0] < 0 else len(names) - 1  # the imaginary mode, else the stiffest
     options = "".join(
-        f'<option value="{k}"{" selected" if k == stiffest else ""}>{name}</option>' for k, name in enumerate(names)
+        f'<option value="{k}"{" selected" if k == first else ""}>{name}</option>' for k, name in enumerate(names)
     )
     label = html.escape(caption)
     return (

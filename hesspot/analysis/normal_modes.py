@@ -58,7 +58,7 @@ class NormalModes:
         """Cartesian directions of the modes, (m, n, 3), each of length 1."""
         cartesian = self.vectors / np.sqrt(np.repeat(self.masses, 3))
         cartesian /= np.linalg.norm(cartesian, axis=1, keepdims=True)
-        return cartesian.reshape(len(self.vectors), -1, 3)
+        return cartesian.reshape(len(self.vectors), len(self.masses), 3)
 
 
 def zero_point_energy(frequencies: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from hesspot.analysis.molecules import bonds, fragments, is_same_molecule
 from hesspot.chemistry.band import highest_image
 from hesspot.chemistry.stationary import StationaryPoint, find_minimum, find_saddle
 from hesspot.chemistry.surface import Surface
+from hesspot.chemistry.thermochemistry import wigner
 from hesspot.errors import UserError
 from hesspot.units import BOLTZMANN, INVERSE_CM
 
@@ -93,8 +94,8 @@ class Reaction:
         return INVERSE_CM * self.imaginary / (2.0 * np.pi * BOLTZMANN)
 
     def wigner(self, kelvin: float) -> float:
-        """1 + (ħω/kT)²/24, by which tunnelling raises a rate (E. Wigner, Z. Phys. Chem. B 19, 203, 1932)."""
-        return 1.0 + (INVERSE_CM * self.imaginary / (BOLTZMANN * kelvin)) ** 2 / 24.0
+        """By which tunnelling raises a rate."""
+        return wigner(self.imaginary, kelvin)
 
 
 def reaction_over(

@@ -21,6 +21,7 @@ from hesspot.cli.sample import sample
 from hesspot.cli.study import study
 from hesspot.cli.train import train
 from hesspot.cli.verify import verify
+from hesspot.cli.vibrations import vibrations
 from hesspot.console import say
 from hesspot.errors import UserError, in_words
 from hesspot.extras import is_torch, torch_is_missing
@@ -59,6 +60,7 @@ app.command("export")(export)
 app.command("models")(models)
 app.command("reaction")(reaction)
 app.command("verify")(verify)
+app.command("vibrations")(vibrations)
 app.command("audit")(audit)
 app.command("monitor")(monitor)
 app.add_typer(lammps.app, name="lammps")
