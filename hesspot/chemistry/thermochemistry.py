@@ -16,6 +16,7 @@ import ase
 import numpy as np
 
 from hesspot.analysis.normal_modes import rigid_basis
+from hesspot.chemistry.symmetry_number import symmetry_number
 from hesspot.chemistry.vibrations import Vibrations
 from hesspot.electrons import lowest_multiplicity, stated_electrons
 from hesspot.errors import UserError
@@ -113,7 +114,7 @@ def conditions_for(
     spin: float | None = None,
     cut: float = SOFT,
 ) -> Conditions:
-    """What is stated, and for the rest 1 atm, the symmetry number 1, and `spin_of` a molecule of a gas.
+    """What is stated, and for the rest 1 atm, the `symmetry_number` of the structure and its `spin_of`.
 
     UserError for a pressure or a symmetry number of what is no gas, and for a spin that the electrons cannot have.
     """
@@ -130,10 +131,11 @@ def conditions_for(
         if (2 * spin - electrons) % 2:
             raise UserError(f"--spin {spin:g} cannot be with {electrons} electrons; give half the unpaired ones")
     own = spin_of(atoms) if is_gas(atoms) else 0.0
+    rotations = symmetry_number(atoms) if is_gas(atoms) else 1
     return Conditions(
         temperature,
         ATMOSPHERE if pressure is None else pressure,
-        1 if symmetry is None else symmetry,
+        rotations if symmetry is None else symmetry,
         own if spin is None else spin,
         cut,
     )

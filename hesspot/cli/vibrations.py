@@ -27,7 +27,7 @@ def vibrations(
     temperature: Annotated[float, typer.Option(help="K")] = 298.15,
     pressure: Annotated[float | None, typer.Option(help="bar, of a gas", show_default="1.01325")] = None,
     symmetry: Annotated[
-        int | None, typer.Option(help="symmetry number of the rotation of a molecule", show_default="1")
+        int | None, typer.Option(help="symmetry number of the rotation of a molecule", show_default="its rotations")
     ] = None,
     spin: Annotated[
         float | None, typer.Option(help="total spin of the electrons, 0, 0.5, 1, …", show_default="the lowest")
@@ -67,10 +67,11 @@ def vibrations(
     atoms = read_structure(structure, elements=symbols_of(elements))
     atoms = hold(atoms, atoms_in(active, "--active"), atoms_in(frozen, "--frozen"))
     atoms = with_masses(atoms, mass or [])
-    conditions = conditions_for(atoms, temperature, pressure, symmetry, spin, soft)
+    conditions_for(atoms, temperature, pressure, symmetry, spin, soft)
     surface = Surface(model)
     goal: Goal = "saddle" if saddle else "minimum" if relax else "as it is"
     found = vibrations(surface, atoms, goal=goal, scale=scale)
+    conditions = conditions_for(found.atoms, temperature, pressure, symmetry, spin, soft)
     thermo = [thermochemistry(found, conditions, treatment) for treatment in TREATMENTS]
     notes = report.notes(found, conditions)
     for line in notes:

@@ -8,6 +8,7 @@ from ase.build import molecule
 from ase.thermochemistry import HarmonicThermo, IdealGasThermo, RRHOMode
 
 from hesspot.chemistry.surface import Surface
+from hesspot.chemistry.symmetry_number import symmetry_number
 from hesspot.chemistry.thermochemistry import (
     MEAN_INERTIA,
     TREATMENTS,
@@ -127,3 +128,19 @@ def test_what_a_gas_alone_has_is_refused_of_others():
             UserError, match=r"is for a molecule of a gas, and OH2 is periodic or has atoms that are held"
         ):
             conditions_for(held, 300.0, **stated)
+
+
+#: D. A. McQuarrie, Statistical Mechanics, chapter 8, and G. Herzberg.
+ROTATIONS = {"H2O": 2, "NH3": 3, "CH4": 12, "C2H4": 4, "C2H6": 6, "HCN": 1, "C2H2": 2, "CO2": 2, "C6H6": 12, "BF3": 6}
+
+
+def test_symmetry_numbers_are_those_of_textbooks():
+    assert {name: symmetry_number(molecule(name)) for name in ROTATIONS} == ROTATIONS
+    assert symmetry_number(Atoms("N")) == 1 and symmetry_number(molecule("CH3CH2OH")) == 1
+    assert symmetry_number(with_masses(molecule("CH4"), ["1=2.014"])) == 3
+    assert symmetry_number(with_masses(molecule("C2H2"), ["2=2.014"])) == 1
+
+
+def test_a_symmetry_number_that_is_stated_holds():
+    water = molecule("H2O")
+    assert (conditions_for(water, 300.0).symmetry, conditions_for(water, 300.0, symmetry=1).symmetry) == (2, 1)
