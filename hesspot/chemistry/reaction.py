@@ -84,6 +84,12 @@ class Reaction:
         return "; ".join(words) or "no bond breaks or forms"
 
     @property
+    def points(self) -> tuple[StationaryPoint, StationaryPoint, StationaryPoint]:
+        """Reactant, saddle point, product."""
+        back, forth = self.sides
+        return back.minimum, self.saddle, forth.minimum
+
+    @property
     def imaginary(self) -> float:
         """|ν̃| of the imaginary mode, cm⁻¹."""
         return -float(self.saddle.modes.frequencies[0])

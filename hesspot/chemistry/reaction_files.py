@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import ase
 import ase.io
@@ -17,9 +16,11 @@ from hesspot.analysis.html_report import Report
 from hesspot.analysis.plots import COLORS, figure_with_axes
 from hesspot.chemistry.reaction import PathPoint, Reaction
 from hesspot.chemistry.surface import Surface
+from hesspot.chemistry.thermochemistry import conditions_for, thermochemistry
 from hesspot.chemistry.tunnelling import Rates
+from hesspot.chemistry.vibrations import Vibrations
 from hesspot.files import replacing, write_atomically
-from hesspot.units import KCAL_PER_MOL
+from hesspot.units import BOLTZMANN, HBAR, KCAL_PER_MOL
 
 #: In front of each other along a reaction.
 PLACES = ("reactant", "saddle", "product")
@@ -33,38 +34,62 @@ def whole_path(reaction: Reaction) -> list[PathPoint]:
     return [*down, top, *forth.path]
 
 
-def energies(reaction: Reaction) -> list[dict[str, Any]]:
-    """A row for each of `PLACES`: name, energy and energy with zero-point vibration against the reactant's, eV."""
-    back, forth = reaction.sides
-    points = (back.minimum, reaction.saddle, forth.minimum)
-    names = (back.name, "saddle point", forth.name)
-    zero = [point.energy + point.modes.zero_point_energy for point in points]
-    return [
-        {
-            "place": place,
-            "name": name,
-            "energy": point.energy - points[0].energy,
-            "energy_with_zero_point": with_zero - zero[0],
-            "frequencies": point.modes.frequencies.tolist(),
-        }
-        for place, name, point, with_zero in zip(PLACES, names, points, zero, strict=True)
-    ]
+@dataclass(frozen=True)
+class Row:
+    """One of `PLACES`, eV against the reactant: energy, with zero-point vibration, and free energy (harmonic)."""
+
+    place: str
+    name: str
+    energy: float
+    with_zero_point: float
+    free: float
+    frequencies: list[float]
+
+    def cells(self) -> list[str]:
+        """Name, eV, and three times kcal/mol."""
+        in_kcal = [f"{value / KCAL_PER_MOL:.2f}" for value in (self.energy, self.with_zero_point, self.free)]
+        return [self.name, f"{self.energy:.4f}", *in_kcal]
+
+
+def rows(reaction: Reaction, kelvin: float) -> list[Row]:
+    """Of each of `PLACES`; free energies at `kelvin` are Gibbs's of a gas at 1 atm, with symmetry numbers, and
+    Helmholtz's of the vibrations alone in a cell or with held atoms."""
+    found = []
+    for point in reaction.points:
+        thermo = thermochemistry(Vibrations(point), conditions_for(point.atoms, kelvin))
+        found.append(np.array([point.energy, point.energy + point.modes.zero_point_energy, thermo.gibbs]))
+    names = (reaction.sides[0].name, "saddle point", reaction.sides[1].name)
+    told = []
+    for place, name, values, point in zip(PLACES, names, found, reaction.points, strict=True):
+        energy, with_zero_point, free = (values - found[0]).tolist()
+        told.append(Row(place, name, energy, with_zero_point, free, point.modes.frequencies.tolist()))
+    return told
+
+
+def summary(reaction: Reaction, kelvin: float) -> str:
+    """The imaginary mode, tunnelling, and the rate of transition state theory from the first side."""
+    factor, free = reaction.wigner(kelvin), rows(reaction, kelvin)[1].free
+    rate = BOLTZMANN * kelvin / (2.0 * np.pi * HBAR) * 1e15 * np.exp(-free / (BOLTZMANN * kelvin))
+    return (
+        f"imaginary mode {reaction.imaginary:.1f}i cm⁻¹, below {reaction.crossover:.0f} K atoms tunnel rather than "
+        f"climb; rate at {kelvin:g} K {rate:.3g} 1/s, with Wigner's factor {factor * rate:.3g} 1/s"
+    )
 
 
 def write_reaction(folder: Path, surface: Surface, reaction: Reaction, kelvin: float, rates: Sequence[Rates]) -> None:
     """reactant.xyz, saddle.xyz, product.xyz, path.xyz, reaction.json and reaction.html."""
-    back, forth = reaction.sides
-    for place, point in zip(PLACES, (back.minimum, reaction.saddle, forth.minimum), strict=True):
+    for place, point in zip(PLACES, reaction.points, strict=True):
         _write_xyz(folder / f"{place}.xyz", [_labelled(point.atoms, point.energy, np.zeros((len(point.atoms), 3)))])
     path = whole_path(reaction)
     _write_xyz(folder / "path.xyz", [_labelled(point.atoms, point.energy, point.forces, point.arc) for point in path])
     told = {
         "model": surface.name,
         "units": "eV, cm⁻¹, K, 1/s",
-        "points": energies(reaction),
+        "temperature": kelvin,
+        "points": [asdict(row) for row in rows(reaction, kelvin)],
         "imaginary": -reaction.imaginary,
         "crossover": reaction.crossover,
-        "wigner": {f"{kelvin:g}": reaction.wigner(kelvin)},
+        "wigner": reaction.wigner(kelvin),
         "rates": [asdict(rate) for rate in rates],
         "bonds": reaction.changes,
         "elsewhere": list(reaction.elsewhere),
@@ -96,23 +121,10 @@ def _page(surface: Surface, reaction: Reaction, kelvin: float, rates: Sequence[R
     )
     if reaction.elsewhere:
         report.text(f"**{elsewhere(reaction)}**")
-    report.table(
-        [
-            [
-                row["name"],
-                f"{row['energy']:.4f}",
-                f"{row['energy'] / KCAL_PER_MOL:.2f}",
-                f"{row['energy_with_zero_point'] / KCAL_PER_MOL:.2f}",
-            ]
-            for row in energies(reaction)
-        ],
-        ["", "energy, eV", "kcal/mol", "with zero point, kcal/mol"],
-        "Energies against the reactant",
-    )
-    report.text(
-        f"Imaginary mode {reaction.imaginary:.1f}i cm⁻¹; Wigner's factor {reaction.wigner(kelvin):.2f} at {kelvin:g} "
-        f"K; below {reaction.crossover:.0f} K atoms tunnel rather than climb."
-    )
+    columns = ["", "energy, eV", "kcal/mol", "with zero point, kcal/mol", f"G at {kelvin:g} K, kcal/mol"]
+    report.table([row.cells() for row in rows(reaction, kelvin)], columns, "Energies against the reactant")
+    words = summary(reaction, kelvin)
+    report.text(words[0].upper() + words[1:] + ".")
     if rates:
         report.table(
             [[f"{r.kelvin:g}", *(f"{v:.3g}" for v in (r.classical, r.quantum, r.wigner, r.instanton))] for r in rates],

@@ -1,23 +1,20 @@
 """`hesspot reaction`: the saddle point, the way down on both sides, and the barrier."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hesspot.cli.options import Elements, symbols_of
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 def reaction(
-    model: Annotated[Path, typer.Argument(help="exported model file, or shipped:NAME")],
+    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME")],
     structure: Annotated[Path, typer.Argument(help="a guess of the saddle point; or the reactant, with the product")],
     product: Annotated[Path | None, typer.Argument(help="the product, its atoms in the reactant's order")] = None,
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("reaction"),
     images: Annotated[int, typer.Option(min=3, help="between reactant and product")] = 9,
-    temperature: Annotated[float, typer.Option(min=1e-3, help="K, of Wigner's factor")] = 298.15,
+    temperature: Annotated[float, typer.Option(min=1e-3, help="K, of free energies and rates")] = 298.15,
     instanton: Annotated[
         list[float] | None, typer.Option(help="K; a rate with tunnelling by i-PI, again for each temperature")
     ] = None,
@@ -29,8 +26,10 @@ def reaction(
     From a guess of the saddle point by Sella with exact Hessians; from reactant and product by a nudged elastic band
     first. Exit status 1 if the path does not lead to the reactant and product that were given.
     """
+    from rich.table import Table
+
     from hesspot.chemistry.reaction import reaction_between, reaction_over
-    from hesspot.chemistry.reaction_files import elsewhere, energies, write_reaction
+    from hesspot.chemistry.reaction_files import elsewhere, rows, summary, write_reaction
     from hesspot.chemistry.surface import Surface
     from hesspot.chemistry.tunnelling import instanton_rates
     from hesspot.console import say, show
@@ -50,12 +49,15 @@ def reaction(
                 surface, first, read_structure(product, elements=types), images, say, (structure.stem, product.stem)
             )
         write_reaction(out, surface, found, temperature, [])
-        show(_table(energies(found)))
+        table = Table()
+        headings = ("", "energy\neV", "energy\nkcal/mol", "with zero\npoint", f"G at {temperature:g} K\nkcal/mol")
+        for heading in headings:
+            table.add_column(heading, justify="right" if heading else "left")
+        for row in rows(found, temperature):
+            table.add_row(*row.cells())
+        show(table)
         say(f"bonds: {found.changes}")
-        say(
-            f"imaginary mode {found.imaginary:.1f}i cm⁻¹; Wigner's factor {found.wigner(temperature):.2f} at "
-            f"{temperature:g} K; below {found.crossover:.0f} K atoms tunnel rather than climb"
-        )
+        say(summary(found, temperature))
         if instanton:
             rates = instanton_rates(surface.calculator.model, found, instanton, out, say)
             write_reaction(out, surface, found, temperature, rates)
@@ -63,24 +65,3 @@ def reaction(
     if found.elsewhere:
         say(elsewhere(found), stderr=True)
         raise typer.Exit(1)
-
-
-def _table(rows: list[dict[str, Any]]) -> "Table":
-    from rich.table import Table
-
-    from hesspot.units import KCAL_PER_MOL
-
-    table = Table()
-    table.add_column("")
-    for heading in ("energy\neV", "energy\nkcal/mol", "with zero point\nkcal/mol", "imaginary modes"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        imaginary = [f"{-value:.1f}i" for value in row["frequencies"] if value < -0.5]
-        table.add_row(
-            row["name"],
-            f"{row['energy']:.4f}",
-            f"{row['energy'] / KCAL_PER_MOL:.2f}",
-            f"{row['energy_with_zero_point'] / KCAL_PER_MOL:.2f}",
-            ", ".join(imaginary) or "none",
-        )
-    return table

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from hesspot.calculators import HesspotCalculator
 from hesspot.chemistry.reaction import End, Reaction, reaction_between, reaction_over
-from hesspot.chemistry.reaction_files import write_reaction
+from hesspot.chemistry.reaction_files import rows, write_reaction
 from hesspot.chemistry.surface import Surface
 from hesspot.chemistry.tunnelling import instanton_rates
 from hesspot.cli.main import app
@@ -132,6 +132,9 @@ def test_rates_of_transition_states_are_ases_and_instantons_are_faster(surface, 
     assert rates.wigner == pytest.approx(expected * (1 + (inversion.imaginary * INVERSE_CM / kt) ** 2 / 24), rel=RATES)
     assert units.kB == pytest.approx(BOLTZMANN, rel=1e-5)
     assert rates.instanton > 1.5 * rates.wigner
+    told = rows(inversion, kelvin)[1].free
+    # of the rotations 3 leave the pyramid as it is, 6 the flat molecule
+    assert told == pytest.approx(free[1] - free[0] + kt * np.log(6 / 3), rel=RATES)
 
 
 def test_what_is_written(surface, inversion, tmp_path):
