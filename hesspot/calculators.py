@@ -114,7 +114,7 @@ class HesspotCalculator(Calculator):
         """Fill `results` for `atoms`; all properties but the Hessian cost one evaluation."""
         structure: Any = self.atoms if atoms is None else atoms
         wants_stresses = "stresses" in (properties or [])
-        found = self._potential.answer(self._graph(structure), wants_stresses)
+        found = self.potential.answer(self._graph(structure), wants_stresses)
         if not (np.isfinite(found.energy) and np.isfinite(found.forces).all()):
             raise UserError(
                 f"the model gives an energy or a force of {structure.symbols} that is not a finite number; "
@@ -167,7 +167,7 @@ class HesspotCalculator(Calculator):
 
         It is of all atoms, whatever their constraints; `hesspot.analysis.normal_modes` leaves held ones out.
         """
-        return self._potential.hessian(self._graph(self.atoms if atoms is None else atoms))
+        return self.potential.hessian(self._graph(self.atoms if atoms is None else atoms))
 
     def _graph(self, atoms: ase.Atoms | None) -> Graph:
         if atoms is None:
@@ -175,7 +175,8 @@ class HesspotCalculator(Calculator):
         return graph_for(self.model, atoms)
 
     @property
-    def _potential(self) -> Potential:
+    def potential(self) -> Potential:
+        """What evaluates graphs of its model."""
         if isinstance(self.model, LoadedModel):
             return self.model.potential
         if isinstance(self.model, KernelModel):

@@ -22,10 +22,23 @@ def figure_with_axes(width: float, height: float, columns: int = 1, share: bool 
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), dpi=150)
     axes = list(figure.subplots(1, columns, squeeze=False, sharex=share, sharey=share)[0])
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(True, color="0.92", linewidth=0.8)
-        axis.set_axisbelow(True)
+        _style(axis)
     return figure, axes
+
+
+def panels(width: float, height: float, widths: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """The same with axes of these relative widths, which share what is up."""
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), dpi=150)
+    axes = list(figure.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0])
+    for axis in axes:
+        _style(axis)
+    return figure, axes
+
+
+def _style(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(True, color="0.92", linewidth=0.8)
+    axis.set_axisbelow(True)
 
 
 def hessian_parity(reference: Sequence[np.ndarray], models: Mapping[str, Sequence[np.ndarray]]) -> Figure:

@@ -9,6 +9,7 @@ import ase
 import numpy as np
 
 from hesspot.calculators import HesspotCalculator
+from hesspot.graph import Graph, Potential, graph_for
 
 
 class Surface:
@@ -37,6 +38,15 @@ class Surface:
         copy = atoms.copy()
         copy.calc = self.calculator
         return copy
+
+    def graph(self, atoms: ase.Atoms) -> Graph:
+        """The structure as the model sees it."""
+        return graph_for(self.calculator.model, atoms)
+
+    @property
+    def potential(self) -> Potential:
+        """What evaluates graphs; not counted."""
+        return self.calculator.potential
 
     @staticmethod
     def plain(atoms: ase.Atoms) -> ase.Atoms:

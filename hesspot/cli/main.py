@@ -16,6 +16,7 @@ from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
 from hesspot.cli.models import models
 from hesspot.cli.monitor import monitor
+from hesspot.cli.phonons import phonons
 from hesspot.cli.reaction import reaction
 from hesspot.cli.sample import sample
 from hesspot.cli.study import study
@@ -63,6 +64,7 @@ app.command("verify")(verify)
 app.command("vibrations")(vibrations)
 app.command("audit")(audit)
 app.command("monitor")(monitor)
+app.command("phonons")(phonons)
 app.add_typer(lammps.app, name="lammps")
 app.command("ipi-input")(ipi_input)
 app.command("ipi-hessian")(ipi_hessian)

@@ -86,7 +86,7 @@ def require_possible(test: TestSection, start: ase.Atoms, place: str) -> None:
         try:
             import phonopy  # noqa: F401
         except ImportError as error:
-            raise UserError(f"test.phonons needs phonopy, which is not installed: {install_hint('readers')}") from error
+            raise UserError(f"test.phonons needs phonopy, which is not installed: {install_hint('phonons')}") from error
 
 
 def reference_structure(start: ase.Atoms, calculator: Counted) -> ase.Atoms:
