@@ -41,6 +41,9 @@ def ipi_input(
         Literal["file", "thermal"],
         typer.Option(help="first velocities: those of the structure if it has any, or drawn from the temperature"),
     ] = "file",
+    velocities_every: Annotated[
+        int, typer.Option(min=0, help="steps between velocities that are written for `hesspot spectrum`; 0: none")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="of i-PI's random numbers")] = 1,
     elements: Elements = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds a run")] = False,
@@ -65,6 +68,7 @@ def ipi_input(
         pressure=pressure,
         barostat=barostat,
         velocities=velocities,
+        velocities_every=velocities_every,
     )
     write_case(case, read_structure(structure, elements=symbols_of(elements)), models, out, settings, overwrite)
     say(f"{out}: {CASES[case].about}")

@@ -19,6 +19,7 @@ from hesspot.cli.monitor import monitor
 from hesspot.cli.phonons import phonons
 from hesspot.cli.reaction import reaction
 from hesspot.cli.sample import sample
+from hesspot.cli.spectrum import spectrum
 from hesspot.cli.study import study
 from hesspot.cli.train import train
 from hesspot.cli.verify import verify
@@ -62,6 +63,7 @@ app.command("models")(models)
 app.command("reaction")(reaction)
 app.command("verify")(verify)
 app.command("vibrations")(vibrations)
+app.command("spectrum")(spectrum)
 app.command("audit")(audit)
 app.command("monitor")(monitor)
 app.command("phonons")(phonons)

@@ -28,6 +28,9 @@ from hesspot.structures import fixed_coordinates
 PARSE_JSON = "<parse_json>True</parse_json>"
 
 
+#: Cases whose velocities mean something.
+WITH_VELOCITIES = ("nve", "nvt", "pimd", "trpmd")
+
 #: Total momentum, √(eV amu), below which a structure is at rest as a whole.
 AT_REST = 1e-8
 
@@ -59,6 +62,11 @@ def write_case(
     if not models or (len(models) > 1 and name != "committee"):
         raise UserError(
             f"{len(models)} models were given for {name}; a committee may have several, every other case one"
+        )
+    if settings.velocities_every and name not in WITH_VELOCITIES:
+        raise UserError(
+            f"--velocities-every {settings.velocities_every} is for spectra, and {name} has no dynamics that gives "
+            f"one; take {', '.join(WITH_VELOCITIES)}"
         )
     files = [find_model(model) for model in models]
     with new_run(folder, overwrite) as part:
@@ -118,7 +126,7 @@ def _dynamics(about: str, thermostat: str) -> Writer:
     def write(atoms: ase.Atoms, models: Sequence[Path], folder: Path, settings: RunSettings) -> str:
         start, _ = _checked_start(atoms, models, folder)
         blocks = [
-            inputs.dynamics_output(settings.stride),
+            inputs.dynamics_output(settings.stride, more=inputs.centroid_output(settings.velocities_every)),
             inputs.ffsocket("hesspot", ADDRESS, settings.beads),
             _moving(start, settings, inputs.thermostat_block(thermostat)),
         ]

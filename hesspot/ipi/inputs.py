@@ -44,6 +44,8 @@ class RunSettings:
     """temperature K; timestep fs; stride of the properties, steps; points: couplings of a thermodynamic integration;
     gle: file with the matrices of PIGLET; threshold: disagreement of a committee in eV from which structures are kept;
     pressure bar and barostat of constant pressure; velocities: those of the start structure (`file`), or drawn.
+    velocities_every: steps between two frames of the centroid's positions and velocities, which spectra are made of; 0:
+    none are written.
     """
 
     temperature: float = 300.0
@@ -58,6 +60,7 @@ class RunSettings:
     pressure: float = 1.0
     barostat: Barostat = "isotropic"
     velocities: Velocities = "file"
+    velocities_every: int = 0
 
     def __post_init__(self) -> None:
         for name in ("temperature", "beads", "timestep", "steps", "stride", "points"):
@@ -222,6 +225,16 @@ def dynamics_output(stride: int, columns: str = DYNAMICS_COLUMNS, more: str = ""
     <trajectory filename='pos' stride='{10 * stride}' format='ase'> positions </trajectory>{more}
     <checkpoint filename='checkpoint' stride='{100 * stride}'/>
   </output>"""
+
+
+def centroid_output(stride: int) -> str:
+    """Positions and velocities of the centroid every `stride` steps, as `more` of `dynamics_output`; nothing for 0."""
+    if not stride:
+        return ""
+    return f"""
+    <!-- for `hesspot spectrum` -->
+    <trajectory filename='xc' stride='{stride}' format='xyz'> x_centroid </trajectory>
+    <trajectory filename='vc' stride='{stride}' format='xyz'> v_centroid </trajectory>"""
 
 
 def system(
