@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import ase
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, Parameters, all_changes, register_calculator_class
 
 from hesspot.devices import dtype_name, is_cpu, torch_device
 from hesspot.electrons import require_trained
@@ -17,6 +17,9 @@ from hesspot.export import LoadedModel, read_model
 from hesspot.graph import Graph, Potential, graph_for
 from hesspot.kernel import KernelModel
 from hesspot.models.shipped import find_model
+
+#: What ASE calls the calculator, in its databases and trajectories and where it asks for one by its name.
+NAME = "hesspot"
 
 #: Å, and whatever else: what ASE takes for equal where nothing is said, and so are bits here.
 EQUAL = 1e-15
@@ -71,6 +74,17 @@ class HesspotCalculator(Calculator):
             _check_in_memory(model, self.dtype, self.device)
             self.model = model
         super().__init__(atoms=atoms, label=label, directory=directory)
+        self.parameters = Parameters(self._told())
+
+    def _get_name(self) -> str:
+        return NAME
+
+    def _told(self) -> dict[str, str]:
+        """What ASE writes of it beside results: the model's file and the hash of its weights."""
+        if not isinstance(self.model, LoadedModel):
+            return {"model": type(self.model).__name__, "dtype": self.dtype}
+        weights = self.model.metadata.weights_sha256
+        return {"model": str(self.model.path), "weights_sha256": weights, "dtype": self.dtype}
 
     def describe(self) -> str:
         """What runs, in one line: file, hash, elements, cutoff, precision, and kernel or TorchScript."""
@@ -255,3 +269,6 @@ def _voigt(tensors: np.ndarray) -> np.ndarray:
     """Symmetric parts of (…, 3, 3) in ASE's order xx yy zz yz xz xy, (…, 6)."""
     symmetric = 0.5 * (tensors + tensors.swapaxes(-1, -2))
     return symmetric[..., (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
+
+
+register_calculator_class(NAME, HesspotCalculator)

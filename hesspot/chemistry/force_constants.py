@@ -19,6 +19,9 @@ from hesspot.console import Progress
 from hesspot.errors import UserError
 from hesspot.graph import Graph
 
+#: Centres that are done before anyone looks.
+FEW = 20
+
 
 @dataclass(frozen=True, eq=False)
 class CrystalDerivatives:
@@ -82,7 +85,7 @@ def crystal_derivatives(surface: Surface, atoms: ase.Atoms, progress: bool = Tru
     shifts = _cells_of_neighbors(atoms, graph)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     mixed, strain = np.zeros((n, 3, 3, 3)), np.zeros((3, 3, 3, 3))
-    with Progress("centres", n, show=progress) as shown:
+    with Progress("centres", n, show=progress and n > FEW) as shown:
         for center, (begin, end) in enumerate(zip(graph.first_edge[:-1], graph.first_edge[1:], strict=True)):
             own = slice(begin, end)
             hessian = surface.potential.hessian(_star(graph, center, own)).reshape(end - begin + 1, 3, -1, 3)

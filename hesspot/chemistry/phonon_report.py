@@ -34,7 +34,7 @@ def notes(found: CrystalProperties) -> list[str]:
     n_atoms = len(atoms) * int(phonons.multiples.prod())
     return [
         f"{atoms.symbols}, {space_group(atoms, SYMMETRIC)}: primitive cell of {_atoms(len(atoms))}, {lengths} Å, "
-        f"{angles}°, {atoms.get_volume():.4f} Å³, pressure {found.pressure:.2g} GPa".replace("-0 ", "0 "),
+        f"{angles}°, {atoms.get_volume():.4f} Å³, pressure {found.pressure:.3f} GPa".replace("-0.000", "0.000"),
         f"force constants: exact, to {phonons.reach:.2f} Å; a translation gives {found.net_force:.1g} eV/Å²",
         f"supercell for phonopy: {cells} cells, {_atoms(n_atoms)}: "
         + (

@@ -7,6 +7,7 @@ import typer
 
 import hesspot
 from hesspot.cli import data, lammps
+from hesspot.cli.ase import SETTINGS, ase
 from hesspot.cli.audit import audit
 from hesspot.cli.distill import distill
 from hesspot.cli.export import export
@@ -70,6 +71,7 @@ app.command("phonons")(phonons)
 app.add_typer(lammps.app, name="lammps")
 app.command("ipi-input")(ipi_input)
 app.command("ipi-hessian")(ipi_hessian)
+app.command("ase", context_settings=SETTINGS)(ase)
 app.command("ipi-frames")(ipi_frames)
 
 

@@ -72,7 +72,7 @@ def _show_all(told: list[dict[str, Any]]) -> None:
             each["level_of_theory"],
             ", ".join(f"{one['forces_rmse']:.2g}" for one in errors if one["group"] == "all"),
             ", ".join(_number(one["frequencies_mae"]) for one in errors if one["group"] == "minima"),
-            f"{sum(not run['event'] for run in runs)} of {len(runs)}",
+            f"{sum(not run['event'] for run in runs)} of {len(runs)}" if runs else "–",
             each["licence"],
         )
     show(table)
@@ -101,7 +101,8 @@ def _show_one(told: dict[str, Any]) -> None:
         values = (one[key] for key in ("energy_mae", "forces_rmse", "hessian_rmse", "frequencies_mae"))
         errors.add_row(where, str(one["structures"]), *map(_number, values))
     show(errors)
-    say("runs until the first unphysical event (page `stability`):")
+    if told["stability"]:
+        say("runs until the first unphysical event (page `stability`):")
     for run in told["stability"]:
         one = Run.model_validate(run)
         say(f"  {one.start}, {one.ensemble.upper()}, {one.temperature:g} K: {one.describe()}")

@@ -10,10 +10,12 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.units import _amu
 from typer.testing import CliRunner
 
+from hesspot.calculators import HesspotCalculator
 from hesspot.chemistry import phonons as phonons_module
 from hesspot.chemistry.crystal import relaxed, require_crystal
 from hesspot.chemistry.crystal_run import examine
@@ -23,6 +25,8 @@ from hesspot.chemistry.phonon_report import notes
 from hesspot.chemistry.phonons import phonons, smallest_exact
 from hesspot.chemistry.surface import Surface
 from hesspot.cli.main import app
+from hesspot.distill.config import TestSection as Asked
+from hesspot.distill.properties import Counted, differences, properties_of, reference_structure
 from hesspot.errors import UserError
 from hesspot.models.analytic import StillingerWeber
 from hesspot.units import AMU_A2_PER_FS2
@@ -31,6 +35,8 @@ from hesspot.units import AMU_A2_PER_FS2
 FINITE, CONSTANTS = 1e-4, 1e-6
 #: Of a sound velocity at 1/200 of the way to the zone's border, where the branch bends by the square.
 BENT = 2e-4
+#: THz, and part of a constant, of the shipped model of copper.
+COPPER, COPPER_ELASTIC = 0.05, 0.03
 #: Å of displacements in phonopy's own way.
 DISPLACEMENT = 1e-3
 
@@ -170,6 +176,16 @@ def test_a_crystal_under_forces_is_refused():
     moved = relaxed(surface, moved, "positions", 1e-3)
     np.testing.assert_allclose(moved.cell, bulk("Si").cell, atol=1e-12)
     np.testing.assert_array_equal(relaxed(surface, moved, "none", 1e-3).positions, moved.positions)
+
+
+def test_the_shipped_copper_is_that_of_its_teacher():
+    """As its page says: phonons and elastic constants of effective-medium theory."""
+    asked = Asked(phonons=[4, 4, 4], elastic=True)
+    cell = reference_structure(bulk("Cu"), Counted(EMT()))
+    teacher = properties_of(EMT(), cell, asked)
+    found = differences(properties_of(HesspotCalculator("shipped:copper"), cell, asked), teacher)
+    assert found.phonons is not None and found.phonons < COPPER and found.highest > 8
+    assert found.elastic is not None and found.elastic < COPPER_ELASTIC
 
 
 def test_the_command_writes_all_that_it_is_asked_for(lj_model_file: Path, tmp_path, monkeypatch):

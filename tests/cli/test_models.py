@@ -93,12 +93,12 @@ def test_a_name_is_one_for_the_calculator_and_the_driver(tmp_path: Path) -> None
     assert found.energy[0] == pytest.approx(atoms.get_potential_energy(), abs=ROUNDING)
     assert atoms.get_potential_energy() == HesspotCalculator(path("water")).get_potential_energy(atoms)
     for door in (HesspotCalculator, read_model, find_model):
-        with pytest.raises(UserError, match="no shipped model 'gas'; shipped are grown, water"):
+        with pytest.raises(UserError, match="no shipped model 'gas'; shipped are copper, grown, water"):
             door("shipped:gas")
 
 
 def test_cards_say_what_the_models_are(call: Call) -> None:
-    assert [each["name"] for each in json.loads(call("models", "--json")[1])] == names() == ["grown", "water"]
+    assert [each["name"] for each in json.loads(call("models", "--json")[1])] == names() == ["copper", "grown", "water"]
     for name in names():
         told = json.loads(call("models", f"shipped:{name}", "--json")[1])
         metadata = read_model(path(name)).metadata
@@ -136,7 +136,11 @@ def test_what_cannot_be_listed(call: Call) -> None:
 
 
 #: Of each model what its script calls, in this order.
-MADE = {"grown": ["make_pretraining_set", *["train"] * 4, "export"], "water": ["make_water_set", "train", "export"]}
+MADE = {
+    "copper": ["make_copper_set", "train", "export"],
+    "grown": ["make_pretraining_set", *["train"] * 4, "export"],
+    "water": ["make_water_set", "train", "export"],
+}
 
 
 @pytest.mark.parametrize("name", names())
@@ -152,7 +156,7 @@ def test_the_command_that_makes_it_can_be_followed(name: str, tmp_path: Path) ->
         (tmp_path / "bin" / program).chmod(0o755)
     command = shlex.split(read_card(name).made)
     assert command[:1] == ["bash"] and command[2:] == [f"{name}.pt"]
-    words = ["bash", str(ROOT / command[1]), f"{name}.pt", *(["--labels"] if name == "water" else [])]
+    words = ["bash", str(ROOT / command[1]), f"{name}.pt", *([] if name == "grown" else ["--labels"])]
     environ = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     for again in (False, True):
         (tmp_path / "calls").unlink(missing_ok=True)

@@ -66,7 +66,7 @@ def test_a_run_goes_on_from_a_file(tmp_path: Path) -> None:
         ("shipped:grown", r"is the mean of 2 models .* shipped:grown@0 takes the first"),
         ("shipped:grown@2", r"is the mean of 2 models .* shipped:grown@0 takes the first"),
         ("shipped:water@1", "is one model, no mean of several"),
-        ("shipped:gas", "no shipped model 'gas'; shipped are grown, water"),
+        ("shipped:gas", "no shipped model 'gas'; shipped are copper, grown, water"),
         ("TMP/run@1", "is no model file"),
         ("TMP/run/best.pt", "is a checkpoint of a run; give its folder, .*run"),
         ("TMP/nowhere", "nowhere/best.pt does not exist"),
