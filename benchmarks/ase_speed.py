@@ -1,4 +1,4 @@
-"""Time of a force call through ASE beside the kernel alone, of nine atoms, on one core.
+"""Time of a force call and of a Hessian through ASE beside the kernel alone, of nine atoms, on one core.
 
     OMP_NUM_THREADS=1 python benchmarks/ase_speed.py
 
@@ -17,17 +17,17 @@ from hesspot.calculators import HesspotCalculator
 from hesspot.graph import graph_for
 from hesspot.models.shipped import find_model
 
-ROUNDS, CALLS = 20, 200
+ROUNDS, CALLS, HESSIANS = 20, 200, 20
 
 
-def smallest(call: Callable[[], object]) -> float:
+def smallest(call: Callable[[], object], calls: int = CALLS) -> float:
     """µs"""
     times = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        for _ in range(CALLS):
+        for _ in range(calls):
             call()
-        times.append((time.perf_counter() - start) / CALLS)
+        times.append((time.perf_counter() - start) / calls)
     return 1e6 * min(times)
 
 
@@ -46,6 +46,9 @@ def main() -> None:
 
     kernel, call = smallest(lambda: calculator.model.kernel.answer(graph)), smallest(step)
     print(f"{calculator.describe()}\nkernel {kernel:.0f} µs, force call {call:.0f} µs")
+    kernel = smallest(lambda: calculator.model.kernel.hessian(graph), calls=HESSIANS)
+    call = smallest(lambda: calculator.get_hessian(atoms), calls=HESSIANS)
+    print(f"kernel {kernel:.0f} µs, Hessian {call:.0f} µs")
 
 
 if __name__ == "__main__":
