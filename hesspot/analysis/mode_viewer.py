@@ -67,10 +67,11 @@ def mode_viewer(
     """HTML of a structure whose modes can be chosen. frequencies (m,) cm⁻¹, imaginary ones negative; displacements
     (m, n, 3) of any length; labels: words that stand beside the frequencies."""
     sizes = np.linalg.norm(displacements, axis=2).max(1, initial=1e-12)[:, None, None]
+    to_viewer = np.eye(3) if atoms.pbc.any() else _broad_side(atoms.positions)
     told = {
         "symbols": list(atoms.symbols),
-        "positions": atoms.positions.round(4).tolist(),
-        "vectors": (AMPLITUDE * displacements / sizes).round(4).tolist(),
+        "positions": (atoms.positions @ to_viewer).round(4).tolist(),
+        "vectors": (AMPLITUDE * displacements @ to_viewer / sizes).round(4).tolist(),
     }
     names = [f"{abs(f):.0f}{'i' if f < 0 else ''} cm⁻¹" for f in frequencies]
     if labels:
@@ -87,3 +88,10 @@ def mode_viewer(
         f"<figcaption>{label}</figcaption>"
         f'<script type="application/json">{json.dumps(told).replace("<", chr(92) + "u003c")}</script></figure>'
     )
+
+
+def _broad_side(positions: np.ndarray) -> np.ndarray:
+    """The rotation Q (3, 3) after which a molecule, positions·Q, is widest along x and thinnest along the view."""
+    axes = np.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
+    axes[2] *= np.linalg.det(axes)
+    return np.asarray(axes.T)

@@ -21,6 +21,9 @@ MODE_COLUMNS = ("mode", "cm⁻¹", "µ, amu", "k, mdyn/Å", "what moves")
 #: Above this Wigner's factor is no longer the small correction that it was derived as.
 SMALL_TUNNELLING = 2.0
 
+#: Of what the modes of a cell lack.
+PERIODIC = "; of a crystal, the modes that are the same in each cell (`hesspot phonons` has the others)"
+
 #: A kind of motion that is less in each mode is not drawn.
 UNSEEN = 0.01
 
@@ -96,7 +99,7 @@ def notes(found: Vibrations, conditions: Conditions) -> list[str]:
     else:
         told.append(
             f"vibrations alone at {conditions.temperature:g} K: what is held or periodic neither moves nor turns"
-            + ("; of a crystal, those that are the same in each cell" if found.atoms.pbc.any() else "")
+            + (PERIODIC if found.atoms.pbc.any() else "")
         )
     if len(found.real):
         told.append(

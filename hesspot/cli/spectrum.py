@@ -54,17 +54,18 @@ def spectrum(
     if len(set(files)) < len(files):
         raise UserError("two results were to be written into one file; give each its own name")
     symbols = symbols_of(elements)
-    runs = {
-        "run": run_files(
-            run, timestep=timestep, velocities=velocities, elements=symbols, units=units, template=template
-        )
-    }
+    first = run_files(run, timestep=timestep, velocities=velocities, elements=symbols, units=units, template=template)
+    runs = {run.resolve().name: first}
     if against is not None:
+        if against.resolve() == run.resolve():
+            raise UserError(f"--against {against} is the run itself; give another one")
         if against.is_dir():
-            runs["against"] = run_files(against, timestep=timestep)
+            second = run_files(against, timestep=timestep)
         else:
-            runs["against"] = run_files(against, timestep=timestep, elements=symbols, units=units, template=template)
-    reference = first_frame(runs["run"][0])
+            second = run_files(against, timestep=timestep, elements=symbols, units=units, template=template)
+        name = against.resolve().name
+        runs[str(against.resolve()) if name in runs else name] = second
+    reference = first_frame(first[0])
     minimum = None
     if model is not None:
         minimum = vibrations(model, reference)
@@ -96,7 +97,7 @@ def spectrum(
     if json is not None:
         report.write_json(json, spectra, minimum)
     if csv is not None:
-        report.write_csv(csv, spectra["run"])
+        report.write_csv(csv, next(iter(spectra.values())))
     if html is not None:
         report.write_page(html, f"Spectrum of {reference.get_chemical_formula()}", spectra, minimum)
     if files:

@@ -92,7 +92,8 @@ def notes(spectra: Mapping[str, RunSpectrum], minimum: Vibrations | None) -> lis
 
 def write_json(path: Path, spectra: Mapping[str, RunSpectrum], minimum: Vibrations | None) -> None:
     """All numbers: cm⁻¹, K, fs."""
-    told: dict[str, object] = {"notes": notes(spectra, minimum)}
+    runs: dict[str, object] = {}
+    told: dict[str, object] = {"notes": notes(spectra, minimum), "runs": runs}
     if minimum is not None:
         told["harmonic"] = minimum.frequencies.tolist()
         told["characters"] = [character.words for character in minimum.characters]
@@ -109,7 +110,7 @@ def write_json(path: Path, spectra: Mapping[str, RunSpectrum], minimum: Vibratio
         if minimum is not None:
             run["lines"] = [asdict(line) for line in each.lines]
             run["temperatures"], run["temperature_errors"] = (v.tolist() for v in each.mode_temperatures)
-        told[name] = run
+        runs[name] = run
     write_atomically(path, json.dumps(told, indent=1, ensure_ascii=False).encode())
 
 
@@ -123,16 +124,15 @@ def write_csv(path: Path, spectrum: RunSpectrum) -> None:
 
 def spectrum_figure(spectra: Mapping[str, RunSpectrum], minimum: Vibrations | None) -> Figure:
     """The curves with their errors, and the harmonic lines below them."""
-    figure, (axis,) = figure_with_axes(5.2, 3.2)
+    figure, (axis,) = figure_with_axes(4.6, 3.2)
     for (name, each), color in zip(spectra.items(), COLORS, strict=False):
-        axis.plot(each.frequencies, each.mean, color=color, linewidth=1.2, label=name)
-        axis.fill_between(
-            each.frequencies, each.mean - each.error, each.mean + each.error, color=color, alpha=0.3, linewidth=0
-        )
-    top = max(float((each.mean + each.error).max()) for each in spectra.values())
+        mean, error = 1e3 * each.mean, 1e3 * each.error
+        axis.plot(each.frequencies, mean, color=color, linewidth=1.2, label=name)
+        axis.fill_between(each.frequencies, mean - error, mean + error, color=color, alpha=0.3, linewidth=0)
+    top = max(float(1e3 * (each.mean + each.error).max()) for each in spectra.values())
     if minimum is not None:
         axis.vlines(minimum.real, -0.06 * top, -0.01 * top, color="0.3", linewidth=1.2, label="harmonic")
-    axis.set(xlabel="frequency, cm⁻¹", ylabel="part of the motion per cm⁻¹", ylim=(-0.07 * top, 1.05 * top))
+    axis.set(xlabel="frequency, cm⁻¹", ylabel="10⁻³ of the motion per cm⁻¹", ylim=(-0.07 * top, 1.05 * top))
     axis.set_xlim(0.0, max(float(each.frequencies[-1]) for each in spectra.values()))
     figure.legend(loc="outside upper left", frameon=False, ncols=3)
     return figure

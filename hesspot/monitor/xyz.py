@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
@@ -185,8 +186,7 @@ def _cell(comment: str, cell_unit: float, length: float, place: str) -> tuple[np
         if lattice := re.search(r'Lattice\s*=\s*"([^"]*)"', comment):
             cell = length * np.array(lattice[1].split(), dtype=float).reshape(3, 3)
         elif parameters := re.search(r"CELL[\(\[\{]abcABC[\)\]\}]:((?:\s+[-+\d.eE]+){6})", comment):
-            numbers = np.array(parameters[1].split(), dtype=float)
-            cell = np.asarray(cellpar_to_cell([*(cell_unit * numbers[:3]), *numbers[3:]]))
+            cell = _cell_of(parameters[1], cell_unit).copy()
         elif matrix := re.search(r"CELL[\(\[\{](?:GENH|H)[\)\]\}]:((?:\s+[-+\d.eE]+){9})", comment):
             cell = cell_unit * np.array(matrix[1].split(), dtype=float).reshape(3, 3).T
         else:
@@ -195,6 +195,13 @@ def _cell(comment: str, cell_unit: float, length: float, place: str) -> tuple[np
         raise UserError(f"{place} has a cell that cannot be read ({error}); check its comment line") from error
     pbc = re.search(r'pbc\s*=\s*"?([TF])\s+([TF])\s+([TF])', comment)
     return cell, np.array([flag == "T" for flag in pbc.groups()]) if pbc else np.ones(3, dtype=bool)
+
+
+@lru_cache(maxsize=4)
+def _cell_of(parameters: str, unit: float) -> np.ndarray:
+    """Lattice vectors of the text of three lengths and three angles; most runs have one cell in all frames."""
+    numbers = np.array(parameters.split(), dtype=float)
+    return np.asarray(cellpar_to_cell([*(unit * numbers[:3]), *numbers[3:]]))
 
 
 def _step(comment: str) -> int | None:

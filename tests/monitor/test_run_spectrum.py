@@ -1,6 +1,7 @@
 """Risk: lines of a run that are not where its motion is, of another mode, or broadened by what is no vibration."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -141,21 +142,22 @@ def test_the_command_reads_a_folder_of_ipi(formaldehyde, tmp_path, monkeypatch, 
                 file.write(f"4\n{head}  cell{{atomic_unit}}\n")
                 for symbol, row in zip(formaldehyde.atoms.symbols, frame, strict=True):
                     file.write(f"{symbol} {' '.join(f'{x:.10e}' for x in row)}\n")
-    words = [str(run), "--model", "shipped:grown", "--against", str(run), "--width", str(WIDTH)]
+    shutil.copytree(run, tmp_path / "other")
+    words = [str(run), "--model", "shipped:grown", "--against", str(tmp_path / "other"), "--width", str(WIDTH)]
     files = [f"--{kind}={tmp_path / kind}" for kind in ("json", "csv", "html")]
     monkeypatch.setattr(sys, "argv", ["hesspot", "spectrum", *words, *files])
     with pytest.raises(SystemExit, match="0"):
         main()
     told = json.loads((tmp_path / "json").read_text())
-    for name in ("run", "against"):
-        places = [line["place"] for line in told[name]["lines"]]
+    for name in ("run", "other"):
+        places = [line["place"] for line in told["runs"][name]["lines"]]
         stretched = np.arcsin(np.pi * SPEED_OF_LIGHT * 0.5 * np.array(told["harmonic"])) / (
             np.pi * SPEED_OF_LIGHT * 0.5
         )  # where exact motion lies if it is taken for that of velocity Verlet
         np.testing.assert_allclose(2 * np.array(told["harmonic"]) - stretched, places, atol=1.0)
-        assert len(told[name]["peaks"]) >= 4
+        assert len(told["runs"][name]["peaks"]) >= 4
     out = capsys.readouterr().out
-    assert "C–O stretch" in out and "against: 2 blocks" in out
+    assert "C–O stretch" in out and "other: 2 blocks" in out
     assert "C–O stretch" in (tmp_path / "html").read_text()
     curves = np.loadtxt(tmp_path / "csv", delimiter=",")
     assert curves.shape[1] == 3 + 6
