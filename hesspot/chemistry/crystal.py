@@ -43,24 +43,31 @@ def primitive_cell(atoms: ase.Atoms, tolerance: float) -> ase.Atoms:
 
     tolerance: Å, within which atoms are on places that a symmetry asks for.
     """
-    spglib = _spglib()
-    masses = atoms.get_masses()
-    _, first, kind = np.unique(np.column_stack([atoms.numbers, masses]), axis=0, return_index=True, return_inverse=True)
-    crystal = (atoms.cell.array, atoms.get_scaled_positions(), kind.ravel() + 1)
-    found = spglib.standardize_cell(crystal, to_primitive=True, no_idealize=True, symprec=tolerance)
-    own = masses if atoms.has("masses") else None
+    kinds = kinds_of(atoms)
+    found = _spglib().standardize_cell(as_lattice(atoms), to_primitive=True, no_idealize=True, symprec=tolerance)
+    own = atoms.get_masses() if atoms.has("masses") else None
     if found is None or len(found[2]) == len(atoms):
         return ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, masses=own)
     cell, scaled, types = found
-    index = first[np.asarray(types) - 1]
+    index = [int(np.flatnonzero(kinds == kind)[0]) for kind in types]
     own = None if own is None else own[index]
     return ase.Atoms(atoms.numbers[index], cell=cell, scaled_positions=scaled, pbc=True, masses=own)
 
 
+def kinds_of(atoms: ase.Atoms) -> np.ndarray:
+    """(n,) from 1 on: elements, and of one element isotopes, apart."""
+    _, kinds = np.unique(np.column_stack([atoms.numbers, atoms.get_masses()]), axis=0, return_inverse=True)
+    return kinds.ravel() + 1
+
+
+def as_lattice(atoms: ase.Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As spglib and seekpath take a crystal."""
+    return atoms.cell.array, atoms.get_scaled_positions(), kinds_of(atoms)
+
+
 def space_group(atoms: ase.Atoms, tolerance: float) -> str:
     """Its international symbol and number, such as `Fm-3m (225)`."""
-    found = _spglib().get_spacegroup((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), tolerance)
-    return str(found or "P1 (1)")
+    return str(_spglib().get_spacegroup(as_lattice(atoms), tolerance) or "P1 (1)")
 
 
 def relaxed(surface: Surface, atoms: ase.Atoms, what: Relax, tolerance: float) -> ase.Atoms:

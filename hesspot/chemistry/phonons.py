@@ -12,6 +12,7 @@ import ase
 import numpy as np
 from ase.geometry import minkowski_reduce
 
+from hesspot.chemistry.crystal import as_lattice
 from hesspot.chemistry.force_constants import CrystalDerivatives
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
@@ -155,9 +156,16 @@ def _phonopy_of(derivatives: CrystalDerivatives, multiples: np.ndarray) -> Any:
         raise UserError(f"bands are made by phonopy; install it with {install_hint('phonons')}") from error
     atoms = derivatives.atoms
     cell = PhonopyAtoms(
-        symbols=list(atoms.symbols), cell=atoms.cell.array, positions=atoms.positions, masses=atoms.get_masses()
+        symbols=_symbols(atoms), cell=atoms.cell.array, positions=atoms.positions, masses=atoms.get_masses()
     )
-    phonon = Phonopy(cell, np.diag(multiples), primitive_matrix=np.eye(3), symprec=SYMMETRIC, log_level=0)
+    phonon = Phonopy(
+        cell,
+        np.diag(multiples),
+        primitive_matrix=np.eye(3),
+        symprec=SYMMETRIC,
+        distinguish_symbol_index=True,
+        log_level=0,
+    )
     whose = np.array([phonon.supercell.u2u_map[each] for each in phonon.supercell.s2u_map])
     steps = (phonon.supercell.positions - cell.positions[whose]) @ np.linalg.inv(atoms.cell.array)
     cells = np.rint(steps).astype(int) % multiples
@@ -165,14 +173,22 @@ def _phonopy_of(derivatives: CrystalDerivatives, multiples: np.ndarray) -> Any:
     return phonon
 
 
+def _symbols(atoms: ase.Atoms) -> list[str]:
+    """Of an element with several masses `Cu1`, `Cu2`, …: phonopy's symmetry does not look at masses."""
+    masses = atoms.get_masses()
+    isotopes = {symbol: np.unique(masses[atoms.symbols == symbol]) for symbol in set(atoms.symbols)}
+    return [
+        symbol if len(isotopes[symbol]) == 1 else f"{symbol}{1 + int(np.searchsorted(isotopes[symbol], mass))}"
+        for symbol, mass in zip(atoms.symbols, masses, strict=True)
+    ]
+
+
 def _bands(phonon: Any, atoms: ase.Atoms) -> list[Line]:
     try:
         import seekpath
     except ModuleNotFoundError as error:
         raise UserError(f"the path is chosen by seekpath; install it with {install_hint('phonons')}") from error
-    _, kinds = np.unique(np.column_stack([atoms.numbers, atoms.get_masses()]), axis=0, return_inverse=True)
-    crystal = (atoms.cell.array, atoms.get_scaled_positions(), kinds.ravel() + 1)
-    found = seekpath.get_path_orig_cell(crystal, symprec=SYMMETRIC)
+    found = seekpath.get_path_orig_cell(as_lattice(atoms), symprec=SYMMETRIC)
     corners = {name: np.array(point) for name, point in found["point_coords"].items()}
     reciprocal = np.linalg.inv(atoms.cell.array).T
     paths = []

@@ -29,7 +29,7 @@ from hesspot.distill.config import TestSection as Asked
 from hesspot.distill.properties import Counted, differences, properties_of, reference_structure
 from hesspot.errors import UserError
 from hesspot.models.analytic import StillingerWeber
-from hesspot.units import AMU_A2_PER_FS2
+from hesspot.units import AMU_A2_PER_FS2, ENERGIES
 
 #: THz: phonopy's displacements of 1e-3 Å, both ways; and constants of nature in phonopy of other digits.
 FINITE, CONSTANTS = 1e-4, 1e-6
@@ -146,6 +146,23 @@ def test_thermodynamics_has_its_limits(silicon):
     assert 0 < warm.entropy < hot.entropy
     states = np.trapezoid(found.dos[:, 1], found.dos[:, 0])
     assert states == pytest.approx(6, rel=0.01)
+
+
+def test_isotopes_break_the_symmetry_of_the_mesh(tmp_path):
+    """Two heavy atoms of four leave one axis of four: points of the mesh count as a mesh without symmetry has them."""
+    a = 3.6
+    cubic = bulk("Cu", a=a, cubic=True)
+    cubic.set_masses([200.0, 150.0, 63.5, 63.5])
+    found = examine(Springs(2.0, a / 2**0.5, 0.8 * a), cubic, supercell=(2, 2, 2), temperatures=[50.0])
+    assert len(found.atoms) == 4
+    ours = found.phonons.phonopy
+    ours.run_mesh(ours.mesh.mesh_numbers, is_mesh_symmetry=False)
+    ours.run_thermal_properties(temperatures=[50.0], cutoff_frequency=phonons_module.IMAGINARY)
+    entropy = ours.thermal_properties.entropy[0] * 1e-3 * ENERGIES["kj/mol"] / 4
+    assert found.phonons.thermodynamics[0].entropy == pytest.approx(entropy, rel=1e-9)
+    found.phonons.save(tmp_path / "isotopes.yaml")
+    loaded = phonopy.load(tmp_path / "isotopes.yaml", log_level=0)
+    assert sorted(loaded.primitive.masses) == sorted(cubic.get_masses())
 
 
 def test_imaginary_branches_are_said():
