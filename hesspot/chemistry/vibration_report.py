@@ -12,7 +12,7 @@ from hesspot.analysis.html_report import Report
 from hesspot.analysis.plots import COLORS, figure_with_axes
 from hesspot.chemistry.mode_character import KINDS
 from hesspot.chemistry.thermochemistry import Conditions, Thermochemistry, is_gas, wigner
-from hesspot.chemistry.vibrations import Vibrations
+from hesspot.chemistry.vibrations import NO_VIBRATION, Vibrations
 from hesspot.units import KCAL_PER_MOL, MILLIDYNE_PER_A
 
 #: Columns of the table of modes: µ is the reduced mass, k the force constant.
@@ -101,6 +101,13 @@ def notes(found: Vibrations, conditions: Conditions) -> list[str]:
             f"vibrations alone at {conditions.temperature:g} K: what is held or periodic neither moves nor turns"
             + (PERIODIC if found.atoms.pbc.any() else "")
         )
+        if modes.n_rigid and not found.atoms.pbc.any():
+            told.append("the rest can turn freely around what is held, which is in none of the energies")
+    if soft := int((np.abs(found.frequencies) <= NO_VIBRATION).sum()):
+        box = '; a molecule in a box turns freely if it is written with pbc="F F F"' if found.atoms.pbc.any() else ""
+        told.append(
+            f"{soft} modes of at most {NO_VIBRATION:g} cm⁻¹, which are no vibrations, left out of all energies{box}"
+        )
     if len(found.real):
         told.append(
             f"quasi-RRHO: entropy of free rotors below some {conditions.cut:g} cm⁻¹ (Grimme); H too: energy "
@@ -112,8 +119,8 @@ def notes(found: Vibrations, conditions: Conditions) -> list[str]:
 def spectrum_figure(found: Vibrations) -> Figure:
     """A stick for each real mode, its colours the shares of what moves."""
     figure, (axis,) = figure_with_axes(4.6, 2.9)
-    chosen = found.frequencies > 0
-    positions = found.frequencies[chosen]
+    chosen = found.frequencies > NO_VIBRATION
+    positions = found.real
     below = np.zeros(len(positions))
     for kind, color in zip(KINDS, COLORS, strict=False):
         heights = np.array([character.shares[kind] for character in found.characters])[chosen]

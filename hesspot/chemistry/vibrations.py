@@ -29,6 +29,9 @@ from hesspot.units import SQRT_EV_PER_A2_AMU
 #: Where to go before the Hessian is asked for.
 Goal = Literal["minimum", "saddle", "as it is"]
 
+#: cm⁻¹; what is softer is no vibration: a molecule in a box that turns, atoms that do not see each other.
+NO_VIBRATION = 1.0
+
 #: What to do about a structure that is not stationary.
 RELAX = "leave --no-relax out, and it is relaxed to the minimum, or pass --saddle for the saddle point next to it"
 
@@ -83,8 +86,8 @@ class Vibrations:
 
     @property
     def real(self) -> np.ndarray:
-        """(m − k,) cm⁻¹: the frequencies that count in energies; imaginary ones are left out."""
-        return self.frequencies[self.frequencies > 0]
+        """cm⁻¹: the frequencies that count in energies, those above `NO_VIBRATION`."""
+        return self.frequencies[self.frequencies > NO_VIBRATION]
 
     @property
     def zero_point_energy(self) -> float:

@@ -14,6 +14,8 @@ from ase.vibrations import Vibrations as DifferencesOfAse
 from hesspot.chemistry.internal_coordinates import bends, bonds, stretches, torsions
 from hesspot.chemistry.mode_files import write_molden, write_xyz
 from hesspot.chemistry.surface import Surface
+from hesspot.chemistry.thermochemistry import Conditions
+from hesspot.chemistry.vibration_report import notes
 from hesspot.chemistry.vibrations import hold, vibrations, with_masses
 from hesspot.cli.main import main
 from hesspot.errors import UserError
@@ -25,6 +27,8 @@ DIFFERENCES = 0.1
 GRADIENT = 1e-6
 #: Part of a curvature, of the second difference over 1e-3 Å.
 SECOND_DIFFERENCE = 1e-4
+#: cm⁻¹, of minima that two searches end at.
+SAME_MINIMUM = 1e-4
 #: Part of a number that was printed with eight digits after its point.
 PRINTED = 2e-8
 #: Of numbers that the same formula gives in another order of its terms.
@@ -148,6 +152,14 @@ def test_only_atoms_that_move_have_a_share(surface):
     assert len(found.frequencies) == 6 and found.n_held == 12
     for character in found.characters:
         assert character.atoms[1] + character.atoms[3] == pytest.approx(1.0, abs=ROUNDING)
+
+
+def test_a_molecule_that_turns_in_a_box_has_the_energies_of_its_vibrations(surface):
+    boxed = molecule("H2O", vacuum=8.0, pbc=True)
+    found, free = vibrations(surface, boxed), vibrations(surface, molecule("H2O"))
+    assert len(found.frequencies) == 6
+    np.testing.assert_allclose(found.real, free.frequencies, atol=SAME_MINIMUM)
+    assert any("3 modes of at most 1 cm⁻¹" in line for line in notes(found, Conditions()))
 
 
 def test_a_single_atom_has_no_vibrations(surface):
