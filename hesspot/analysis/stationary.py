@@ -26,11 +26,14 @@ def stationary_point(
     atoms: ase.Atoms,
     derivatives: Callable[[ase.Atoms], tuple[np.ndarray, np.ndarray]],
     enough: float = CONVERGED,
+    *,
+    downhill: bool = False,
 ) -> tuple[ase.Atoms, np.ndarray]:
     """The stationary point that Newton steps from `atoms` lead to, and its Hessian.
 
     derivatives: forces (n, 3) eV/Å and Hessian (3n, 3n) eV/Å² of a structure. Steps are taken along the vibrations
-    alone, uphill along those with negative curvature, so that a geometry near a saddle point of any order stays there.
+    alone, uphill along those with negative curvature, so that a geometry near a saddle point of any order stays there;
+    with `downhill` down along those too (Y. Dauphin et al., arXiv:1406.2572), which is the way to a minimum.
     Constraints (FixAtoms, FixCartesian) hold: forces on what they hold do not count.
     Forces go below 1e-8 eV/Å, or in 100 steps below `enough`: where molecules hardly feel each other there is no more
     to be had. Else UserError.
@@ -45,7 +48,7 @@ def stationary_point(
         modes = normal_modes(atoms, hessian)
         root = np.sqrt(np.repeat(modes.masses, 3))
         stiff = np.maximum(np.abs(modes.frequencies), SOFTEST) / SQRT_EV_PER_A2_AMU
-        curvatures = np.where(modes.frequencies < 0, -1.0, 1.0) * stiff**2
+        curvatures = np.where((modes.frequencies < 0) & (not downhill), -1.0, 1.0) * stiff**2
         step = (modes.vectors.T @ (modes.vectors @ (forces.ravel() / root) / curvatures) / root).reshape(-1, 3)
         atoms.positions += step * min(1.0, LONGEST_STEP / np.linalg.norm(step, axis=1).max())
     raise UserError(

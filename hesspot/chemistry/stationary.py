@@ -77,7 +77,7 @@ def find_minimum(surface: Surface, guess: ase.Atoms) -> StationaryPoint:
     """
     here = guess
     for number in range(PUSHES):
-        point = _finished(surface, _descended(surface, here, NEAR * 0.1**number))
+        point = _finished(surface, _descended(surface, here, NEAR * 0.1**number), downhill=True)
         if point.order == 0:
             return point
         here = point.atoms.copy()
@@ -131,9 +131,8 @@ def _descended(surface: Surface, guess: ase.Atoms, fmax: float) -> ase.Atoms:
     return atoms
 
 
-def _finished(surface: Surface, atoms: ase.Atoms) -> StationaryPoint:
-
+def _finished(surface: Surface, atoms: ase.Atoms, *, downhill: bool = False) -> StationaryPoint:
     def derivatives(here: ase.Atoms) -> tuple[np.ndarray, np.ndarray]:
         return surface.energy_and_forces(here)[1], surface.hessian(here)
 
-    return point_at(surface, stationary_point(surface.plain(atoms), derivatives, SOFT)[0])
+    return point_at(surface, stationary_point(surface.plain(atoms), derivatives, SOFT, downhill=downhill)[0])

@@ -5,6 +5,7 @@ import pytest
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 
+from hesspot.analysis.stationary import stationary_point
 from hesspot.calculators import HesspotCalculator
 from hesspot.chemistry.stationary import find_minimum, find_saddle, point_at, require_stationary
 from hesspot.chemistry.surface import Surface
@@ -75,3 +76,17 @@ def test_a_structure_under_force_is_refused(surface):
     start.positions[0] += [0.1, 0.0, 0.0]
     with pytest.raises(UserError, match=r"no stationary point of this model: its largest force is .* eV/Å.*; relax it"):
         require_stationary(point_at(surface, start), "relax it")
+
+
+def test_newton_steps_go_down_where_a_minimum_is_wanted(surface):
+    shallow = record("NH3")
+    shallow.positions[:, :] = [[0, 0, 0.1], *([np.cos(a), np.sin(a), 0] for a in np.arange(3) * 2 * np.pi / 3)]
+
+    def derivatives(at):
+        return surface.energy_and_forces(at)[1], surface.hessian(at)
+
+    orders = [
+        point_at(surface, stationary_point(shallow, derivatives, downhill=downhill)[0]).order
+        for downhill in (False, True)
+    ]
+    assert orders == [1, 0]
