@@ -2,13 +2,14 @@
 
 import re
 import shlex
-from importlib.metadata import requires
 
 from hesspot.errors import UserError
 
 
 def packages_of(extra: str) -> list[str]:
     """The requirements of an extra of pyproject.toml, of the installed hesspot."""
+    from importlib.metadata import requires  # a fortieth of a second
+
     wanted = [line.split(";") for line in requires("hesspot") or []]
     return [name.strip() for name, *marker in wanted if re.search(rf"extra == ['\"]{extra}['\"]", "".join(marker))]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hesspot.cli.names import dataset_names
 from hesspot.cli.options import Elements, Overwrite, symbols_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _SET = "a hesspot dataset, or shipped:NAME"
 
 
 @app.command()
-def info(file: Annotated[str, typer.Argument(help=_SET)]) -> None:
+def info(file: Annotated[str, typer.Argument(help=_SET, autocompletion=dataset_names)]) -> None:
     """Print what the dataset holds: counts, elements, ranges, missing labels, level of theory."""
     from collections import Counter
 
@@ -80,7 +81,7 @@ def _or_unstated(value: int | None) -> str:
 
 @app.command()
 def check(
-    file: Annotated[str, typer.Argument(help=_SET)],
+    file: Annotated[str, typer.Argument(help=_SET, autocompletion=dataset_names)],
     strict: Annotated[bool, typer.Option(help="limits that labels of `hesspot label` keep")] = False,
     plot: Annotated[Path | None, typer.Option(help="PNG, PDF or SVG: a histogram of each defect")] = None,
     overwrite: Overwrite = False,

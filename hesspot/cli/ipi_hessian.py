@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from hesspot.cli.names import model_names
 from hesspot.cli.options import Elements, symbols_of
 
 Purpose = Literal["vibrations", "instanton", "ffdebye", "scp", "imf", "minimize"]
 
 
 def ipi_hessian(
-    model: Annotated[Path, typer.Argument(help="exported model file, or shipped:NAME")],
+    model: Annotated[Path, typer.Argument(help="exported model file, or shipped:NAME", autocompletion=model_names)],
     geometry: Annotated[Path, typer.Argument(help="structure, the last of several, or beads of a path for instanton")],
     purpose: Annotated[Purpose, typer.Option("--for", help="what i-PI needs the Hessian for")],
     out: Annotated[Path, typer.Option(help="folder to write")],

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from hesspot.cli.names import model_names
 from hesspot.cli.options import Elements, symbols_of
 
 Name = Literal["nve", "nvt", "npt", "pimd", "trpmd", "piglet", "committee", "ti", "instanton"]
@@ -18,7 +19,10 @@ def ipi_input(
     ],
     models: Annotated[
         list[Path],
-        typer.Argument(help="exported model file or shipped:NAME; a committee file, or several, for committee"),
+        typer.Argument(
+            help="exported model file or shipped:NAME; a committee file, or several, for committee",
+            autocompletion=model_names,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="folder to write")],
     temperature: Annotated[float, typer.Option(help="K")] = 300.0,

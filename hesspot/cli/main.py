@@ -10,6 +10,7 @@ from hesspot.cli import data, lammps
 from hesspot.cli.ase import SETTINGS, ase
 from hesspot.cli.audit import audit
 from hesspot.cli.distill import distill
+from hesspot.cli.examples import add_examples
 from hesspot.cli.export import export
 from hesspot.cli.ipi_frames import ipi_frames
 from hesspot.cli.ipi_hessian import ipi_hessian
@@ -17,6 +18,7 @@ from hesspot.cli.ipi_input import ipi_input
 from hesspot.cli.label import label
 from hesspot.cli.models import models
 from hesspot.cli.monitor import monitor
+from hesspot.cli.names import complete_after_colon
 from hesspot.cli.phonons import phonons
 from hesspot.cli.reaction import reaction
 from hesspot.cli.sample import sample
@@ -73,13 +75,14 @@ app.command("ipi-input")(ipi_input)
 app.command("ipi-hessian")(ipi_hessian)
 app.command("ase", context_settings=SETTINGS)(ase)
 app.command("ipi-frames")(ipi_frames)
+add_examples(app)
 
 
 def main() -> None:
     """Run the command line; a UserError, a file that cannot be used, or torch that is needed and not there becomes one
     sentence and exit status 1."""
     try:
-        app()
+        complete_after_colon(app)
     except (UserError, OSError) as error:
         say(f"hesspot: {in_words(error)}", stderr=True)
         sys.exit(1)

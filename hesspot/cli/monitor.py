@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hesspot.cli.names import model_names
 from hesspot.cli.options import Elements, symbols_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ PASSED = 3
 
 
 def monitor(
-    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME")],
+    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME", autocompletion=model_names)],
     trajectory: Annotated[Path, typer.Argument(help="text dump of LAMMPS, or XYZ of i-PI, LAMMPS or ASE")],
     out: Annotated[Path, typer.Option(help="folder for what is found")] = Path("monitor"),
     once: Annotated[bool, typer.Option("--once", help="look at what is there, and do not wait for more")] = False,

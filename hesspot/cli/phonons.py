@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from hesspot.cli.names import model_names
 from hesspot.cli.options import Elements, Overwrite, symbols_of
 
 Relax = Literal["cell", "positions", "none"]
@@ -14,7 +15,7 @@ TEMPERATURES = (0.0, 100.0, 298.15, 500.0, 1000.0)
 
 
 def phonons(
-    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME")],
+    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME", autocompletion=model_names)],
     cell: Annotated[Path, typer.Argument(help="crystal, any cell of it; the last of several, or FILE@NUMBER")],
     relax: Annotated[Relax, typer.Option(help="what goes to the model's minimum first, under its symmetry")] = "cell",
     supercell: Annotated[

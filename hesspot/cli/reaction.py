@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from hesspot.cli.names import model_names
 from hesspot.cli.options import Elements, symbols_of
 
 
 def reaction(
-    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME")],
+    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME", autocompletion=model_names)],
     structure: Annotated[Path, typer.Argument(help="a guess of the saddle point; or the reactant, with the product")],
     product: Annotated[Path | None, typer.Argument(help="the product, its atoms in the reactant's order")] = None,
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("reaction"),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hesspot.cli.names import model_names
 from hesspot.cli.options import Elements, Overwrite, symbols_of
 
 
@@ -13,7 +14,8 @@ def spectrum(
         Path, typer.Argument(help="folder of `hesspot ipi-input`, text dump of LAMMPS, or XYZ with velocities")
     ],
     model: Annotated[
-        str | None, typer.Option(help="exported model file, or shipped:NAME, for the harmonic modes")
+        str | None,
+        typer.Option(help="exported model file, or shipped:NAME, for the harmonic modes", autocompletion=model_names),
     ] = None,
     against: Annotated[
         Path | None, typer.Option(help="a second run of the same atoms, such as one with beads", metavar="RUN")

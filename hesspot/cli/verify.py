@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hesspot.cli.names import dataset_names, engine_names, model_names
 from hesspot.cli.options import Overwrite
 from hesspot.errors import UserError
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def verify(
-    model: Annotated[Path, typer.Argument(help="exported model file, or shipped:NAME")],
+    model: Annotated[Path, typer.Argument(help="exported model file, or shipped:NAME", autocompletion=model_names)],
     data: Annotated[
         str | None,
         typer.Option(
-            help="dataset file, or shipped:NAME, with reference values", show_default="the file's fingerprint"
+            help="dataset file, or shipped:NAME, with reference values",
+            autocompletion=dataset_names,
+            show_default="the file's fingerprint",
         ),
     ] = None,
     part: Annotated[str, typer.Option(help="part of the dataset: train, valid, test or all")] = "test",
@@ -25,6 +28,7 @@ def verify(
         str | None,
         typer.Option(
             help="comma-separated: torch, torchscript, ase, lammps, ipi",
+            autocompletion=engine_names,
             show_default="all; without torch, those that need none",
         ),
     ] = None,

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from hesspot.cli.names import model_names
 from hesspot.cli.options import Elements, Overwrite, atoms_in, symbols_of
 
 
 def vibrations(
-    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME")],
+    model: Annotated[str, typer.Argument(help="exported model file, or shipped:NAME", autocompletion=model_names)],
     structure: Annotated[Path, typer.Argument(help="structure file; the last structure, or FILE@NUMBER")],
     relax: Annotated[
         bool, typer.Option("--relax/--no-relax", help="go to the minimum first; else it must be stationary already")

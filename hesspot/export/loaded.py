@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedModel:
     """A model read from a file, ready to be called; `path` as it was given, and `location`, the same from the root.
 
@@ -124,6 +124,9 @@ class LoadedModel:
         evaluator = self.kernel or self.module
         energies: Tensor = evaluator(species, centers, neighbors, vectors)
         return energies
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.describe()})"
 
     def describe(self) -> str:
         """What runs, in one line: file, hash, elements, cutoff, precision, and kernel or TorchScript."""

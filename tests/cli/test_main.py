@@ -37,6 +37,24 @@ def test_bash_completes_commands(word, completed):
     assert done.stdout.split() == [completed]
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("verify shipped : gr", ["grown"]),
+        ("data info shipped:small", ["shipped:small_chno"]),
+        ("verify model.pt --engines ase,lam", ["ase,lammps"]),
+        ("phonons start.x", ["start.xyz"]),
+    ],
+)
+def test_bash_completes_names_and_files(words, completed, tmp_path):
+    (tmp_path / "start.xyz").touch()
+    count = str(len(words.split()))
+    environ = environment(_HESSPOT_COMPLETE="complete_bash", COMP_WORDS=f"hesspot {words}", COMP_CWORD=count)
+    program = "import sys; sys.argv[0] = 'hesspot'; from hesspot.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ, cwd=tmp_path)
+    assert done.stdout.split() == completed, done.stderr
+
+
 def test_a_wrong_option_is_status_2_and_no_command_shows_the_help(hesspot):
     assert hesspot("train", "--frobnicate").returncode == 2
     assert "verify" in hesspot().stdout + hesspot().stderr

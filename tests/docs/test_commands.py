@@ -8,6 +8,7 @@ import pytest
 import typer
 from blocks import PAGES, ROOT, RUN, SHOWN, blocks_of, command_lines
 
+from hesspot.cli.examples import EXAMPLES
 from hesspot.cli.main import app
 from ipi_driver.cli import app as ipi_app
 
@@ -52,6 +53,25 @@ def test_the_command_line_takes_what_the_pages_write(page):
                 except Exception as error:
                     if type(error).__name__ != "Exit":
                         raise AssertionError(f"{block.place}: `{line}`: {error}") from error
+
+
+def names_of(command, before: str = "") -> list[str]:
+    if not hasattr(command, "commands"):
+        return [before.strip()]
+    return [name for word, each in command.commands.items() for name in names_of(each, f"{before} {word}")]
+
+
+@pytest.mark.parametrize("name", names_of(PROGRAMS["hesspot"]))
+def test_each_help_ends_in_examples_that_the_command_takes(name):
+    command = PROGRAMS["hesspot"]
+    for word in name.split():
+        command = command.commands[word]
+    assert EXAMPLES[name] and all(line in command.epilog for line in EXAMPLES[name])
+    for line in EXAMPLES[name]:
+        found = list(calls(line))
+        assert found and all(" ".join(words[1:]).startswith(name) for words in found)
+        for words in found:
+            parse(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,5 +1,6 @@
 """Datasets that come with the package."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from hesspot.errors import UserError
@@ -15,7 +16,9 @@ def names() -> list[str]:
 def path(name: str) -> Path:
     """File of a shipped dataset; UserError for an unknown name."""
     if name not in names():
-        raise UserError(f"there is no shipped dataset {name!r}; shipped are {', '.join(names()) or 'none'}")
+        near = get_close_matches(name, names(), n=1)
+        hint = f"the nearest is {_PREFIX}{near[0]}" if near else f"shipped are {', '.join(names()) or 'none'}"
+        raise UserError(f"there is no shipped dataset {name!r}; {hint}")
     return Path(__file__).parent / f"{name}.h5"
 
 
