@@ -43,6 +43,7 @@ document.querySelectorAll(".modes").forEach(function (box) {
     viewer = $3Dmol.createViewer(box.querySelector(".scene"), { backgroundColor: "white" });
     show();
     viewer.zoomTo();
+    viewer.zoom(1.4);
     viewer.render();
     choice.onchange = show;
     button.onclick = function () { moving = !moving; move(); };

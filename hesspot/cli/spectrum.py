@@ -36,10 +36,7 @@ def spectrum(
     html: Annotated[Path | None, typer.Option(help="page with figure, tables and modes", metavar="FILE")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Vibrational density of states from the velocities of a run, with errors; with --model each peak by its mode.
-
-    hesspot spectrum classical --against quantum --model shipped:grown --html spectrum.html
-    """
+    """Vibrational density of states from the velocities of a run, with errors; with --model each peak by its mode."""
     from rich.table import Table
 
     from hesspot.chemistry.vibrations import vibrations

@@ -42,10 +42,7 @@ def vibrations(
     elements: Elements = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Frequencies, modes and thermochemistry from the model's exact Hessian at a minimum or a saddle point.
-
-    hesspot vibrations shipped:grown ethanol.xyz --html ethanol.html
-    """
+    """Frequencies, modes and thermochemistry from the model's exact Hessian at a minimum or a saddle point."""
     from rich.table import Table
 
     from hesspot.chemistry import vibration_report as report
