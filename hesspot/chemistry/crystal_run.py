@@ -15,6 +15,9 @@ from hesspot.chemistry.elastic import Elastic, elastic_constants
 from hesspot.chemistry.force_constants import crystal_derivatives
 from hesspot.chemistry.phonons import Phonons, phonons
 from hesspot.chemistry.surface import Surface
+from hesspot.console import Progress
+from hesspot.graph import graph_for
+from hesspot.structures import right_handed
 from hesspot.units import PRESSURES
 
 
@@ -48,14 +51,17 @@ def examine(
     """
     require_crystal(atoms, place)
     surface = Surface(model)
-    cell = relaxed(surface, primitive_cell(atoms, tolerance), relax, tolerance)
+    graph_for(surface.calculator.model, atoms, place)  # what the structure states and the model does not know
+    cell = relaxed(surface, primitive_cell(right_handed(atoms), tolerance), relax, tolerance)
     derivatives = crystal_derivatives(surface, cell)
     stress = voigt_6_to_full_3x3_stress(surface.attach(cell).get_stress())
+    with Progress("bands and density of states", None):
+        found = phonons(derivatives, temperatures, supercell)
     return CrystalProperties(
         model=surface.name,
         atoms=cell,
         pressure=float(-np.trace(stress) / 3.0 / PRESSURES["gpa"]),
-        phonons=phonons(derivatives, temperatures, supercell),
+        phonons=found,
         elastic=elastic_constants(derivatives, stress),
         net_force=derivatives.net_force,
     )

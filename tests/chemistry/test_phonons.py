@@ -148,6 +148,19 @@ def test_thermodynamics_has_its_limits(silicon):
     assert states == pytest.approx(6, rel=0.01)
 
 
+def test_charges_that_are_left_out_are_said(lj_model_file):
+    """Of two elements alone, whichever way round the lattice vectors are."""
+    salt = bulk("NaCl", "cesiumchloride", a=3.9)
+    salt.symbols = ["Ar", "Ne"]
+    salt.set_cell(salt.cell[[0, 2, 1]])
+    found = examine(lj_model_file, salt, supercell=(2, 2, 2))
+    assert found.atoms.cell.volume > 0 and found.elastic.clamped[0, 0] > 0.5
+    assert sum(line.startswith("without Born charges") for line in notes(found)) == 1
+    salt.info["charge"] = 1
+    with pytest.raises(UserError, match=r"salt.* charge"):
+        examine(lj_model_file, salt, "salt")
+
+
 def test_isotopes_break_the_symmetry_of_the_mesh(tmp_path):
     """Two heavy atoms of four leave one axis of four: points of the mesh count as a mesh without symmetry has them."""
     a = 3.6
