@@ -73,10 +73,11 @@ def notes(found: Vibrations, conditions: Conditions) -> list[str]:
     order = found.point.order
     kind = _KIND.get(order, f"stationary point with {order} imaginary modes")
     formula, modes = found.atoms.get_chemical_formula(), found.point.modes
+    count = len(modes.frequencies)
     held = f", {found.n_held} of {3 * len(found.atoms)} coordinates held" if found.n_held else ""
     told = [
-        f"{formula}: {kind}, largest force {found.point.force:.1g} eV/Å; {len(modes.frequencies)} "
-        f"vibrations, {modes.n_rigid} translations and rotations taken out{held}"
+        f"{formula}: {kind}, largest force {found.point.force:.1g} eV/Å; {count} "
+        f"vibration{'s' * (count != 1)}, {modes.n_rigid} translations and rotations taken out{held}"
     ]
     if found.scale != 1.0:
         told.append(f"all frequencies are the model's times {found.scale:g}, and so are the energies from them")

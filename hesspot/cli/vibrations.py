@@ -50,7 +50,7 @@ def vibrations(
     from hesspot.chemistry.surface import Surface
     from hesspot.chemistry.thermochemistry import TREATMENTS, conditions_for, thermochemistry
     from hesspot.chemistry.vibrations import Goal, hold, vibrations, with_masses
-    from hesspot.console import say, show
+    from hesspot.console import Progress, say, show
     from hesspot.errors import UserError
     from hesspot.files import require_free
     from hesspot.structures import read_structure
@@ -68,7 +68,8 @@ def vibrations(
     conditions_for(atoms, temperature, pressure, symmetry, spin, soft)
     surface = Surface(model)
     goal: Goal = "saddle" if saddle else "minimum" if relax else "as it is"
-    found = vibrations(surface, atoms, goal=goal, scale=scale)
+    with Progress("forces and Hessians", None):
+        found = vibrations(surface, atoms, goal=goal, scale=scale)
     conditions = conditions_for(found.atoms, temperature, pressure, symmetry, spin, soft)
     thermo = [thermochemistry(found, conditions, treatment) for treatment in TREATMENTS]
     notes = report.notes(found, conditions)
