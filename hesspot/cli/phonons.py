@@ -51,7 +51,7 @@ def phonons(
 ) -> None:
     """Bands, density of states, thermodynamics and elastic constants of a crystal, from exact second derivatives.
 
-    hesspot phonons shipped:copper cu.cif --html cu.html --phonopy phonopy.yaml
+    hesspot phonons shipped:copper cu.cif --html cu.html --phonopy phonopy_params.yaml
     """
     from rich.table import Table
 
