@@ -26,7 +26,7 @@ def bonds(atoms: Atoms) -> set[tuple[int, int]]:
     return {(int(a), int(b)) for a, b in zip(first, second, strict=True)}
 
 
-def is_same_molecule(atoms: Atoms, other: Atoms) -> bool:
+def is_same_molecule(atoms: Atoms, other: Atoms, tolerance: float = SAME) -> bool:
     """Whether two structures have the same interatomic distances, to nearest images, whatever the order of atoms.
 
     Mirror images have.
@@ -34,7 +34,7 @@ def is_same_molecule(atoms: Atoms, other: Atoms) -> bool:
     if sorted(atoms.numbers) != sorted(other.numbers):
         return False
     (pairs, distances), (others, expected) = _by_elements(atoms), _by_elements(other)
-    return pairs == others and bool(np.abs(distances - expected).max(initial=0.0) < SAME)
+    return pairs == others and bool(np.abs(distances - expected).max(initial=0.0) < tolerance)
 
 
 def _is_bonded(atoms: Atoms) -> np.ndarray:
