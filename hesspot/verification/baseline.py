@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from hesspot.accuracy.directions import directions_of, is_large
 from hesspot.accuracy.results import EngineResult
 from hesspot.export import FingerprintEntry, LoadedModel
 from hesspot.export.replay import Answer
@@ -17,10 +18,11 @@ from hesspot.graph import Potential, build_graph
 
 @dataclass(frozen=True)
 class Baseline:
-    """results: energy, forces, virial and analytic Hessian of structures; answers: what `replay` asks."""
+    """results: energy, forces, virial and analytic Hessian of structures, of large ones H·v and the Hessian only where
+    it is wanted whole; answers: what `replay` asks."""
 
     name: str
-    results: Callable[[Sequence[Atoms]], list[EngineResult]]
+    results: Callable[[Sequence[Atoms], Sequence[bool]], list[EngineResult]]
     answers: Callable[[FingerprintEntry], Answer]
 
 
@@ -37,16 +39,24 @@ def baseline_of(loaded: LoadedModel) -> Baseline:
             raise torch_is_missing(f"model {loaded.path}") from error
         return _of_kernel(loaded, loaded.kernel)
     trained = eager_model(loaded)
-    return Baseline("trained model", lambda structures: one_by_one(trained, structures), answers_of(trained))
+
+    def results(structures: Sequence[Atoms], whole: Sequence[bool]) -> list[EngineResult]:
+        return one_by_one(trained, structures, whole=whole)
+
+    return Baseline("trained model", results, answers_of(trained))
 
 
 def _of_kernel(loaded: LoadedModel, kernel: Potential) -> Baseline:
-    def results(structures: Sequence[Atoms]) -> list[EngineResult]:
+    def results(structures: Sequence[Atoms], whole: Sequence[bool]) -> list[EngineResult]:
         found = []
-        for atoms in structures:
+        for atoms, wanted in zip(structures, whole, strict=True):
             graph = build_graph(atoms, loaded.elements, loaded.cutoff)
-            answer = kernel.answer(graph)
-            found.append(EngineResult(answer.energy, answer.forces, answer.virial, kernel.hessian(graph)))
+            answer, matrix, products = kernel.answer(graph), None, None
+            if is_large(atoms):
+                products = np.stack([kernel.products(graph, v) for v in directions_of(atoms)])
+            if wanted or products is None:
+                matrix = kernel.hessian(graph)
+            found.append(EngineResult(answer.energy, answer.forces, answer.virial, matrix, products))
         return found
 
     def answers(entry: FingerprintEntry) -> Answer:

@@ -18,7 +18,10 @@ QUANTITIES = {
     "forces": "forces\neV/Å",
     "virial": "virial\neV",
     "Hessian": "Hessian\neV/Å²",
+    "H·v": "H·v\neV/Å²",
     "frequencies": "freq.\ncm⁻¹",
+    "zero-point energy": "ZPE\neV",
+    "modes": "modes\n1−ovl.",
 }
 
 
@@ -30,21 +33,29 @@ def deployment_table(report: VerifyReport) -> RenderableType:
         title_justify="left",
     )
     table.add_column("engine")
-    for heading in QUANTITIES.values():
-        table.add_column(heading, justify="right")
+    shown = [name for name in QUANTITIES if name != "H·v" or any(engine.check(name) for engine in report.engines)]
+    for name in shown:
+        table.add_column(QUANTITIES[name], justify="right")
     table.add_column("time\ns", justify="right")
     table.add_column("")
     for engine in report.engines:
-        cells = [_cell(engine, quantity) for quantity in QUANTITIES]
+        cells = [_cell(engine, quantity) for quantity in shown]
         table.add_row(engine.label, *cells, f"{engine.seconds:.1f}", _verdict(engine.passed))
     table.add_section()
-    limits = [tolerances.ENERGY, tolerances.FORCES, tolerances.VIRIAL]
+    limits = {
+        "energy": tolerances.ENERGY,
+        "forces": tolerances.FORCES,
+        "virial": tolerances.VIRIAL,
+        "frequencies": tolerances.FREQUENCIES,
+        "zero-point energy": tolerances.ZERO_POINT_ENERGY,
+        "modes": tolerances.OVERLAP,
+    }
     for text, hessian in (
         ("tolerance", tolerances.HESSIAN_ANALYTIC),
         ("… numerical", tolerances.HESSIAN_NUMERICAL),
     ):
         if any((ENGINES[engine.engine].hessian_tolerance == hessian) for engine in report.engines):
-            table.add_row(text, *(f"{x:.0e}" for x in (*limits, hessian)), f"{tolerances.FREQUENCIES:g}", style="dim")
+            table.add_row(text, *(f"{limits.get(name, hessian):.0e}" for name in shown), style="dim")
     return Group(table, *_notes(report))
 
 

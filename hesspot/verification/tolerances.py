@@ -1,5 +1,7 @@
 """How far an engine may be from the trained model in float64, and why."""
 
+from hesspot.units import INVERSE_CM
+
 #: eV per atom. Energies reach 1e4 eV per atom (core electrons included), where float64 resolves 2e-12: sums in
 #: another order stay 100 times below this.
 ENERGY = 1e-9
@@ -18,6 +20,13 @@ HESSIAN_NUMERICAL = 1e-4
 
 #: cm⁻¹. Ten times finer than anharmonic effects and instruments need.
 FREQUENCIES = 0.5
+
+#: eV. All modes together: that of one that is off by `FREQUENCIES`.
+ZERO_POINT_ENERGY = 0.5 * FREQUENCIES * INVERSE_CM
+
+#: cm⁻¹, and one minus the overlap. A mode lies in the space of the other engine's modes that are nearer than this; a
+#: Hessian error of 1e-5 eV/Å², ten times that of central differences, turns modes farther apart by less than a tenth.
+NEAR, OVERLAP = 1.0, 0.005
 
 #: cm⁻¹. A Hessian error within `HESSIAN_NUMERICAL` shifts a softer mode of a hydrogen by more than `FREQUENCIES`
 #: (δν = ν δλ/2λ), so that such modes are judged by the Hessian alone.

@@ -15,8 +15,9 @@ from ase.build import bulk, molecule
 from bent_files import rewritten
 from typer.testing import CliRunner
 
+from hesspot.accuracy import directions
 from hesspot.accuracy.cases import Case, from_dataset, spread
-from hesspot.accuracy.in_torch import in_one_batch, one_by_one
+from hesspot.accuracy.in_torch import in_batches, one_by_one
 from hesspot.accuracy.model_errors import ModelErrors, model_errors
 from hesspot.accuracy.results import EngineResult
 from hesspot.analysis.normal_modes import normal_modes
@@ -30,9 +31,10 @@ from hesspot.export.file import eager_model
 from hesspot.export.metadata import Reference
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
-from hesspot.units import INVERSE_CM, KCAL_PER_MOL
+from hesspot.units import INVERSE_CM, KCAL_PER_MOL, SQRT_EV_PER_A2_AMU
 from hesspot.verification import tolerances
 from hesspot.verification.engines import ENGINES, Engine
+from hesspot.verification.engines.differences import with_products
 from hesspot.verification.report import EngineReport, VerifyReport
 from hesspot.verification.run import verify
 
@@ -104,7 +106,7 @@ def test_engines_that_are_right_pass(model_file: Path, tmp_path: Path) -> None:
     assert report.weights_sha256[:12] in report.runs
     assert [engine.engine for engine in report.engines] == PYTHON_ENGINES
     assert report.structures == ["methanol", "water", "atom", "diamond"]
-    quantities = ["energy", "forces", "virial", "Hessian", "frequencies"]
+    quantities = ["energy", "forces", "virial", "Hessian", "frequencies", "zero-point energy", "modes"]
     assert all([check.quantity for check in engine.checks] == quantities for engine in report.engines)
     assert [check.quantity for check in report.trained_model.checks][-2:] == ["acoustic sum rule", "asymmetry"]
     # the calculator has a stress, hence a virial, for the crystal alone
@@ -157,6 +159,67 @@ def test_frequencies_are_judged_by_themselves_and_soft_modes_by_the_hessian(
     report = verified(model_file, monkeypatch, stiffen)
     assert report.passed
     assert report.soft_modes == 12 + 3 + 0 + 3  # methanol, water, atom, a crystal of two atoms
+
+
+def bent(atoms: Atoms, hessian: np.ndarray, turn: float = 0.0, shift: float = 0.0) -> np.ndarray:
+    """A Hessian whose two stiffest modes are turned into each other by an angle, and whose frequencies are all `shift`
+    cm⁻¹ higher."""
+    modes = normal_modes(atoms, hessian)
+    vectors = modes.vectors.copy()
+    vectors[-2:] = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ vectors[-2:]
+    old, new = (np.sign(f) * (f / SQRT_EV_PER_A2_AMU) ** 2 for f in (modes.frequencies, modes.frequencies + shift))
+    root = np.sqrt(np.repeat(modes.masses, 3))
+    change = (vectors.T * new) @ vectors - (modes.vectors.T * old) @ modes.vectors
+    return hessian + change * np.outer(root, root)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "how"), [("modes", {"turn": 0.2}), ("zero-point energy", {"shift": 0.3})], ids=["modes", "zero-point"]
+)
+def test_turned_modes_and_a_shifted_zero_point_are_found(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, quantity: str, how: dict[str, float]
+) -> None:
+    def change(number: int, result: EngineResult) -> EngineResult:
+        return replace(result, hessian=bent(molecule("CH3OH"), result.hessian, **how)) if number == 0 else result
+
+    monkeypatch.setattr(tolerances, "HESSIAN_NUMERICAL", 1e3)
+    report = verified(model_file, monkeypatch, change)
+    assert [check.quantity for check in report.checks if not check.passed] == [quantity]
+    assert report.check("frequencies").error <= tolerances.FREQUENCIES
+
+
+def test_large_structures_are_compared_by_products(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    methanol, model = molecule("CH3OH"), eager_model(read_model(model_file))
+    (whole,) = one_by_one(model, [methanol])
+    monkeypatch.setattr(directions, "LARGEST", 4)
+    expected = directions.directions_of(methanol).reshape(-1, 18) @ whole.hessian
+    for engine in PYTHON_ENGINES:
+        answer = ENGINES[engine].ask(model_file, [molecule("H2O"), methanol], 1)[1]
+        np.testing.assert_allclose(answer.products.reshape(-1, 18), expected, atol=tolerances.HESSIAN_ANALYTIC)
+    report = verify(model_file, engines=PYTHON_ENGINES)
+    assert report.passed
+    for engine in report.engines:
+        assert engine.check("H·v").structure == "methanol" and engine.check("Hessian").n_structures == 3
+    (slow,) = verified(
+        model_file, monkeypatch, lambda n, r: replace(r, products=r.products + 1e-3) if n == 0 else r
+    ).checks[3:4]
+    assert (slow.quantity, slow.passed) == ("H·v", False)
+    report = verified(model_file, monkeypatch, lambda n, r: replace(r, products=None))
+    assert "nothing as H·v of methanol" in (report.failure or "")
+
+
+def test_products_by_differences_of_forces(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    structures, model = [molecule("H2O"), molecule("CH3OH")], eager_model(read_model(model_file))
+    monkeypatch.setattr(directions, "LARGEST", 4)
+    exact = one_by_one(model, structures)
+
+    def evaluate(asked: list[Atoms], *, hessian: bool) -> list[EngineResult]:
+        return [r if hessian else replace(r, hessian=None, products=None) for r in one_by_one(model, asked)]
+
+    found = with_products(evaluate, structures, 5e-5)
+    assert found[0].products is None and found[0].hessian is not None and found[1].hessian is None
+    np.testing.assert_allclose(found[1].products, exact[1].products, atol=tolerances.HESSIAN_NUMERICAL)
+    assert np.abs(exact[1].products).max() > 1.0
 
 
 def test_numerical_hessians_have_a_wider_tolerance(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +312,7 @@ def test_products_column_by_column_give_the_hessian_of_each_structure(house: Hou
     crystal = bulk("C", "diamond", a=3.6)
     crystal.rattle(0.1, seed=3)
     structures = [molecule("H2O"), Atoms("C"), crystal, molecule("CH3OH")]
-    for first, second in zip(one_by_one(house, structures), in_one_batch(house, structures), strict=True):
+    for first, second in zip(one_by_one(house, structures), in_batches(house, structures), strict=True):
         np.testing.assert_allclose(first.hessian, second.hessian, atol=tolerances.HESSIAN_ANALYTIC)
         np.testing.assert_allclose(first.forces, second.forces, atol=tolerances.FORCES)
         assert first.energy == pytest.approx(second.energy, abs=tolerances.ENERGY)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ase import Atoms
@@ -21,11 +22,11 @@ class Engine:
 
 
 def _torch(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.accuracy.in_torch import in_one_batch
+    from hesspot.accuracy.in_torch import in_batches
     from hesspot.export import read_model
     from hesspot.export.file import eager_model
 
-    return in_one_batch(eager_model(read_model(model)), structures)
+    return in_batches(eager_model(read_model(model)), structures)
 
 
 def _torchscript(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
@@ -42,15 +43,18 @@ def _ase(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineRes
 
 
 def _lammps(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.verification.engines.lammps import evaluate
+    from hesspot.verification.engines.differences import with_products
+    from hesspot.verification.engines.lammps import SHIFT, evaluate
 
-    return evaluate(model, structures, ranks=ranks)
+    return with_products(partial(evaluate, model, ranks=ranks), structures, SHIFT)
 
 
 def _ipi(model: Path, structures: Sequence[Atoms], ranks: int) -> list[EngineResult]:
-    from hesspot.verification.engines.ipi import evaluate
+    from hesspot.units import BOHR
+    from hesspot.verification.engines.differences import with_products
+    from hesspot.verification.engines.ipi import SHIFT, evaluate
 
-    return evaluate(model, structures)
+    return with_products(partial(evaluate, model), structures, SHIFT * BOHR)
 
 
 ENGINES = {
