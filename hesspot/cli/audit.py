@@ -42,7 +42,7 @@ def audit(
 
     hesspot audit 'lammps:in.si elements=Si' 'ase:my.py:calculator' --html audit.html
     """
-    from hesspot.audit.engines.spec import parse_engine
+    from hesspot.audit.engines.spec import parse_engine, require_heard
     from hesspot.audit.run import audit as run
     from hesspot.audit.structures import made_for
     from hesspot.audit.tables import tables
@@ -58,7 +58,9 @@ def audit(
     chosen = {}
     for file in structures or []:
         for number, atoms in enumerate(read_structures(file)):
-            chosen[f"{file.name.partition('@')[0]} {number}"] = atoms
+            name = f"{file.name.partition('@')[0]} {number}"
+            require_heard(specs, name, atoms)
+            chosen[name] = atoms
     if not chosen:
         known = stated or next((spec.elements for spec in specs if spec.elements), ())
         if not known:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import molecule
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 
 from hesspot.audit.engines.base import Answer, Refusal
-from hesspot.audit.engines.spec import parse_engine
+from hesspot.audit.engines.spec import parse_engine, require_heard
 from hesspot.audit.structures import made_for
 from hesspot.errors import UserError
 from hesspot.models.shipped import find_model
@@ -120,3 +122,19 @@ def test_driver_that_ends_is_a_refusal_with_its_words():
 def test_line_that_is_no_engine_is_refused(line, words):
     with pytest.raises(UserError, match=re.escape(words)):
         parse_engine(line)
+
+
+def test_what_a_structure_states_is_heard_or_refused():
+    driver = parse_engine("ipi:driver --unix {address}")
+    calculator = parse_engine("ase:ase.calculators.emt:EMT")
+    ion, triplet, held = molecule("NH3"), molecule("O2"), molecule("H2O")
+    ion.info["charge"] = 1
+    triplet.info["multiplicity"] = 3
+    held.set_constraint(FixAtoms([0]))
+    for atoms, words in ((ion, "states charge 1 and multiplicity 2"), (triplet, "states charge 0 and multiplicity 3")):
+        require_heard([calculator], "a.xyz 0", atoms)
+        with pytest.raises(UserError, match=f"a.xyz 0 {words}, and there is no way to tell `ipi:driver"):
+            require_heard([calculator, driver], "a.xyz 0", atoms)
+    with pytest.raises(UserError, match="holds atoms in place"):
+        require_heard([calculator], "a.xyz 0", held)
+    require_heard([driver], "a.xyz 0", molecule("H2O"))

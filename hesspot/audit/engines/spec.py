@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+from ase import Atoms
+
 from hesspot.audit.engines.base import Engine, Precision
 from hesspot.audit.engines.calculator import CalculatorEngine, IsolatedEngine
+from hesspot.electrons import lowest_multiplicity, stated_electrons
 from hesspot.errors import UserError
 from hesspot.reference.calculator_factory import CalculatorFactory, parse_arguments
 
@@ -21,11 +25,14 @@ FORMS = (
 
 @dataclass(frozen=True, eq=False)
 class EngineSpec:
-    """What a line says. elements: those that it names, or that its file has; empty where nothing tells."""
+    """What a line says. elements: those that it names, or that its file has; empty where nothing tells.
+    hears_electrons: whether the engine is told a structure's charge and multiplicity; LAMMPS and i-PI have no words for
+    them."""
 
     text: str
     engine: Engine
     elements: tuple[str, ...]
+    hears_electrons: bool = True
 
 
 def parse_engine(text: str, default_elements: tuple[str, ...] = ()) -> EngineSpec:
@@ -39,7 +46,7 @@ def parse_engine(text: str, default_elements: tuple[str, ...] = ()) -> EngineSpe
         from hesspot.audit.engines.driver import DriverEngine
 
         elements = _elements(settings, text) or default_elements
-        return EngineSpec(text, DriverEngine(command, _precision(settings, text)), elements)
+        return EngineSpec(text, DriverEngine(command, _precision(settings, text)), elements, False)
     words = shlex.split(rest if colon and kind in ("lammps", "ase") else text)
     if not words:
         raise UserError(f"the engine {text!r} is empty; {FORMS}")
@@ -54,6 +61,26 @@ def parse_engine(text: str, default_elements: tuple[str, ...] = ()) -> EngineSpe
         make = partial(_calculator, factory, name, precision)
         return EngineSpec(text, IsolatedEngine(make, f"ase {name}", precision), elements)
     return _hesspot_file(text, target, settings, precision)
+
+
+def require_heard(specs: Sequence[EngineSpec], name: str, atoms: Atoms) -> None:
+    """UserError for what a structure states and an audit, or one of the engines, would not listen to."""
+    if atoms.constraints:
+        raise UserError(
+            f"structure {name} holds atoms in place ({type(atoms.constraints[0]).__name__}), and an audit moves all of "
+            "them; remove the constraint from the file"
+        )
+    charge, multiplicity = stated_electrons(atoms, f"structure {name}")
+    usual = lowest_multiplicity(int(atoms.numbers.sum()) - (charge or 0))
+    if not charge and multiplicity in (None, usual):
+        return
+    for spec in specs:
+        if not spec.hears_electrons:
+            raise UserError(
+                f"structure {name} states charge {charge or 0} and multiplicity {multiplicity or usual}, and there is "
+                f"no way to tell `{spec.text}`; audit an ASE calculator or a hesspot file, or remove them from the "
+                "file if this engine's potential is of such molecules"
+            )
 
 
 def _lammps(
@@ -71,7 +98,7 @@ def _lammps(
     _refuse(settings, text, "elements, precision, ranks")
     if not elements:
         raise UserError(f"the engine `{text}` names no elements; write those of LAMMPS's atom types: elements=Si,C")
-    return EngineSpec(text, LammpsEngine(target, elements, precision, counts), elements)
+    return EngineSpec(text, LammpsEngine(target, elements, precision, counts), elements, False)
 
 
 def _hesspot_file(text: str, target: str, settings: dict[str, Any], precision: Precision) -> EngineSpec:
