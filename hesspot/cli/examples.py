@@ -11,7 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "data info": ("hesspot data info shipped:small_chno",),
     "data check": ("hesspot data check labels.h5 --plot labels.png",),
-    "data convert": ("hesspot data convert orca/ --out labels.h5 --split 0.8,0.1,0.1",),
+    "data convert": ("hesspot data convert orca/*.hess --out labels.h5 --split 0.8,0.1,0.1",),
     "train": ("hesspot train --template > config.yaml", "hesspot train config.yaml --out run"),
     "study": ("hesspot study --template > study.yaml", "hesspot study study.yaml --out study --jobs 2"),
     "distill": ("hesspot distill --template > distill.yaml", "hesspot distill distill.yaml --out copper"),

@@ -20,7 +20,9 @@ BEFORE = r"(?:\w+=\S+ )*(?:(?:mpirun|torchrun|srun|nohup|nice|exec)\b.*? (?:-m )
 
 def calls(line: str) -> Iterator[list[str]]:
     """Words of each call of hesspot's programs in a line of a shell script."""
-    for piece in re.split(r"\s(?:\||\|\||&&|;|:)\s|\s&$|\$\(", line.split("\n")[0]):
+    inner = re.findall(r"\$\(([^()]*)\)", line)
+    outer = re.sub(r"\$\([^()]*\)", "…", line.split("\n")[0])
+    for piece in [*inner, *re.split(r"\s(?:\||\|\||&&|;|:)\s|\s&$", outer)]:
         if found := re.match(rf"^\s*(?:\$ )?{BEFORE}{PROGRAM}(.*)$", piece):
             words = shlex.split(found[1] + found[2], comments=True)
             yield words[: next((i for i, word in enumerate(words) if word.startswith((">", "2>", "&"))), None)]

@@ -13,7 +13,7 @@ def test_every_page_has_its_line_in_the_navigation():
     entries = [line.split("<")[-1].rstrip(">") for line in lines]
     listed = [(INDEX.parent / f"{entry}.md").resolve() for entry in entries]
     assert len(listed) == len(set(listed)), "a page stands twice in docs/index.md"
-    pages = {ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "benchmarks").glob("*.md")}
+    pages = {*ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md")}
     pages |= {page for folder in ("docs", "examples") for page in (ROOT / folder).rglob("*.md")}
     missing = sorted(str(page.relative_to(ROOT)) for page in pages - set(listed) - {INDEX})
     assert missing == [], "add a line for each in docs/index.md"

@@ -110,7 +110,7 @@ def run_hesspot(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 def run_bash(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     for line in command_lines(block.work()):
-        if re.match(r"hesspot [^|>&;$]*(#.*)?$", line):
+        if re.match(r"hesspot [^|>&;$*]*(#.*)?$", line):
             status = run_hesspot(shlex.split(line, comments=True), monkeypatch)
         else:
             status = subprocess.run(["bash", "-euo", "pipefail", "-c", line]).returncode
@@ -134,7 +134,7 @@ def run_yaml(block: Block) -> None:
     from hesspot.training.config import parse_config
 
     keys = yaml.safe_load(block.work())
-    if "distill" in block.page.stem:
+    if "teacher" in keys or "distill" in block.page.stem:
         whole = {"start": "start.xyz", "teacher": {"calculator": "ase.calculators.emt:EMT"}, **keys}
         parse_distillation(whole, block.place)
     elif "arms" in keys:
