@@ -77,7 +77,7 @@ def frequency_errors(molecules: Sequence[str], models: Mapping[str, Sequence[flo
     values = np.array([models[name] for name in models])
     axis.hlines(rows, values.min(0), values.max(0), color="0.8", linewidth=1.5, zorder=1)
     for color, (name, errors) in zip(COLORS, models.items(), strict=False):
-        axis.scatter(errors, rows, s=34, color=color, label=f"{name} (mean {np.mean(errors):.3g} cm⁻¹)", zorder=2)
+        axis.scatter(errors, rows, s=34, color=color, label=name, zorder=2)
     axis.set_xscale("log")
     axis.set_yticks(rows, molecules)
     axis.set_xlabel("mean absolute frequency error, cm⁻¹")
@@ -130,13 +130,16 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, n_atoms: int, slope: f
     return figure
 
 
-def energy_traces(times: np.ndarray, traces: Mapping[str, np.ndarray], quantity: str = "energy, eV") -> Figure:
-    """Series over time (fs), such as the energies of a path-integral run, each with its mean in the legend."""
+def energy_traces(
+    times: np.ndarray, traces: Mapping[str, np.ndarray], quantity: str = "energy, eV", discard: float = 0.0
+) -> Figure:
+    """Series over time (fs), such as the energies of a path-integral run, each with its mean in the legend, without
+    the part `discard` of the run that is equilibration."""
     figure, (axis,) = figure_with_axes(6.4, 3.2)
     picoseconds = np.asarray(times) * 1e-3
     step = _thinning(len(picoseconds))
     for color, (name, values) in zip(COLORS, traces.items(), strict=False):
-        average = float(np.mean(values))
+        average = float(np.mean(values[int(discard * len(values)) :]))
         axis.plot(picoseconds[::step], np.asarray(values)[::step], color=color, linewidth=0.7, alpha=0.45)
         axis.axhline(average, color=color, linewidth=2.0, zorder=3, label=f"{name} (mean {average:.4g})")
     axis.set(xlabel="time, ps", ylabel=quantity)

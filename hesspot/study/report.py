@@ -76,13 +76,16 @@ def write_report(study: Study) -> StudyReport:
     if len(shown) > 1:
         figures["changes"] = (
             plots.changes(found, shown, reference, largest),
-            "Change of the RMSE against the reference.",
+            "RMSE divided by the reference's: left of the line is better.",
         )
     pairs = _frequencies(evaluations, shown, largest)
     if any(pairs.values()):
         figures["frequencies"] = (plots.frequencies(pairs), "Harmonic frequencies, all seeds.")
     if len(sizes) > 1:
-        figures["learning"] = (plots.learning(found, arms, sizes), "RMSE and the number of training structures.")
+        figures["learning"] = (
+            plots.learning(found, arms, sizes),
+            "RMSE and the number of training structures, of the arms with several.",
+        )
     if costs and any(cost.arm == reference for cost in costs):
         figures["cost"] = (plots.cost(costs, arms, reference), "What an epoch costs.")
     for name, (figure, _) in figures.items():

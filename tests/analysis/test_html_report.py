@@ -91,11 +91,13 @@ def test_parity_states_the_errors_of_each_model() -> None:
 
 def test_other_figures_show_what_they_were_given() -> None:
     frequencies = plots.frequency_errors(["H2O", "HCN"], {"E-F": [100.0, 200.0], "E-F-H": [10.0, 5.0]})
-    assert "E-F (mean 150 cm⁻¹)" in texts(frequencies)
+    assert "E-F-H" in texts(frequencies)
+    assert "(mean" not in texts(frequencies)  # of molecules it would be another number than the table's, of modes
     times = np.arange(5000) * 0.5
     drift = plots.energy_drift(times, -10 + 1e-6 * np.sin(times), 3, slope=2e-6, error=1e-7)
     assert "drift 2 ± 0.1 µeV/atom/ps" in texts(drift)
-    traces = plots.energy_traces(times, {"potential": np.full(5000, 0.75)})
+    settling = np.where(np.arange(5000) < 1000, 0.0, 0.75)
+    traces = plots.energy_traces(times, {"potential": settling}, discard=0.2)
     assert "potential (mean 0.75)" in texts(traces)
     curves = plots.learning_curves({"E-F": (np.arange(1, 9), np.arange(8, 0, -1))}, "force RMSE, eV/Å")
     assert "force RMSE, eV/Å" in texts(curves)
