@@ -1,4 +1,5 @@
-"""Runs of the engines against what is known of them exactly: the energy kept, cold spectra, energies of beads.
+"""Runs of the engines against what is known of them exactly: the energy kept, cold spectra, thermostats, energies of
+beads.
 
 A molecule (or crystal) of the model's fingerprint, relaxed with the model. In a run at 1 K every mode swings by itself,
 so that its frequency can be read off its own projection; with all masses 10⁴ times as large, temperature and inverse
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +18,11 @@ import ase
 import ase.units
 import numpy as np
 
-from hesspot.accuracy.cases import from_fingerprint
-from hesspot.analysis.normal_modes import NormalModes
 from hesspot.analysis.ring_polymer import harmonic_sums
 from hesspot.analysis.run_output import column, read_ipi_properties
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel
-from hesspot.ipi import curvature, inputs
+from hesspot.ipi import inputs
 from hesspot.ipi.curvature import ADDRESS
 from hesspot.ipi.launch import run_ipi
 from hesspot.lammps import run_lammps
@@ -32,6 +30,10 @@ from hesspot.lammps.run import error_of
 from hesspot.lammps.structure import boundary, write_data
 from hesspot.units import HBAR, INVERSE_CM
 from hesspot.verification.report import DynamicCheck
+from hesspot.verification.start import SEED, Start, start_of
+from hesspot.verification.thermostats import EVERY, thermostat_checks
+from hesspot.verification.thermostats import STEP as THERMOSTATTED_STEP
+from hesspot.verification.thermostats import TAU as DAMPING
 from hesspot.verification.tolerances import SOFT_MODE
 
 #: K and fs of the cold runs, and their steps: 1 ps.
@@ -42,46 +44,14 @@ BETWEEN = 10
 SPECTRUM = 5.0
 #: K of the runs whose energy is watched, and fs of their longer step; ps.
 WARM, WARM_STEP, WARM_LENGTH = 300.0, 0.5, 0.1
+#: Steps of a run in a thermostat: 20 and 5 ps.
+THERMOSTATTED_STEPS = {"lammps": 80_000, "ipi": 20_000}
 #: Of four, by how much the ratio of the fluctuations with two steps may differ.
 LAW = 0.35
 #: Of the masses, in path integrals; beads, K, fs, steps and time constant in fs, as for the masses as they are.
 HEAVIER, BEADS, TEMPERATURE, STEP, STEPS, TAU = 1e4, 8, 300.0, 0.5, 20_000, 20.0
 #: Standard errors of a mean that it may be off, and the part of the run that is left out at its start.
 CHANCE, START = 4.0, 0.05
-SEED = 4711
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """A stationary structure, its modes, and the model file that runs."""
-
-    model: LoadedModel
-    name: str
-    atoms: ase.Atoms
-    modes: NormalModes
-
-    def moving(self, temperature: float) -> ase.Atoms:
-        """With velocities along the modes that are softer than nothing but rounding: ½kT in each, at random signs."""
-        signs = np.random.default_rng(SEED).choice([-1.0, 1.0], len(self.modes.frequencies))
-        momenta = np.sqrt(ase.units.kB * temperature) * signs @ self.modes.vectors
-        atoms = self.atoms.copy()
-        atoms.set_momenta(momenta.reshape(-1, 3) * np.sqrt(self.modes.masses)[:, None])
-        return atoms
-
-
-def start_of(model: LoadedModel) -> Start:
-    """The smallest minimum of the fingerprint, or its smallest structure. UserError if it relaxes to no minimum."""
-    cases = [case for case in from_fingerprint(model.metadata) if len(case.atoms) > 1]
-    if not cases:
-        raise UserError(f"{model.path} has no structure of two atoms in its fingerprint, so that nothing can move")
-    case = min(cases, key=lambda case: (case.kind != "minimum", len(case.atoms)))
-    atoms = case.atoms.copy()
-    atoms.calc = None
-    relaxed = curvature.relaxed(model, atoms)
-    modes = curvature.derivatives(model, [relaxed]).modes()
-    if modes.n_imaginary:
-        raise UserError(f"{case.name} of the fingerprint of {model.path} relaxes to no minimum of the model")
-    return Start(model, case.name, relaxed, modes)
 
 
 #: Energies (steps + 1,) eV, positions (frames, n, 3) Å and the fs between them, of a start, a step in fs, steps and K.
@@ -105,6 +75,8 @@ def dynamic_checks(
             "energy of two time steps": partial(_energy, start, engine, run),
             "a cold run": partial(_spectrum, start, engine, run),
         }
+        thermostatted = {"lammps": _lammps_in_thermostat, "ipi": _ipi_in_thermostat}[engine]
+        asked["thermostats"] = partial(thermostat_checks, start, engine, thermostatted)
         if engine == "ipi":
             asked[f"path integrals with {BEADS} beads"] = partial(_path_integrals, start)
         for what, ask in asked.items():
@@ -174,6 +146,19 @@ def frequencies_of(start: Start, positions: np.ndarray, between: float, timestep
 
 def _in_lammps(start: Start, timestep: float, steps: int, temperature: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Total energies eV and positions (frames, n, 3) Å of each step."""
+    energies, positions = _lammps_run(start, timestep, steps, temperature, "etotal", 1, "")
+    return energies, positions + (start.atoms.positions - positions[0]).mean(0), timestep
+
+
+def _lammps_in_thermostat(start: Start, kelvin: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `Thermostatted` says."""
+    thermostat = f"fix 2 all langevin {kelvin} {kelvin} {1e-3 * DAMPING} {SEED}"
+    return _lammps_run(start, THERMOSTATTED_STEP, THERMOSTATTED_STEPS["lammps"], kelvin, "pe", EVERY, thermostat)
+
+
+def _lammps_run(
+    start: Start, timestep: float, steps: int, temperature: float, energy: str, every: int, thermostat: str
+) -> tuple[np.ndarray, np.ndarray]:
     atoms = start.moving(temperature)
     with tempfile.TemporaryDirectory(prefix="hesspot-dynamics-") as temporary:
         folder = Path(temporary)
@@ -188,11 +173,12 @@ pair_style hesspot
 pair_coeff * * "{start.model.location}" {" ".join(named)}
 timestep {1e-3 * timestep}
 fix 1 all nve
-thermo 1
-thermo_style custom step etotal
+{thermostat}
+thermo {every}
+thermo_style custom step {energy}
 thermo_modify format float %.17g
-fix told all print 1 "$(etotal:%.17g)" file energies.txt screen no
-dump 1 all custom 1 frames.txt xu yu zu
+fix told all print {every} "$({energy}:%.17g)" file energies.txt screen no
+dump 1 all custom {every} frames.txt xu yu zu
 dump_modify 1 sort id format float %.15g
 run {steps}
 """
@@ -203,8 +189,7 @@ run {steps}
         lines = (folder / "frames.txt").read_text().split("\n")
     per_frame, n = len(atoms) + 9, len(atoms)
     rows = [" ".join(lines[k + 9 : k + per_frame]) for k in range(0, len(lines) - per_frame + 1, per_frame)]
-    positions = np.array(" ".join(rows).split(), dtype=float).reshape(-1, n, 3) @ rotation.T
-    return energies, positions + (start.atoms.positions - positions[0]).mean(0), timestep
+    return energies, np.array(" ".join(rows).split(), dtype=float).reshape(-1, n, 3) @ rotation.T
 
 
 def _in_ipi(start: Start, timestep: float, steps: int, temperature: float) -> tuple[np.ndarray, np.ndarray, float]:
@@ -218,13 +203,32 @@ def _in_ipi(start: Start, timestep: float, steps: int, temperature: float) -> tu
             inputs.dynamics(timestep, ""),
         ]
         table = _run(start, folder, contents, steps, temperature, stride=1)
-        files = sorted(folder.glob("simulation.pos_*"))
-        frames = ase.io.read(files[0], ":", format="extxyz")
+        positions = _ipi_positions(start, folder)
     energies = column(table, "conserved")
-    turned = np.array([frame.positions for frame in frames])
-    _, rotation = inputs.standard_form(start.atoms)
-    positions = turned @ rotation
     return energies, positions + (start.atoms.positions - positions[0]).mean(0), timestep * BETWEEN
+
+
+def _ipi_positions(start: Start, folder: Path) -> np.ndarray:
+    """(frames, n, 3) Å, in the axes of the start."""
+    (file,) = folder.glob("simulation.pos_*")
+    turned = np.array([frame.positions for frame in ase.io.read(file, ":", format="extxyz")])
+    return np.asarray(turned @ inputs.standard_form(start.atoms)[1])
+
+
+def _ipi_in_thermostat(start: Start, kelvin: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `Thermostatted` says."""
+    with tempfile.TemporaryDirectory(prefix="hesspot-dynamics-") as temporary:
+        folder = Path(temporary)
+        (atoms,) = inputs.write_start(folder / "start.xyz", start.moving(kelvin))
+        thermostat = f"<thermostat mode='langevin'><tau units='femtosecond'>{DAMPING}</tau></thermostat>"
+        contents = [
+            inputs.initial_beads("start.xyz", 1, inputs.stated_velocities(atoms)),
+            f"<forces>{inputs.force('hesspot')}</forces>",
+            inputs.dynamics(THERMOSTATTED_STEP, thermostat),
+        ]
+        table = _run(start, folder, contents, THERMOSTATTED_STEPS["ipi"], kelvin, stride=EVERY // BETWEEN)
+        positions = _ipi_positions(start, folder)
+    return column(table, "potential")[::BETWEEN], positions
 
 
 def _path_integrals(start: Start) -> list[DynamicCheck]:

@@ -55,18 +55,22 @@ def test_frequency_of_a_spring_is_found_whatever_the_time_step(timestep):
 
 @pytest.mark.lammps
 def test_lammps_keeps_energy_and_has_the_harmonic_frequencies():
-    energy, spectrum = dynamics.dynamic_checks(read_model(find_model("shipped:water")), ["ase", "lammps"])
+    found = dynamics.dynamic_checks(read_model(find_model("shipped:water")), ["ase", "lammps"])
+    energy, spectrum, equipartition, ensembles = found
     assert (energy.expected, energy.passed) == (4.0, True)
     assert spectrum.passed
     assert spectrum.expected > 3000
+    assert equipartition.passed and equipartition.tolerance < 0.5 * equipartition.expected
+    assert ensembles.passed
 
 
 @pytest.mark.ipi
 def test_ipi_keeps_energy_and_has_the_harmonic_frequencies_and_energies(monkeypatch):
     monkeypatch.setattr(dynamics, "STEPS", 1000)
     monkeypatch.setattr(dynamics, "COLD_STEPS", 1000)
+    monkeypatch.setitem(dynamics.THERMOSTATTED_STEPS, "ipi", 2000)
     checks = dynamics.dynamic_checks(read_model(find_model("shipped:water")), ["ipi"])
-    assert len(checks) == 4
+    assert len(checks) == 6
     assert all(check.passed for check in checks), checks
 
 
