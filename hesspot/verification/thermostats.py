@@ -103,7 +103,13 @@ def ensembles(start: Start, engine: str, energies: Sequence[np.ndarray], kelvins
         )
         for values, kelvin in zip(energies, kelvins, strict=True)
     ]
-    (off,) = validation.ensemble.check(*runs, verbosity=0)
+    try:
+        (off,) = validation.ensemble.check(*runs, verbosity=0)
+    except validation.util.error.InputError as error:
+        words = str(error.message).splitlines()[0]
+        raise UserError(
+            f"physical_validation cannot compare energies at {kelvins[0]:g} and {kelvins[1]:g} K: {words}"
+        ) from error
     return DynamicCheck(
         engine=engine,
         quantity="energies at two temperatures, standard errors off exp(−ΔβE)",
