@@ -36,7 +36,12 @@ class Rates:
 
 
 def instanton_rates(
-    model: LoadedModel, reaction: Reaction, kelvins: Sequence[float], folder: Path, tell: Callable[[str], None]
+    model: LoadedModel,
+    reaction: Reaction,
+    kelvins: Sequence[float],
+    folder: Path,
+    tell: Callable[[str], None],
+    overwrite: bool = False,
 ) -> list[Rates]:
     """Rates from the first side of a reaction at temperatures below the crossover, the highest first, each path
     starting from the one before. Every i-PI run stays in a folder of its own.
@@ -50,7 +55,7 @@ def instanton_rates(
     for kelvin in sorted(kelvins, reverse=True):
         beads = beads or curvature.path_over_saddle(model, reaction.saddle.atoms, kelvin, BEADS)
         run = folder / f"instanton-{kelvin:g}K"
-        with new_run(run) as part:
+        with new_run(run, overwrite) as part:
             here = curvature.derivatives(model, write_start(part / "start.xyz", *beads))
             write_atomically(
                 part / "input.xml", curvature.input_for("instanton", here, part, RunSettings(kelvin)).encode()
@@ -95,8 +100,8 @@ def _check(reaction: Reaction, side: Side, kelvins: Sequence[float]) -> None:
 
 
 def _path_of(run: Path, like: ase.Atoms) -> list[ase.Atoms]:
-    """The beads that i-PI wrote in the end, with the masses of `like`."""
-    (final,) = run.glob("simulation.instanton_FINAL_[0-9]*.xyz")
+    """The beads that i-PI wrote last, with the masses of `like`."""
+    final = max(run.glob("simulation.instanton_FINAL_[0-9]*.xyz"), key=lambda path: path.stat().st_mtime_ns)
     beads = []
     for frame in ase.io.iread(final, ":", format="xyz"):
         bead = like.copy()

@@ -60,7 +60,7 @@ def reaction(
         say(f"bonds: {found.changes}")
         say(summary(found, temperature))
         if instanton:
-            rates = instanton_rates(surface.calculator.model, found, instanton, out, say)
+            rates = instanton_rates(surface.calculator.model, found, instanton, out, say, overwrite)
             write_reaction(out, surface, found, temperature, rates)
     say(f"{surface.n_forces} force calls, {surface.n_hessians} exact Hessians; page: {out / 'reaction.html'}")
     if found.elsewhere:

@@ -1,6 +1,7 @@
 """Reactions: that the path is one of steepest descent, that the ends are proved, and that rates are ASE's."""
 
 import json
+import os
 
 import ase.io
 import numpy as np
@@ -17,7 +18,7 @@ from hesspot.calculators import HesspotCalculator
 from hesspot.chemistry.reaction import End, Reaction, reaction_between, reaction_over
 from hesspot.chemistry.reaction_files import rows, write_reaction
 from hesspot.chemistry.surface import Surface
-from hesspot.chemistry.tunnelling import instanton_rates
+from hesspot.chemistry.tunnelling import _path_of, instanton_rates
 from hesspot.cli.main import app
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
@@ -135,6 +136,15 @@ def test_rates_of_transition_states_are_ases_and_instantons_are_faster(surface, 
     told = rows(inversion, kelvin)[1].free
     # of the rotations 3 leave the pyramid as it is, 6 the flat molecule
     assert told == pytest.approx(free[1] - free[0] + kt * np.log(6 / 3), rel=RATES)
+
+
+def test_the_path_is_that_of_the_last_run(tmp_path):
+    for time, (step, at) in enumerate([(9, 1.0), (4, 2.0)]):
+        file = tmp_path / f"simulation.instanton_FINAL_{step}.xyz"
+        Atoms("H", [[at, 0, 0]]).write(file, format="xyz")
+        os.utime(file, (time, time))
+    (bead,) = _path_of(tmp_path, Atoms("H", masses=[2.014]))
+    assert bead.positions[0, 0] == 2.0 and bead.get_masses()[0] == 2.014
 
 
 def test_what_is_written(surface, inversion, tmp_path):
