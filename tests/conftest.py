@@ -1,5 +1,6 @@
-"""Small model files that several areas test with."""
+"""Small model files that several areas test with, and signals as at a terminal."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from ase.build import molecule
 from hesspot.export import fingerprint_entry, write_model
 from hesspot.models.analytic import LennardJones
 from hesspot.models.house import HouseConfig, HouseModel
+
+
+def pytest_configure() -> None:
+    """A shell has its background jobs ignore SIGINT, and so would the programs that the tests interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
