@@ -11,6 +11,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.spacegroup.symmetrize import refine_symmetry
 
+from hesspot.chemistry.stationary import require_stationary
 from hesspot.chemistry.surface import Surface
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
@@ -19,9 +20,6 @@ Relax = Literal["cell", "positions", "none"]
 
 #: eV/Å, where relaxation ends; of a cell it is the derivative of the energy per atom with respect to the strain, eV.
 RELAXED, STEPS = 1e-6, 500
-
-#: eV/Å; below this largest force a crystal is taken as it is.
-STATIONARY = 1e-3
 
 
 def require_crystal(atoms: ase.Atoms, place: str) -> None:
@@ -87,11 +85,7 @@ def relaxed(surface: Surface, atoms: ase.Atoms, what: Relax, tolerance: float) -
             )
         moving.set_constraint()
     force = float(np.abs(moving.get_forces()).max())
-    if force > STATIONARY:
-        raise UserError(
-            f"{atoms.symbols} is no stationary point of this model: its largest force is {force:.2g} eV/Å, where at "
-            f"most {STATIONARY:g} is taken for one; relax it with --relax positions or --relax cell"
-        )
+    require_stationary(atoms, force, "relax it with --relax positions or --relax cell")
     return surface.plain(moving)
 
 

@@ -24,6 +24,9 @@ STEP, POINTS = 0.1, 400
 #: Å amu^½; a first step that goes up is tried again with a smaller one down to this.
 SHORTEST = 0.01
 
+#: Å; ends whose distances differ by less are one minimum.
+SAME_MINIMUM = 0.01
+
 
 @dataclass(frozen=True, eq=False)
 class Known:
@@ -154,10 +157,6 @@ def reaction_between(
     guess = highest_image(surface, ends[0].atoms, ends[1].atoms, images, tell)
     given = (End(names[0], ends[0].atoms), End(names[1], ends[1].atoms))
     return reaction_over(surface, guess, given, tell)
-
-
-#: Å; ends whose distances differ by less are one minimum.
-SAME_MINIMUM = 0.01
 
 
 def _check_ends(reactant: ase.Atoms, product: ase.Atoms) -> None:

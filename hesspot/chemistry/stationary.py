@@ -59,12 +59,12 @@ def point_at(surface: Surface, atoms: ase.Atoms) -> StationaryPoint:
     )
 
 
-def require_stationary(point: StationaryPoint, remedy: str) -> None:
-    """UserError where a force is above `STATIONARY`; `remedy` ends the sentence."""
-    if point.force > STATIONARY:
+def require_stationary(atoms: ase.Atoms, force: float, remedy: str) -> None:
+    """UserError where the largest force component, eV/Å, is above `STATIONARY`; `remedy` ends the sentence."""
+    if force > STATIONARY:
         raise UserError(
-            f"{point.atoms.symbols} is no stationary point of this model: its largest force is {point.force:.2g} eV/Å, "
-            f"where at most {STATIONARY:g} is taken for one; {remedy}"
+            f"{atoms.symbols} is no stationary point of this model: its largest force is {force:.2g} eV/Å, where at "
+            f"most {STATIONARY:g} is taken for one; {remedy}"
         )
 
 

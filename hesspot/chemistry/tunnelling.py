@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ase
-import ase.io
 
 from hesspot.analysis.instanton import instanton_rate, transition_state_rate
+from hesspot.analysis.molecules import fragments
 from hesspot.chemistry.reaction import Reaction, Side
 from hesspot.errors import UserError
 from hesspot.export import LoadedModel
@@ -92,7 +92,7 @@ def _check(reaction: Reaction, side: Side, kelvins: Sequence[float]) -> None:
         raise UserError("rates by instantons are of free molecules; leave --instanton out for cells and held atoms")
     if side.minimum.modes.n_rigid < 6:
         raise UserError(f"rates by instantons are of molecules that are not linear, and {side.name} is; leave them out")
-    if " + " in side.name or side.name[0].isdigit():
+    if len(fragments(side.minimum.atoms)) > 1:
         raise UserError(
             f"rates by instantons are of one molecule, and the reaction begins with {side.name}; give the ends the "
             "other way round"
@@ -100,11 +100,6 @@ def _check(reaction: Reaction, side: Side, kelvins: Sequence[float]) -> None:
 
 
 def _path_of(run: Path, like: ase.Atoms) -> list[ase.Atoms]:
-    """The beads that i-PI wrote last, with the masses of `like`."""
+    """The beads of the path that i-PI wrote last."""
     final = max(run.glob("simulation.instanton_FINAL_[0-9]*.xyz"), key=lambda path: path.stat().st_mtime_ns)
-    beads = []
-    for frame in ase.io.iread(final, ":", format="xyz"):
-        bead = like.copy()
-        bead.positions = frame.positions
-        beads.append(bead)
-    return beads
+    return curvature.read_path(final, like)

@@ -115,7 +115,7 @@ def vibrations(model: Any, atoms: ase.Atoms, *, goal: Goal = "minimum", scale: f
         raise UserError(f"all atoms of {atoms.symbols} are held, so that nothing vibrates; let some move")
     if goal == "as it is":
         point = point_at(surface, atoms)
-        require_stationary(point, RELAX)
+        require_stationary(point.atoms, point.force, RELAX)
     else:
         point = (find_minimum if goal == "minimum" else find_saddle)(surface, atoms)
     return Vibrations(point, scale)

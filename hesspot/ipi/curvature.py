@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ase
+import ase.io
 import numpy as np
 
 from hesspot.analysis.normal_modes import IMAGINARY, NormalModes, mass_weighted, normal_modes, rigid_basis
@@ -158,6 +159,16 @@ def path_over_saddle(
     for phase in np.linspace(0.0, np.pi, n_beads):
         bead = saddle.copy()
         bead.positions += np.cos(phase) * direction
+        beads.append(bead)
+    return beads
+
+
+def read_path(file: str | Path, like: ase.Atoms) -> list[ase.Atoms]:
+    """The beads that i-PI wrote, with the masses and the boundary conditions of `like`."""
+    beads = []
+    for frame in ase.io.iread(file, ":", format="xyz"):
+        bead = like.copy()
+        bead.positions = frame.positions
         beads.append(bead)
     return beads
 

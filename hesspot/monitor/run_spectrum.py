@@ -2,10 +2,9 @@
 
 A run is cut into blocks; in each ⟨Σ m v(0)·v(t)⟩ over all beginnings is transformed (`memory_spectrum`), and the
 spread over the blocks gives the errors. A molecule is turned into the frame of a reference structure, by the rotation
-that brings its atoms nearest to it (W. Kabsch, Acta Cryst. A 32, 922, 1976; masses as weights), and its motion and
-turning as a whole are taken out of the velocities, so that lines are not broadened by rotation; velocities of periodic
-systems lose the motion of the whole. Projected on the normal modes of a minimum (√m v · mode), they give a spectrum
-for each.
+that brings its atoms nearest to it (`superposition`), and its motion and turning as a whole are taken out of the
+velocities, so that lines are not broadened by rotation; velocities of periodic systems lose the motion of the whole.
+Projected on the normal modes of a minimum (√m v · mode), they give a spectrum for each.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import numpy as np
 
 from hesspot.analysis.normal_modes import LINEAR, NormalModes
 from hesspot.analysis.spectrum import autocorrelation, memory_spectrum, memory_time, peak
+from hesspot.analysis.superposition import superposition
 from hesspot.errors import UserError
 from hesspot.monitor.frames import Frame
 from hesspot.monitor.trajectory import Source, Trajectory
@@ -255,8 +255,7 @@ def _in_body_frame(
     turning = np.einsum("fxy,fy->fx", np.linalg.pinv(inertia, rcond=1e-6, hermitian=True), momentum)
     velocities = velocities - np.cross(turning[:, None], arms)
     fixed = reference - parts @ reference
-    left, _, right = np.linalg.svd(np.einsum("a,fax,ay->fxy", masses, arms, fixed))
-    left[:, :, 2] *= np.linalg.det(left @ right)[:, None]
+    left, right = superposition(arms, fixed, masses)
     rotations = left @ right
     sizes = np.linalg.svd(fixed, compute_uv=False)
     if sizes[1] < LINEAR * sizes[0]:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from hesspot.analysis.superposition import superposition
 from hesspot.errors import UserError
 from hesspot.extras import install_hint
-from hesspot.units import BOLTZMANN, KCAL_PER_MOL, SQRT_EV_PER_A2_AMU
+from hesspot.units import BOLTZMANN, ENERGIES, SQRT_EV_PER_A2_AMU
 from hesspot.verification.report import DynamicCheck
 from hesspot.verification.start import Start
 
@@ -64,14 +65,12 @@ def equipartition(start: Start, engine: str, positions: np.ndarray, kelvin: floa
 
 
 def in_place(positions: np.ndarray, start: Start) -> np.ndarray:
-    """Positions (frames, n, 3) moved, and those of molecules turned, onto the start (W. Kabsch, Acta Cryst. A 32, 922,
-    1976, with masses)."""
+    """Positions (frames, n, 3) moved, and those of molecules turned, onto the start."""
     masses = start.modes.masses
     here = start.atoms.positions - np.average(start.atoms.positions, axis=0, weights=masses)
     arms = positions - np.average(positions, axis=1, weights=masses)[:, None]
     if not start.atoms.pbc.any():
-        left, _, right = np.linalg.svd(np.einsum("a,fai,aj->fij", masses, arms, here))
-        left[:, :, -1] *= np.sign(np.linalg.det(left @ right))[:, None]
+        left, right = superposition(arms, here, masses)
         arms = arms @ (left @ right)
     return np.asarray(arms + start.atoms.positions - here)
 
@@ -81,7 +80,7 @@ def ensembles(start: Start, engine: str, energies: Sequence[np.ndarray], kelvins
     validation = _library()
     units = validation.data.UnitData(
         kb=BOLTZMANN,
-        energy_conversion=4.184 / KCAL_PER_MOL,  # kJ/mol
+        energy_conversion=1.0 / ENERGIES["kj/mol"],
         length_conversion=0.1,
         volume_conversion=1e-3,
         temperature_conversion=1.0,

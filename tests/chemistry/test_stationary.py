@@ -75,7 +75,7 @@ def test_a_structure_under_force_is_refused(surface):
     start = record("CH3OH")
     start.positions[0] += [0.1, 0.0, 0.0]
     with pytest.raises(UserError, match=r"no stationary point of this model: its largest force is .* eV/Å.*; relax it"):
-        require_stationary(point_at(surface, start), "relax it")
+        require_stationary(start, point_at(surface, start).force, "relax it")
 
 
 def test_newton_steps_go_down_where_a_minimum_is_wanted(surface):

@@ -128,7 +128,7 @@ def tunnelling(out: Path, model: Path, reactant: Molecule, saddle: Molecule) -> 
         said = command("hesspot", "ipi-hessian", model, folder / "path.xyz", *options, "--overwrite", "--out", folder)
         run(folder)
         (final,) = folder.glob("simulation.instanton_FINAL_[0-9]*.xyz")
-        start = read_path(final, saddle.atoms)
+        start = curvature.read_path(final, saddle.atoms)
         path = curvature.derivatives(loaded, start)
         classical, quantum = transition_state_rate(
             reactant.atoms, reactant.modes, saddle.atoms, saddle.modes, barrier, kelvin
@@ -142,16 +142,6 @@ def tunnelling(out: Path, model: Path, reactant: Molecule, saddle: Molecule) -> 
         for key, value in zip(result, values, strict=True):
             result[key].append(value)
     return result
-
-
-def read_path(file: Path, like: ase.Atoms) -> list[ase.Atoms]:
-    """The beads that i-PI wrote, with the atoms and the boundary conditions of `like`."""
-    beads = []
-    for frame in ase.io.iread(file, ":", format="xyz"):
-        bead = like.copy()
-        bead.positions = frame.positions
-        beads.append(bead)
-    return beads
 
 
 def plot_zero_point(energies: dict[str, dict[str, float]], file: Path) -> None:
