@@ -14,8 +14,10 @@ from hesspot.analysis.molecules import bonds, fragments, is_same_molecule
 from hesspot.chemistry.band import highest_image
 from hesspot.chemistry.stationary import StationaryPoint, find_minimum, find_saddle
 from hesspot.chemistry.surface import Surface
-from hesspot.chemistry.thermochemistry import wigner
+from hesspot.chemistry.thermochemistry import spin_of, wigner
+from hesspot.electrons import stated_electrons
 from hesspot.errors import UserError
+from hesspot.structures import fixed_coordinates
 from hesspot.units import BOLTZMANN, INVERSE_CM
 
 #: Å amu^½ of a step down, and steps on one side at most.
@@ -173,6 +175,18 @@ def _check_ends(reactant: ase.Atoms, product: ase.Atoms) -> None:
         )
     if (reactant.pbc != product.pbc).any() or not np.allclose(reactant.cell.array, product.cell.array):
         raise UserError("reactant and product have different cells; give both in one cell")
+    for what, said in (
+        ("masses", lambda atoms, _: atoms.get_masses().tolist()),
+        ("held coordinates", lambda atoms, name: fixed_coordinates(atoms, f"the {name}").tolist()),
+        ("charges or multiplicities", _electrons),
+    ):
+        if said(reactant, "reactant") != said(product, "product"):
+            raise UserError(f"reactant and product state different {what}; give both the same in their files")
+
+
+def _electrons(atoms: ase.Atoms, name: str) -> tuple[int, float]:
+    """Charge and spin: what is stated, else none and the lowest."""
+    return stated_electrons(atoms, f"the {name}")[0] or 0, spin_of(atoms)
 
 
 def _distances(atoms: ase.Atoms) -> np.ndarray:

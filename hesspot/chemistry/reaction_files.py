@@ -102,7 +102,7 @@ def write_reaction(folder: Path, surface: Surface, reaction: Reaction, kelvin: f
 
 def _labelled(atoms: ase.Atoms, energy: float, forces: np.ndarray, arc: float | None = None) -> ase.Atoms:
     frame = atoms.copy()
-    frame.info = {} if arc is None else {"arc": arc}
+    frame.info = {**frame.info, **({} if arc is None else {"arc": arc})}
     frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)
     return frame
 

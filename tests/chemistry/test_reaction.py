@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -18,7 +19,7 @@ from hesspot.calculators import HesspotCalculator
 from hesspot.chemistry.reaction import End, Reaction, reaction_between, reaction_over
 from hesspot.chemistry.reaction_files import rows, write_reaction
 from hesspot.chemistry.surface import Surface
-from hesspot.chemistry.tunnelling import _path_of, instanton_rates
+from hesspot.chemistry.tunnelling import _check, _path_of, instanton_rates
 from hesspot.cli.main import app
 from hesspot.data import Dataset
 from hesspot.data.shipped import find_dataset
@@ -185,6 +186,39 @@ def test_bad_ends_are_refused(surface, records):
     boxed.pbc = True
     with pytest.raises(UserError, match="different cells"):
         reaction_between(surface, water, boxed)
+
+
+@pytest.mark.parametrize(
+    ("what", "state"),
+    [
+        ("masses", lambda atoms: atoms.set_masses([2.014 if x == "H" else None for x in atoms.symbols])),
+        ("held coordinates", lambda atoms: atoms.set_constraint(FixAtoms([0]))),
+        ("charges or multiplicities", lambda atoms: atoms.info.update(multiplicity=3)),
+    ],
+)
+def test_ends_that_state_different_things_are_refused(surface, records, what, state):
+    product = records["Z-HCOOH"].copy()
+    state(product)
+    with pytest.raises(UserError, match=f"different {what}"):
+        reaction_between(surface, records["E-HCOOH"], product)
+
+
+def test_what_a_guess_states_is_in_the_files(surface, records, tmp_path):
+    guess = records["NH3-inversion"].copy()
+    guess.info.update(charge=0, multiplicity=1)
+    write_reaction(tmp_path, surface, reaction_over(surface, guess), 300.0, [])
+    for name in ("reactant", "saddle", "product", "path"):
+        info = ase.io.read(tmp_path / f"{name}.xyz").info
+        assert (info["charge"], info["multiplicity"]) == (0, 1)
+
+
+def test_one_molecule_is_told_from_several_whatever_its_name(surface, records, inversion):
+    named = replace(inversion, sides=tuple(replace(side, name="2-ammonia + x") for side in inversion.sides))
+    _check(named, named.sides[0], [50.0])
+    apart = named.sides[0].minimum.atoms + Atoms("H", [[9.0, 9.0, 9.0]])
+    side = replace(named.sides[0], minimum=replace(named.sides[0].minimum, atoms=apart))
+    with pytest.raises(UserError, match="rates by instantons are of one molecule"):
+        _check(named, side, [50.0])
 
 
 def test_instantons_are_refused_where_there_are_none(surface, records, inversion, tmp_path):

@@ -20,7 +20,8 @@ from hesspot.verification import dynamics
 from hesspot.verification.engines import ENGINES
 from hesspot.verification.report import DynamicCheck, VerifyReport
 from hesspot.verification.run import verify
-from hesspot.verification.thermostats import equipartition
+from hesspot.verification.start import start_of
+from hesspot.verification.thermostats import CHANCE, equipartition, thermostat_checks
 
 #: cm⁻¹ of a harmonic molecule: rounding.
 EXACT = 1e-3
@@ -79,6 +80,22 @@ def test_ipi_keeps_energy_and_has_the_harmonic_frequencies_and_energies(monkeypa
     checks = dynamics.dynamic_checks(read_model(find_model("shipped:water")), ["ipi"])
     assert len(checks) == 5
     assert all(check.passed for check in checks), checks
+
+
+@pytest.mark.lammps
+def test_a_thermostat_that_heats_light_atoms_is_found(monkeypatch):
+    """LAMMPS's `zero yes` takes the mean of the random forces off light and heavy atoms alike."""
+    right = dynamics._lammps_run
+
+    def zeroed(*arguments):
+        return right(*arguments[:-1], f"{arguments[-1]} zero yes")
+
+    monkeypatch.setattr(dynamics, "_lammps_run", zeroed)
+    start = start_of(read_model(find_model("shipped:water")))
+    found, ensembles = thermostat_checks(start, "lammps", dynamics._lammps_in_thermostat)
+    print(f"{found.note}: {found.found:.0f} ± {found.tolerance / CHANCE:.0f} K; {ensembles.found:.0f} standard errors")
+    assert found.found > 2 * found.expected and not found.passed
+    assert not ensembles.passed
 
 
 @pytest.mark.lammps
